@@ -1,0 +1,157 @@
+"""A network is an ordered list of layer groups, each a Flax module; variables are plain nested dictionaries.
+
+`variables = {"params": {group: tree}, "batch_stats": {group: tree}}`. Groups are the unit of freezing and of all
+tree surgery, so the network itself is a loop over names and Flax is used inside a group only. Flax linen, not
+nnx: `init` and `apply` are pure functions over dictionaries, and no layer holds state that we want mutated.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqfinal_jax.models import ops
+from seqfinal_jax.models.layers import EVALUATION, Pass
+
+Tree = dict[str, Any]
+Variables = dict[str, Tree]
+
+PRESET_WIDTHS = {1: (512,), 2: (128, 512), 3: (128, 256, 512), 4: (64, 128, 256, 512)}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a network; empty tuples and None mean the preset of the number of blocks.
+
+    `width_factor` scales every preset width (stem and blocks); explicit widths are taken as they are.
+    """
+
+    image_size: int = 32
+    channels: int = 3
+    stem_width: int | None = None
+    widths: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    width_factor: float = 1.0
+    block_relu: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's static description; hashable, so that equal networks share compiled programs."""
+
+    family: str
+    num_blocks: int
+    num_classes: int
+    config: NetworkConfig
+    groups: tuple[tuple[str, nn.Module], ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """For example "convnet-1"."""
+        return f"{self.family}-{self.num_blocks}"
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """conv1, layer1, ..., fc."""
+        return tuple(name for name, _ in self.groups)
+
+
+def init_variables(network: Network, key: Array) -> Variables:
+    """Random initial variables; a group's weights depend on the key, the group's place and its shapes only."""
+    shape = (1, network.config.image_size, network.config.image_size, network.config.channels)
+    x = jnp.zeros(shape)
+    params, batch_stats = {}, {}
+    for place, (name, module) in enumerate(network.groups):
+        x, variables = module.init_with_output(jax.random.fold_in(key, place), x, EVALUATION)
+        params[name] = variables["params"]
+        if "batch_stats" in variables:
+            batch_stats[name] = variables["batch_stats"]
+    return {"params": params, "batch_stats": batch_stats}
+
+
+def apply_group(
+    module: nn.Module, params: Tree, stats: Tree | None, x: Array, mode: Pass
+) -> tuple[Array, Tree | None]:
+    """One group's output and its running statistics after the pass (unchanged in evaluation)."""
+    variables = {"params": params} if stats is None else {"params": params, "batch_stats": stats}
+    if not mode.train or stats is None:
+        return module.apply(variables, x, mode), stats
+    x, moved = module.apply(variables, x, mode, mutable=["batch_stats"])
+    return x, moved["batch_stats"]
+
+
+def apply_network(
+    network: Network,
+    variables: Variables,
+    x: Array,
+    mode: Pass = EVALUATION,
+    *,
+    dropout_rate: Array | None = None,
+    dropout_key: Array | None = None,
+    frozen: dict[str, Array] | None = None,
+) -> tuple[Array, Tree, list[Array]]:
+    """Logits (n, num_classes), running statistics after the pass, and the output of every group.
+
+    Dropout follows every group but the last, in training only, with a key of its own a place. `frozen` says for
+    each group whether its batch norm stays in evaluation mode.
+    """
+    new_stats: Tree = {}
+    outputs: list[Array] = []
+    for place, (name, module) in enumerate(network.groups):
+        group_mode = mode if frozen is None else mode._replace(frozen=frozen[name])
+        stats = variables["batch_stats"].get(name)
+        x, stats = apply_group(module, variables["params"][name], stats, x, group_mode)
+        if stats is not None:
+            new_stats[name] = stats
+        outputs.append(x)
+        if mode.train and dropout_rate is not None and place < len(network.groups) - 1:
+            x = ops.dropout(x, dropout_rate, jax.random.fold_in(dropout_key, place))
+    return x, new_stats, outputs
+
+
+def smallest_map(network: Network) -> int:
+    """Number of pixels of the smallest feature map that a batch norm may see."""
+    shape = (1, network.config.image_size, network.config.image_size, network.config.channels)
+
+    def outputs(key: Array) -> list[Array]:
+        return apply_network(network, init_variables(network, key), jnp.zeros(shape))[2]
+
+    maps = jax.eval_shape(outputs, jax.random.key(0))
+    return min(map_.shape[1] * map_.shape[2] for map_ in maps if len(map_.shape) == 4)
+
+
+def scaled(width: int, factor: float) -> int:
+    """A preset width times the factor, at least 1."""
+    return max(1, round(width * factor))
+
+
+def block_widths(num_blocks: int, config: NetworkConfig) -> tuple[int, tuple[int, ...]]:
+    """Stem width and output widths of the blocks of ConvNet and ResNet; the presets are the published ones.
+
+    Raises ValueError when explicit widths do not name one width a block.
+    """
+    stem = config.stem_width or scaled(64, config.width_factor)
+    if config.widths:
+        _check_length("widths", config.widths, num_blocks)
+        return stem, config.widths
+    preset = PRESET_WIDTHS[num_blocks]
+    return stem, tuple(scaled(width, config.width_factor) for width in preset)
+
+
+def block_strides(num_blocks: int, config: NetworkConfig) -> tuple[int, ...]:
+    """Stride of each block: 2 for the last three, 1 before them."""
+    if config.strides:
+        _check_length("strides", config.strides, num_blocks)
+        return config.strides
+    return (1,) * max(num_blocks - 3, 0) + (2,) * min(num_blocks, 3)
+
+
+def _check_length(field_name: str, values: tuple[int, ...], num_blocks: int) -> None:
+    if len(values) != num_blocks:
+        raise ValueError(
+            f"network.{field_name} = {values} names {len(values)} blocks, the architecture has {num_blocks}; "
+            f"give one value a block, or leave it empty for the preset"
+        )

@@ -1,0 +1,220 @@
+"""The engine: trains all members of a fit (seeds x grid points x layer sets) with compiled programs.
+
+Members are split into chunks, a chunk is one program (`programs.py`), and chunks are spread over devices. On a CPU a
+chunk is one member, so every fit of a run shares one compilation; on an accelerator a chunk is trained as one `vmap`
+and shrinks to the next power of two when at least half of its members have stopped. A member's result depends
+on its own seed and hyper-parameters only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqfinal_jax.training import programs
+from seqfinal_jax.training.checkpoints import ProgressStore
+from seqfinal_jax.training.devices import run_on_devices
+from seqfinal_jax.training.early_stopping import Track
+from seqfinal_jax.training.members import (
+    Chunk,
+    Fit,
+    MemberResult,
+    MemberSpec,
+    Problem,
+    Report,
+    Settings,
+    chunk_name,
+    drop_losers,
+)
+from seqfinal_jax.training.objectives import Batch
+from seqfinal_jax.training.programs import Member
+from seqfinal_jax.training.resume import resume_chunk, save_finished, save_running
+from seqfinal_jax.training.streams import Batches, fold
+
+
+def fit(
+    problem: Problem,
+    members: Sequence[MemberSpec],
+    settings: Settings = Settings(),
+    report: Report | None = None,
+    store: ProgressStore | None = None,
+) -> list[MemberResult]:
+    """Trains all members to their end and returns their results, in order.
+
+    `report` is called after every epoch of a chunk. With a `store` the state is saved within its budget, and a fit
+    that was killed continues from it with identical results. Raises ValueError for an empty list of members.
+    """
+    if not members:
+        raise ValueError("a fit needs at least one member")
+    run = Fit(problem, list(members), settings, report, store, [None] * len(members))
+    size = settings.members_per_program
+    chunks = [list(range(i, min(i + size, len(members)))) for i in range(0, len(members), size)]
+    devices = settings.devices or (jax.local_devices()[0],)
+    shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
+    run_on_devices(chunks, lambda rows, device: _run_chunk(run, rows, shared[device]), list(shared))
+    return [result for result in run.results if result is not None]
+
+
+def _run_chunk(run: Fit, rows: list[int], data: dict[str, Any]) -> None:
+    name = chunk_name([run.members[row] for row in rows])
+    chunk = _start_chunk(run, np.asarray(rows))
+    chunk = resume_chunk(run, name, chunk, rows)
+    if chunk.epoch < 0:
+        _finish_epoch(run, chunk, data, None, np.ones(len(rows), bool))
+    while chunk.track.active.any():
+        chunk = _compact(run, chunk)
+        sums, finite = _train(run, chunk, data)
+        _finish_epoch(run, chunk, data, sums, finite)
+        if run.report:
+            run.report(chunk, run.members)
+        if run.store and chunk.track.active.any() and run.store.budget.due():
+            save_running(run, name, chunk, rows)
+    _retire(run, chunk)
+    with run.lock:
+        run.unsaved[name] = rows
+    if run.store and run.store.budget.due():
+        save_finished(run)
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Trees of one structure to one tree with a new leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def _start_chunk(run: Fit, rows: np.ndarray) -> Chunk:
+    specs = [run.members[row] for row in rows]
+    start = stack([run.problem.start(spec) for spec in specs])
+    state = programs.init_state(run.problem.objective, run.settings.vectorise, start)
+    seeds, members = _member_arrays(run.problem.role, specs)
+    evaluation, constants = _per_seed(run, seeds)
+    epochs = run.settings.rule.max_epochs + 1
+    names = [
+        f"{part}_{figure}"
+        for part in dict.fromkeys(("train", *evaluation))
+        for figure in ("loss", "accuracy")
+    ]
+    history = {name: np.full((len(rows), epochs), np.nan) for name in names}
+    best = jax.tree.map(jnp.copy, state.variables)
+    return Chunk(rows, members, state, best, seeds, constants, evaluation, Track.fresh(len(rows)), history)
+
+
+def _member_arrays(role: str, specs: list[MemberSpec]) -> tuple[tuple[int, ...], Member]:
+    seeds = tuple(dict.fromkeys(spec.seed for spec in specs))
+    keys = jnp.stack([jax.random.key(fold(spec.seed, "dropout", role)) for spec in specs])
+    stream = jnp.asarray([seeds.index(spec.seed) for spec in specs], jnp.int32)
+    hyper = stack([{name: float(value) for name, value in spec.hyper.items()} for spec in specs])
+    trainable = stack(
+        [{g: np.asarray(mask, np.int32) for g, mask in spec.trainable.items()} for spec in specs]
+    )
+    return seeds, Member(stream, keys, hyper, trainable)
+
+
+def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, int, int]], Any]:
+    """Evaluation sets and constants, stacked over the chunk's seeds."""
+    sets = [run.problem.evaluation(seed) for seed in seeds]
+    evaluation = {}
+    for name, first in sets[0].items():
+        batches = [each[name].batches(run.settings.evaluation_batch_size) for each in sets]
+        evaluation[name] = (_stack_batches(batches), batches[0].count, first.step)
+    return evaluation, stack([run.problem.constants(seed) for seed in seeds])
+
+
+def _stack_batches(batches: list[Batches]) -> Batch:
+    def stacked(arrays: list[np.ndarray | None]) -> Any:
+        return None if arrays[0] is None else jnp.asarray(np.stack(arrays))
+
+    return Batch(*(stacked([getattr(each, name) for each in batches]) for name in Batch._fields))
+
+
+def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarray]:
+    """One epoch of the chunk; returns running sums and which members stayed finite."""
+    batches = [run.problem.batches(seed, chunk.epoch + 1) for seed in chunk.seeds]
+    if len({each.count for each in batches}) > 1:
+        raise ValueError("the seeds of one fit must have equally many minibatches an epoch")
+    chunk.state, sums, finite = programs.train_epoch(
+        run.problem.objective,
+        run.settings.vectorise,
+        chunk.state,
+        chunk.members,
+        data,
+        chunk.constants,
+        _stack_batches(batches),
+        jnp.asarray(batches[0].count, jnp.int32),
+        jnp.asarray(chunk.epoch + 1, jnp.int32),
+    )
+    return sums, np.asarray(finite)
+
+
+def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finite: np.ndarray) -> None:
+    """Evaluates, writes the history, applies the stopping rule, keeps the best variables."""
+    chunk.epoch += 1
+    figures = {} if sums is None else {"train": sums}
+    for name, (batches, count, step) in chunk.evaluation.items():
+        figures[name] = programs.evaluate(
+            run.problem.objective,
+            run.settings.vectorise,
+            chunk.state.variables,
+            chunk.members,
+            data,
+            batches,
+            jnp.asarray(count, jnp.int32),
+            jnp.asarray(step, jnp.int32),
+        )
+    active = chunk.track.active
+    for name, figure in figures.items():
+        loss, correct, count = (np.asarray(part, np.float64) for part in figure)
+        chunk.history[f"{name}_loss"][active, chunk.epoch] = (loss / count)[active]
+        chunk.history[f"{name}_accuracy"][active, chunk.epoch] = (correct / count)[active]
+    accuracy = chunk.history["valid_accuracy"][:, chunk.epoch]
+    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, finite)
+    if chunk.epoch > 0 and improved.any():
+        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, jnp.asarray(improved))
+    if len(chunk.rows) > 1:
+        _retire(run, chunk)
+
+
+def _retire(run: Fit, chunk: Chunk) -> None:
+    """Moves the members that have stopped to the results; they keep their variables only while they lead."""
+    for place, row in enumerate(chunk.rows):
+        if row < 0 or chunk.track.active[place] or run.results[row] is not None:
+            continue
+        with run.lock:
+            run.results[row] = _result(chunk, place)
+            drop_losers(run, run.members[row].group)
+
+
+def _result(chunk: Chunk, place: int) -> MemberResult:
+    def own(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: np.asarray(leaf[place]), tree)
+
+    track, stop = chunk.track, int(chunk.track.stop_epoch[place])
+    return MemberResult(
+        best_accuracy=float(track.best_accuracy[place]),
+        best_epoch=int(track.best_epoch[place]),
+        stop_epoch=stop,
+        failed=bool(track.failed[place]),
+        history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},
+        best=own(chunk.best),
+        last=own(chunk.state.variables),
+        optimiser=own(chunk.state.optimiser),
+    )
+
+
+def _compact(run: Fit, chunk: Chunk) -> Chunk:
+    """A chunk of the next power of two above the running members, when at least half have stopped."""
+    active = np.flatnonzero(chunk.track.active)
+    size = 1 << (len(active) - 1).bit_length()
+    if 2 * len(active) > len(chunk.rows) or size >= len(chunk.rows):
+        return chunk
+    keep = np.concatenate([active, np.repeat(active[:1], size - len(active))])
+    rows = np.where(np.arange(size) < len(active), chunk.rows[keep], -1)
+    take = lambda tree: jax.tree.map(lambda leaf: leaf[keep], tree)  # noqa: E731
+    track = chunk.track.rows(keep)
+    track.stop_epoch = np.where(rows < 0, chunk.epoch, track.stop_epoch)
+    history = {name: values[keep] for name, values in chunk.history.items()}
+    return Chunk(
+        rows, take(chunk.members), take(chunk.state), take(chunk.best), chunk.seeds, chunk.constants,
+        chunk.evaluation, track, history, chunk.epoch,
+    )  # fmt: skip

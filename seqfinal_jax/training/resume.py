@@ -1,0 +1,98 @@
+"""Saving a fit while it runs, and going on from what was saved, with the same results."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqfinal_jax.training.checkpoints import named_leaves, restore_leaves
+from seqfinal_jax.training.early_stopping import Track
+from seqfinal_jax.training.members import Chunk, Fit, MemberResult, drop_losers
+
+
+def save_running(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> None:
+    """Stores the state of a running chunk, the members of it that have stopped, and chunks finished since."""
+    save_finished(run)
+    running = {
+        "state": chunk.state, "best": chunk.best, "track": vars(chunk.track), "history": chunk.history,
+        "rows": chunk.rows,
+    }  # fmt: skip
+    arrays = {f"running.{leaf}": value for leaf, value in named_leaves(running).items()}
+    meta = {"running": True, "chunk_epoch": chunk.epoch, **_finished_meta(run, rows, arrays)}
+    run.store.save(name, chunk.epoch, arrays, meta)
+
+
+def save_finished(run: Fit) -> None:
+    """Stores the chunks that have finished and are not stored yet."""
+    with run.lock:
+        waiting, run.unsaved = run.unsaved, {}
+    for name, rows in waiting.items():
+        arrays: dict[str, np.ndarray] = {}
+        meta = _finished_meta(run, rows, arrays)
+        run.store.save(name, run.settings.rule.max_epochs + 1, arrays, {"running": False, **meta})
+
+
+def _finished_meta(run: Fit, rows: list[int], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Adds the arrays of stopped members to `arrays` and returns what is not an array, by place in the chunk."""
+    finished = {}
+    for place, row in enumerate(rows):
+        result = run.results[row]
+        if result is None:
+            continue
+        scalars = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+        finished[str(place)] = {name: getattr(result, name) for name in scalars}
+        kept = {name: getattr(result, name) for name in ("history", "best", "last", "optimiser")}
+        arrays.update({f"done{place}.{leaf}": value for leaf, value in named_leaves(kept).items()})
+    return {"finished": finished}
+
+
+def resume_chunk(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> Chunk:
+    """The chunk as it was saved, or as it is when nothing usable was."""
+    saved = run.store.load(name) if run.store else None
+    if saved is None:
+        return chunk
+    arrays, meta = saved
+    one = jax.tree.map(lambda leaf: leaf[0], (chunk.best, chunk.state.variables, chunk.state.optimiser))
+    for place, scalars in meta["finished"].items():
+        prefix = f"done{place}."
+        own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
+        trees = dict(zip(("best", "last", "optimiser"), one, strict=True))
+        kept = {k: _restored(k, tree, own) for k, tree in trees.items()}
+        history = {leaf.split(".", 1)[1]: v for leaf, v in own.items() if leaf.startswith("history.")}
+        with run.lock:
+            run.results[rows[int(place)]] = MemberResult(**scalars, history=history, **kept)
+            drop_losers(run, run.members[rows[int(place)]].group)
+    if not meta["running"]:
+        chunk.track.stop_epoch[:] = [run.results[row].stop_epoch for row in rows]
+        chunk.epoch = 0
+        return chunk
+    running = {leaf[len("running.") :]: v for leaf, v in arrays.items() if leaf.startswith("running.")}
+    template = {
+        "state": chunk.state,
+        "best": chunk.best,
+        "track": vars(chunk.track),
+        "history": chunk.history,
+    }
+    tree = restore_leaves({**template, "rows": chunk.rows}, running)
+    return _running_chunk(chunk, tree, meta["chunk_epoch"])
+
+
+def _restored(name: str, template: Any, arrays: dict[str, np.ndarray]) -> Any:
+    prefix = f"{name}."
+    own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
+    return restore_leaves(template, own) if own else None
+
+
+def _running_chunk(chunk: Chunk, tree: dict[str, Any], epoch: int) -> Chunk:
+    """A started chunk with the saved state put in; it may have been compacted to fewer rows."""
+    saved_rows = np.asarray(tree["rows"])
+    places = [list(chunk.rows).index(row) if row >= 0 else 0 for row in saved_rows]
+    on_device = jax.tree.map(jnp.asarray, {"state": tree["state"], "best": tree["best"]})
+    members = jax.tree.map(lambda leaf: leaf[jnp.asarray(places)], chunk.members)
+    history = {name: np.array(values) for name, values in tree["history"].items()}
+    track = Track(**{name: np.array(values) for name, values in tree["track"].items()})
+    return Chunk(
+        saved_rows, members, on_device["state"], on_device["best"], chunk.seeds, chunk.constants,
+        chunk.evaluation, track, history, epoch,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Streams of minibatches as index arrays, pure functions of (seed, role, step, number of the pass).
+
+A stage may draw from several parallel streams, one a domain or time step (IRM, DRO, joint); ERM draws from one.
+The driving stream, the one with the most batches, is freshly shuffled every epoch; every other one keeps a
+running pass that starts anew, freshly shuffled, when it is exhausted (single-model spec 2.2). Nothing is kept
+between epochs: which batch of which pass comes next follows from the epoch's number, so a resumed fit needs no
+iterator state.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+# Index arrays are padded to a multiple of this many minibatches, so that stages of different length share one
+# compiled program; the loop over minibatches runs the true number.
+BATCH_BUCKET = 512
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Padded minibatches of one epoch.
+
+    index: (p, d, b) int32 rows of the data; d parallel streams, batch length b, p padded minibatches.
+    mask: (p, d, b) bool, False where a short batch is padded; None when every batch is full.
+    weight: (p, d, b) float64 per-sample weights (single precision on the device) of the loss; None when all are 1.
+    count: the true number of minibatches, at most p.
+    """
+
+    index: np.ndarray
+    mask: np.ndarray | None
+    weight: np.ndarray | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Samples of one stream: rows of the data (n,) and, if not all 1, their weights (n,)."""
+
+    step: int
+    rows: np.ndarray
+    weights: np.ndarray | None = None
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches a pass; the last may be short."""
+        return -(-len(self.rows) // batch_size)
+
+
+def fold(seed: int, *parts: int | str) -> int:
+    """A 32-bit number from a seed and labels, the same on every machine."""
+    text = "/".join(str(part) for part in (seed, *parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+@lru_cache(maxsize=64)
+def permutation(seed: int, role: str, step: int, number: int, size: int) -> np.ndarray:
+    """The shuffle of pass `number` of a stream, (size,); NumPy's frozen legacy generator."""
+    order = np.random.RandomState(fold(seed, "shuffle", role, step, number)).permutation(size)
+    order.setflags(write=False)
+    return order
+
+
+Order = Callable[[Stream, int], np.ndarray]
+
+
+def shuffled(seed: int, role: str) -> Order:
+    """The order of a stream's pass as training uses it."""
+    return lambda stream, number: permutation(seed, role, stream.step, number, len(stream.rows))
+
+
+def stored_order(stream: Stream, number: int) -> np.ndarray:
+    """No shuffling, for reference runs."""
+    return np.arange(len(stream.rows))
+
+
+def epoch_batches(
+    streams: Sequence[Stream], order: Order, epoch: int, batch_size: int, drop_single: bool = False
+) -> Batches:
+    """The minibatches of an epoch (counted from 1), as many as the driving stream has.
+
+    `drop_single` leaves out a last minibatch of one sample of the driving stream.
+    """
+    lengths = [stream.num_batches(batch_size) for stream in streams]
+    driver = int(np.argmax(lengths))
+    count = lengths[driver]
+    if drop_single and len(streams[driver].rows) % batch_size == 1 and count > 1:
+        count -= 1
+    padded = -(-count // BATCH_BUCKET) * BATCH_BUCKET
+    shape = (padded, len(streams), batch_size)
+    index, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
+    weight = np.zeros(shape)
+    for d, stream in enumerate(streams):
+        first = (epoch - 1) * (lengths[driver] if d != driver else 0)
+        for i in range(count):
+            number, place = divmod(first + i, lengths[d])
+            chosen = order(stream, epoch - 1 if d == driver else number)[place * batch_size :][:batch_size]
+            index[i, d, : len(chosen)] = stream.rows[chosen]
+            mask[i, d, : len(chosen)] = True
+            weight[i, d, : len(chosen)] = 1 if stream.weights is None else stream.weights[chosen]
+    full = all(len(stream.rows) % batch_size == 0 for stream in streams)
+    weighted = any(stream.weights is not None for stream in streams)
+    return Batches(index, None if full else mask, weight if weighted else None, count)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A named set of samples: the rows, the time step whose network is asked, and loss weights if not all 1."""
+
+    step: int
+    rows: np.ndarray
+    weights: np.ndarray | None = None
+
+    def batches(self, batch_size: int) -> Batches:
+        """In stored order, padded, always with a mask."""
+        count = -(-len(self.rows) // batch_size)
+        size = -(-count // BATCH_BUCKET) * BATCH_BUCKET * batch_size
+        index, mask = np.zeros(size, np.int32), np.zeros(size, bool)
+        weight = np.ones(size)
+        index[: len(self.rows)], mask[: len(self.rows)] = self.rows, True
+        if self.weights is not None:
+            weight[: len(self.rows)] = self.weights
+        shape = (-1, 1, batch_size)
+        return Batches(index.reshape(shape), mask.reshape(shape), weight.reshape(shape), count)

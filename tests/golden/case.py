@@ -1,0 +1,103 @@
+"""One reference file: its arrays, which of them a check has used, and the rows that it gave."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Row:
+    """One comparison; `error` is the largest absolute difference, relative to `scale`."""
+
+    file: str
+    quantity: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.error <= self.tolerance)
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        return f"{self.file}  {self.quantity}  {self.error:.3g}  {self.tolerance:.3g}  {verdict}"
+
+
+@dataclass
+class Case:
+    """A reference file under check; reading a key marks it as used."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    used: set[str] = field(default_factory=set)
+    rows: list[Row] = field(default_factory=list)
+
+    @staticmethod
+    def load(path: Path) -> "Case":
+        with np.load(path) as file:
+            return Case(path, {key: file[key] for key in file.files})
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        self.used.add(key)
+        return self.arrays[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.arrays
+
+    def under(self, prefix: str) -> dict[str, np.ndarray]:
+        """All arrays whose key starts with `prefix`, by the rest of the key."""
+        return {key[len(prefix) :]: self[key] for key in self.arrays if key.startswith(prefix)}
+
+    def informational(self, *keys: str) -> None:
+        """Keys that the READMEs say are not to be matched."""
+        self.used.update(keys)
+
+    def compare(self, quantity: str, found, key: str, tolerance: float, relative: bool = False) -> None:
+        """Adds a row: `found` against the array of `key`; relative to its largest absolute value if asked."""
+        self.compare_to(quantity, found, self[key], tolerance, relative)
+
+    def compare_to(self, quantity: str, found, expected, tolerance: float, relative: bool = False) -> None:
+        found, expected = np.asarray(found), np.asarray(expected)
+        if found.shape != expected.shape:
+            quantity, error = f"{quantity} (shape {found.shape}, expected {expected.shape})", np.inf
+        elif expected.dtype.kind in "OUS":
+            error = float(np.sum(found != expected))
+        else:
+            difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+            error = float(np.max(difference, initial=0.0))
+            error = np.inf if np.isnan(error) else error
+            if relative:
+                error /= max(float(np.max(np.abs(expected), initial=0.0)), 1e-300)
+        self.rows.append(Row(self.path.name, quantity, error, tolerance))
+
+    def unused(self) -> list[str]:
+        return sorted(set(self.arrays) - self.used)
+
+
+Check = Callable[[Case], None]
+CHECKS: list[tuple[re.Pattern, Check]] = []
+
+
+def check(pattern: str) -> Callable[[Check], Check]:
+    """Registers a check for the file names that match `pattern` whole."""
+
+    def register(function: Check) -> Check:
+        CHECKS.append((re.compile(pattern), function))
+        return function
+
+    return register
+
+
+def find_check(name: str) -> Check | None:
+    return next((function for pattern, function in CHECKS if pattern.fullmatch(name)), None)
+
+
+def reference_files(folder: Path, only: str | None) -> Iterator[Path]:
+    """Every reference file below a folder, by name, that contains `only`."""
+    files: Sequence[Path] = sorted(folder.rglob("*"))
+    return (
+        path for path in files if path.suffix in (".npz", ".json") and (only is None or only in path.name)
+    )
