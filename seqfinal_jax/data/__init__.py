@@ -1,7 +1,8 @@
 """The data layer: base data sets, shifts, and the sequences made of them. NumPy only."""
 
-from seqfinal_jax.data import digits  # noqa: F401  (registers its data set)
-from seqfinal_jax.data.sequence import Sequence, Split, Step, build_sequence
+from seqfinal_jax.data import cifar, digits  # noqa: F401  (they register their data sets)
+from seqfinal_jax.data.sequence import Sequence, Split, Step, build_from_spec, build_sequence
+from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.shifts import SHIFTS, parse_shifts
 from seqfinal_jax.data.sources import DATASETS, Source, SourceError, load_source
 
@@ -9,11 +10,15 @@ __all__ = [
     "DATASETS",
     "SHIFTS",
     "Sequence",
+    "SequenceSpec",
     "Source",
     "SourceError",
     "Split",
     "Step",
+    "build_from_spec",
     "build_sequence",
+    "fingerprint",
     "load_source",
     "parse_shifts",
+    "sequence_spec",
 ]

@@ -249,7 +249,11 @@ def _size_notes(spec: SequenceSpec, steps: tuple[Step, ...]) -> tuple[str, ...]:
         (f"step {t}", size, len(step.train) + len(step.valid))
         for t, (size, step) in enumerate(zip(spec.sizes, steps, strict=True))
     ]
-    asked += [(f"step {t} test", spec.test_size, len(step.test)) for t, step in enumerate(steps) if step.test]
+    asked += [
+        (f"step {t} test", spec.test_size, len(step.test))
+        for t, step in enumerate(steps)
+        if step.test is not None
+    ]
     return tuple(
         f"{where} holds {found} samples where {size} were asked for (subpop_sizes='released')"
         for where, size, found in asked

@@ -1,0 +1,52 @@
+"""All images of a run in one array; stages select from it by row numbers only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqfinal_jax.data.sequence import Sequence
+
+# Image arrays are padded to a multiple of this, so that runs of similar size share compiled programs.
+ROW_BUCKET = 16384
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class ImagePool:
+    """images (N,h,w,c) uint8 and labels (N,) int32 of every sequence, and where each one's splits lie.
+
+    `rows[(variant, seed)][step][split]` are row numbers (n,); a split that is absent is missing from the mapping.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    rows: Mapping[Key, tuple[Mapping[str, np.ndarray], ...]]
+
+    def of(self, key: Key, steps: tuple[int, ...], split: str) -> list[np.ndarray]:
+        """Row numbers of one split of some steps, one array a step."""
+        return [self.rows[key][step][split] for step in steps]
+
+
+def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
+    """Lays the images of all sequences (by variant and seed) into one array."""
+    images, labels, rows, first = [], [], {}, 0
+    for key, sequence in sequences.items():
+        steps = []
+        for step in sequence.steps:
+            places = {}
+            for name in ("train", "valid", "test"):
+                split = getattr(step, name)
+                if split is None:
+                    continue
+                images.append(split.images)
+                labels.append(split.labels)
+                places[name] = np.arange(first, first + len(split.labels))
+                first += len(split.labels)
+            steps.append(places)
+        rows[key] = tuple(steps)
+    padding = -first % ROW_BUCKET
+    images.append(np.zeros((padding, *images[0].shape[1:]), images[0].dtype))
+    labels.append(np.zeros(padding, np.int32))
+    return ImagePool(np.concatenate(images), np.concatenate(labels).astype(np.int32), rows)
