@@ -15,13 +15,14 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class ImagePool:
-    """images (N,h,w,c) uint8 and labels (N,) int32 of every sequence, and where each one's splits lie.
+    """images (N,h,w,c) uint8, labels and source_index (N,) int32 of every sequence, and where its splits lie.
 
     `rows[(variant, seed)][step][split]` are row numbers (n,); a split that is absent is missing from the mapping.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    source_index: np.ndarray
     rows: Mapping[Key, tuple[Mapping[str, np.ndarray], ...]]
 
     def of(self, key: Key, steps: tuple[int, ...], split: str) -> list[np.ndarray]:
@@ -31,7 +32,7 @@ class ImagePool:
 
 def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
     """Lays the images of all sequences (by variant and seed) into one array."""
-    images, labels, rows, first = [], [], {}, 0
+    images, labels, source_index, rows, first = [], [], [], {}, 0
     for key, sequence in sequences.items():
         steps = []
         for step in sequence.steps:
@@ -42,6 +43,7 @@ def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
                     continue
                 images.append(split.images)
                 labels.append(split.labels)
+                source_index.append(split.source_index)
                 places[name] = np.arange(first, first + len(split.labels))
                 first += len(split.labels)
             steps.append(places)
@@ -49,4 +51,6 @@ def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
     padding = -first % ROW_BUCKET
     images.append(np.zeros((padding, *images[0].shape[1:]), images[0].dtype))
     labels.append(np.zeros(padding, np.int32))
-    return ImagePool(np.concatenate(images), np.concatenate(labels).astype(np.int32), rows)
+    source_index.append(np.full(padding, -1))
+    numbers = [np.concatenate(parts).astype(np.int32) for parts in (labels, source_index)]
+    return ImagePool(np.concatenate(images), *numbers, rows)

@@ -75,8 +75,16 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def write_folder(folder: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-    """Writes a checkpoint folder whole or not at all; an existing one of that name is replaced."""
+def write_folder(
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a checkpoint folder whole or not at all; an existing one of that name is replaced.
+
+    `files` are texts that lie beside the arrays, by name.
+    """
     import orbax.checkpoint as ocp  # slow to import, and only needed where something is stored
 
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
@@ -85,7 +93,10 @@ def write_folder(folder: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[s
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save((beside / "arrays").absolute(), dict(arrays))
-        record = {"format": FORMAT, "digest": digest(arrays), **meta}
+        texts = {name: hashlib.blake2b(text.encode()).hexdigest() for name, text in (files or {}).items()}
+        record = {"format": FORMAT, "digest": digest(arrays), "files": texts, **meta}
+        for name, text in (files or {}).items():
+            (beside / name).write_text(text)
         (beside / "meta.json").write_text(json.dumps(record, indent=1, sort_keys=True))
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
@@ -93,8 +104,8 @@ def write_folder(folder: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[s
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and meta data of a checkpoint folder; raises DamagedCheckpoint when anything is off."""
+def read_folder(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, str]]:
+    """Arrays, meta data and texts of a checkpoint folder; raises DamagedCheckpoint when anything is off."""
     import orbax.checkpoint as ocp
 
     try:
@@ -104,13 +115,17 @@ def read_folder(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with ocp.PyTreeCheckpointer() as checkpointer:
             restored = checkpointer.restore((folder / "arrays").absolute())
         arrays = {name: np.asarray(array) for name, array in restored.items()}
+        files = {name: (folder / name).read_text() for name in meta["files"]}
     except DamagedCheckpoint:
         raise
     except Exception as error:
         raise DamagedCheckpoint(f"{folder} cannot be read ({type(error).__name__}: {error})") from error
     if digest(arrays) != meta["digest"]:
         raise DamagedCheckpoint(f"{folder} holds other numbers than were written to it")
-    return arrays, meta
+    for name, text in files.items():
+        if hashlib.blake2b(text.encode()).hexdigest() != meta["files"][name]:
+            raise DamagedCheckpoint(f"{folder / name} is not what was written")
+    return arrays, meta, files
 
 
 class SaveBudget:
@@ -152,7 +167,7 @@ class ProgressStore:
         """The newest whole state of a chunk; damaged ones are reported and left unused."""
         for place in sorted((self.folder / chunk).glob("epoch*"), reverse=True):
             try:
-                return read_folder(place)
+                return read_folder(place)[:2]
             except DamagedCheckpoint as error:
                 log.warning("a saved state is damaged and is not used: %s", error)
         return None

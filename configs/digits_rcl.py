@@ -1,0 +1,29 @@
+"""Rotation, corruption, label flip on scikit-learn's digits: the quick start, no download.
+
+Command   python -m seqfinal_jax.main --config=configs/digits_rcl.py
+Hardware  2 CPU cores
+"""
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config import apply_presets, base_config
+
+
+def get_config(presets: str = "") -> ConfigDict:
+    """A narrow network, a grid of two, three seeds."""
+    config = base_config(
+        name="digits_rcl",
+        dataset="digits",
+        shifts="rotation:corruption:label_flip",
+        source_size=500,
+        target_sizes=(250, 500, 250),
+        test_size=500,
+        oracle_size=1000,
+    )
+    config.seeds = (0, 1, 2)
+    config.network.width_factor = 0.25
+    config.grid.learning_rate = (3e-3,)
+    config.grid.weight_decay = (1e-4,)
+    config.training.batch_size = 50
+    config.training.max_epochs = 15
+    return apply_presets(config, presets)

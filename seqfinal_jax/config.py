@@ -1,0 +1,205 @@
+"""The configuration: defaults, presets of protocol and size, and what its fields mean.
+
+`base_config` gives every field; a file of configs/ changes what its benchmark sequence needs, then applies the
+presets that stand behind the colon of `--config=configs/cifar10_rcl.py:released,quick`.
+"""
+
+import math
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.models.network import NetworkConfig
+from seqfinal_jax.registry import nearest
+from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.objectives import InputScaling
+
+# Every place where the published program departs from its own description is one field (docs/protocols.md).
+PROTOCOLS: dict[str, dict[str, str]] = {
+    "corrected": {"input_scaling": "standardised", "subpop_sizes": "as_asked"},
+    "released": {"input_scaling": "raw", "subpop_sizes": "released"},
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "protocol.input_scaling": ("standardised", "raw"),
+    "protocol.subpop_sizes": ("as_asked", "released"),
+    "training.stop_on": ("previous", "best"),
+    "training.train_metrics": ("running", "eval"),
+    "precision": ("highest", "high", "default"),
+}
+PRESETS = ("corrected", "released", "quick", "smoke")
+QUICK_EPOCHS = 20
+
+
+def base_config(
+    name: str,
+    dataset: str,
+    shifts: str,
+    source_size: int,
+    target_sizes: tuple[int, ...],
+    test_size: int,
+    oracle_size: int,
+) -> ConfigDict:
+    """All fields with their defaults. Sizes count samples; `target_sizes` has one for each step of `shifts`.
+
+    methods, architectures, seeds: empty means all methods, and what suits the hardware (`hardware_defaults`).
+    data_seed: -1 lets the run's seed drive the data draws too; another number holds the data fixed.
+    """
+    config = ConfigDict()
+    config.name = name
+    config.methods = ()
+    config.architectures = ()
+    config.seeds = ()
+    config.data_seed = -1
+    config.precision = "highest"
+    config.protocol = ConfigDict(PROTOCOLS["corrected"])
+    config.input_mean = (0.485, 0.456, 0.406)
+    config.input_std = (0.229, 0.224, 0.225)
+    config.oracle_size = oracle_size
+    config.data = ConfigDict(
+        {
+            "dataset": dataset, "shifts": shifts, "source_size": source_size,
+            "target_sizes": tuple(target_sizes), "test_size": test_size, "disjoint": False,
+        }
+    )  # fmt: skip
+    config.network = ConfigDict(
+        {"stem_width": 0, "widths": (), "strides": (), "width_factor": 1.0, "block_relu": False}
+    )
+    config.grid = ConfigDict(vars(Grid()))
+    config.training = ConfigDict(
+        {
+            "max_epochs": 100, "batch_size": 100, "patience": 5, "stop_on": "previous",
+            "train_metrics": "running", "init_per_grid_point": False,
+        }
+    )  # fmt: skip
+    return config
+
+
+def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
+    """Applies presets, named by commas, in order; raises ValueError that names the nearest one."""
+    for preset in filter(None, (part.strip() for part in presets.split(","))):
+        if preset in PROTOCOLS:
+            config.protocol.update(PROTOCOLS[preset])
+        elif preset == "quick":
+            _quick(config)
+        elif preset == "smoke":
+            _smoke(config)
+        else:
+            raise ValueError(f"unknown preset {preset!r} behind the config file; {nearest(preset, list(PRESETS))}")
+        if preset not in PROTOCOLS:
+            config.name = f"{config.name}-{preset}"
+    return config
+
+
+def _quick(config: ConfigDict) -> None:
+    """Real images, half the sizes (test sets unchanged), at most 20 epochs, a grid of dropout 0 and 0.5."""
+    config.data.source_size //= 2
+    config.data.target_sizes = tuple(size // 2 for size in config.data.target_sizes)
+    config.oracle_size //= 2
+    config.training.max_epochs = min(QUICK_EPOCHS, config.training.max_epochs)
+    config.grid = ConfigDict({"learning_rate": (1e-3,), "weight_decay": (1e-4,), "dropout": (0.0, 0.5)})
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Everything tiny: seconds, to see that a configuration runs."""
+    least = 20 if config.data.dataset == "cifar100" else 10
+    config.data.source_size = config.data.test_size = 10 * least
+    config.data.target_sizes = (10 * least,) * len(config.data.target_sizes)
+    config.oracle_size = 15 * least
+    config.training.max_epochs, config.training.batch_size = 2, 40
+    config.network.width_factor = 0.125
+    config.grid = ConfigDict({"learning_rate": (1e-3,), "weight_decay": (1e-4,), "dropout": (0.0, 0.5)})
+
+
+def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
+    """Architectures and seeds of a first run: one small network and the published seed on a CPU, more elsewhere."""
+    if backend == "cpu":
+        return {"architectures": ("convnet-1",), "seeds": (1007,)}
+    return {
+        "architectures": tuple(f"convnet-{blocks}" for blocks in (1, 2, 3, 4)),
+        "seeds": (1007, 0, 1, 2, 3),
+    }
+
+
+def protocol_name(config: ConfigDict) -> str:
+    """"corrected", "released", or "custom" when the fields are those of neither."""
+    fields = config.protocol.to_dict()
+    return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
+
+
+def network_config(config: ConfigDict, image_size: int, channels: int) -> NetworkConfig:
+    """Sizes of the networks."""
+    network = config.network
+    return NetworkConfig(
+        image_size=image_size,
+        channels=channels,
+        stem_width=network.stem_width or None,
+        widths=tuple(network.widths),
+        strides=tuple(network.strides),
+        width_factor=network.width_factor,
+        block_relu=network.block_relu,
+    )
+
+
+def grid(config: ConfigDict) -> Grid:
+    """The grid of hyper-parameters of every search."""
+    return Grid(**{name: tuple(float(v) for v in values) for name, values in config.grid.items()})
+
+
+def stop_rule(config: ConfigDict) -> StopRule:
+    """When members stop."""
+    training = config.training
+    return StopRule(training.max_epochs, training.patience, training.stop_on)
+
+
+def input_scaling(config: ConfigDict) -> InputScaling:
+    """How stored pixels become inputs, by protocol."""
+    if config.protocol.input_scaling == "raw":
+        return InputScaling()
+    return InputScaling(tuple(config.input_mean), tuple(config.input_std))
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises ValueError for a field that cannot be right, before anything is loaded or trained."""
+    for field, choices in CHOICES.items():
+        value = _get(config, field)
+        if value not in choices:
+            raise ValueError(f"config.{field} = {value!r} is unknown; {nearest(str(value), list(choices))}")
+    for field in ("training.max_epochs", "training.batch_size", "oracle_size"):
+        if _get(config, field) < 1:
+            raise ValueError(f"config.{field} must be at least 1, found {_get(config, field)}")
+    if config.training.patience < 0:
+        raise ValueError(f"config.training.patience must be 0 or more, found {config.training.patience}")
+    if config.network.width_factor <= 0:
+        raise ValueError(f"config.network.width_factor must be above 0, found {config.network.width_factor}")
+    for field, least, most in (("learning_rate", 0, math.inf), ("weight_decay", 0, math.inf), ("dropout", 0, 1)):
+        _check_grid(field, tuple(config.grid[field]), least, most)
+
+
+def _check_grid(field: str, values: tuple[float, ...], least: float, most: float) -> None:
+    if not values:
+        raise ValueError(f"config.grid.{field} is empty; give at least one value")
+    if len(set(values)) < len(values):
+        raise ValueError(f"config.grid.{field} = {values} repeats a value")
+    for value in values:
+        if not least <= value < most or (field == "learning_rate" and value == 0):
+            raise ValueError(f"config.grid.{field} has {value}, outside its range")
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def split_names(values: Any) -> tuple[str, ...]:
+    """Names from a tuple or text, commas inside elements split, blanks stripped."""
+    elements = (values,) if isinstance(values, str) else values
+    return tuple(part.strip() for value in elements for part in str(value).split(",") if part.strip())
+
+
+def refuse_repeats(values: tuple[Any, ...], field: str) -> None:
+    """Raises ValueError that names a value which stands twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"config.{field} names {value!r} {values.count(value)} times; name each once")

@@ -1,0 +1,79 @@
+"""How many fits a run needs, and how long that may take at most."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from seqfinal_jax.methods.recipe import Stage
+from seqfinal_jax.methods.stage_fit import stage_fingerprint
+from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.models.network import Network, apply_network, init_variables
+
+if TYPE_CHECKING:
+    from seqfinal_jax.run import Plan
+
+# Operations per second that training reaches, measured on a CPU core (docs/performance.md); a cautious guess elsewhere.
+RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
+TRAIN_OVER_FORWARD = 3.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Fits still to do, their epochs if none stops early, and the seconds that would take."""
+
+    fits: int
+    epochs: int
+    seconds: float
+
+
+def network_bytes(network: Network) -> tuple[int, int]:
+    """Bytes of a network's variables, and of one sample's activations and patches (float32)."""
+    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
+    config = network.config
+    x = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, config.channels), jnp.float32)
+    outputs = jax.eval_shape(lambda v, x: apply_network(network, v, x)[2], variables, x)
+    activations = sum(output.size for output in outputs)
+    return 4 * sum(leaf.size for leaf in jax.tree.leaves(variables)), 4 * 12 * activations
+
+
+def forward_operations(network: Network) -> float:
+    """Floating-point operations of one sample's forward pass, by XLA's own count."""
+    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
+    config, batch = network.config, 8
+    x = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, config.channels), jnp.float32)
+    lowered = jax.jit(lambda v, x: apply_network(network, v, x)[0]).lower(variables, x)
+    return float(lowered.cost_analysis()["flops"]) / batch
+
+
+def estimate_run(plan: "Plan", workdir: Path) -> Estimate:
+    """Counts every stage that is not stored yet once, whichever methods share it."""
+    from seqfinal_jax.run import make_training
+
+    store, training, identity = StageStore(workdir), make_training(plan.config), plan.data_identity()
+    fits = epochs = 0
+    seconds, seen = 0.0, set()
+    rate = RATE.get(jax.default_backend(), RATE["gpu"])
+    rate *= (os.cpu_count() or 1) if jax.default_backend() == "cpu" else len(jax.local_devices())
+    for architecture in plan.architectures:
+        network = plan.network(architecture)
+        operations = forward_operations(network)
+        for stage in (stage for final in plan.stages.values() for stage in final.chain()):
+            name = stage_fingerprint(stage, network, training, identity)
+            seeds = [seed for seed in plan.seeds if (name, seed) not in seen and not store.has(name, seed)]
+            seen.update((name, seed) for seed in seeds)
+            members = len(seeds) * len(stage.grid.points())
+            fits += members
+            epochs += members * training.rule.max_epochs
+            seconds += members * training.rule.max_epochs * _epoch_operations(plan, stage, operations) / rate
+    return Estimate(fits, epochs, seconds)
+
+
+def _epoch_operations(plan: "Plan", stage: Stage, operations: float) -> float:
+    sizes = plan.specs[stage.variant].sizes
+    train = 0.8 * sum(sizes[step] for step in stage.train)
+    valid = 0.2 * sum(sizes[step] for step in stage.valid)
+    return operations * (TRAIN_OVER_FORWARD * train + valid)

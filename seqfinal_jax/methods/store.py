@@ -1,0 +1,136 @@
+"""Finished stages on disk: `stages/<fingerprint>/seed<k>/`, never fitted twice."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqfinal_jax.training.checkpoints import (
+    DamagedCheckpoint,
+    ProgressStore,
+    SaveBudget,
+    named_leaves,
+    nested,
+    read_folder,
+    write_folder,
+)
+from seqfinal_jax.training.members import MemberResult
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+GRID_COLUMNS = (
+    "member", "learning_rate", "weight_decay", "dropout", "best_accuracy", "best_epoch", "stop_epoch", "failed",
+    "chosen",
+)  # fmt: skip
+HISTORY_COLUMNS = ("member", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage of one seed: the winner's variables, and what became of every grid point."""
+
+    best: dict[str, Any]
+    last: dict[str, Any]
+    optimiser: dict[str, Any]
+    chosen: int
+    grid: list[Row]
+    history: list[Row]
+
+    @property
+    def winner(self) -> Row:
+        """The chosen grid point's row."""
+        return self.grid[self.chosen]
+
+
+def stage_result(hypers: Sequence[Mapping[str, float]], results: Sequence[MemberResult], chosen: int) -> StageResult:
+    """Results of one seed's grid points as rows, with the winner's variables."""
+    grid, history = [], []
+    for member, (hyper, result) in enumerate(zip(hypers, results, strict=True)):
+        names = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+        scalars = {name: getattr(result, name) for name in names}
+        grid.append({"member": member, **hyper, **scalars, "chosen": member == chosen})
+        for epoch in range(result.stop_epoch + 1):
+            figures = {name: float(values[epoch]) for name, values in result.history.items()}
+            history.append({"member": member, "epoch": epoch, **figures})
+    best = results[chosen]
+    optimiser = nested(named_leaves(best.optimiser))
+    return StageResult(best.best, best.last, optimiser, chosen, grid, history)
+
+
+class StageStore:
+    """The stages of a run folder."""
+
+    def __init__(self, workdir: Path) -> None:
+        self.folder = workdir / "stages"
+        self.budget = SaveBudget()
+
+    def place(self, fingerprint: str, seed: int) -> Path:
+        """Where a stage's result of one seed lies."""
+        return self.folder / fingerprint / f"seed{seed}"
+
+    def progress(self, fingerprint: str) -> ProgressStore:
+        """Where a fit of this stage keeps its state while it runs."""
+        return ProgressStore(self.folder / fingerprint / "progress", self.budget)
+
+    def has(self, fingerprint: str, seed: int) -> bool:
+        """Whether a result is there (whole: folders appear by renaming)."""
+        return (self.place(fingerprint, seed) / "meta.json").exists()
+
+    def save(self, fingerprint: str, seed: int, result: StageResult, describe: Mapping[str, Any]) -> None:
+        """Stores a result; `describe` is all that says what it is (stage, network, data, fingerprints)."""
+        trees = {"best": result.best, "last": result.last, "optimiser": result.optimiser}
+        meta = {**describe, "seed": seed, "chosen": result.chosen}
+        files = {
+            "grid.csv": rows_to_csv(GRID_COLUMNS, result.grid),
+            "history.csv": rows_to_csv(HISTORY_COLUMNS, result.history),
+        }
+        write_folder(self.place(fingerprint, seed), named_leaves(trees), meta, files)
+
+    def load(self, fingerprint: str, seed: int) -> StageResult | None:
+        """A stored result, or None when there is none or it is damaged (which is reported)."""
+        if not self.has(fingerprint, seed):
+            return None
+        try:
+            arrays, meta, files = read_folder(self.place(fingerprint, seed))
+        except DamagedCheckpoint as error:
+            log.warning("a stored stage is damaged and will be fitted again: %s", error)
+            return None
+        trees = nested(arrays)
+        grid, history = (rows_from_csv(files[name]) for name in ("grid.csv", "history.csv"))
+        return StageResult(trees["best"], trees["last"], trees["optimiser"], meta["chosen"], grid, history)
+
+
+def rows_to_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """Rows as CSV text with a header; numbers in full, a value that is not a number blank."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else repr(float(value))
+    return "" if value is None else value
+
+
+def rows_from_csv(text: str) -> list[Row]:
+    """The inverse of `rows_to_csv`: numbers and truth values read back, blanks as NaN."""
+    return [{name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(text))]
+
+
+def _value(cell: str) -> Any:
+    if cell in ("True", "False"):
+        return cell == "True"
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell or "nan")

@@ -1,0 +1,269 @@
+"""Configuration to cells to results: the one loop that everything hangs on."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from seqfinal_jax import config as configuration
+from seqfinal_jax import workdir as folders
+from seqfinal_jax.cells import cell_done, write_cell, write_error
+from seqfinal_jax.data.pool import ImagePool, pool_sequences
+from seqfinal_jax.data.sequence import build_from_spec
+from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
+from seqfinal_jax.data.sources import Source, load_source
+from seqfinal_jax.estimate import Estimate, estimate_run
+from seqfinal_jax.methods.names import METHODS, method_id
+from seqfinal_jax.methods.recipe import RECIPES, Setting, Stage, build_recipe
+from seqfinal_jax.methods.stage_fit import StageFitter, Training, compile_seconds
+from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.models import build_network
+from seqfinal_jax.training.devices import members_per_program
+from seqfinal_jax.training.members import Settings
+from seqfinal_jax.training.progress import duration, fit_progress
+
+log = logging.getLogger(__name__)
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: which cells, from which data, with which stages."""
+
+    config: ConfigDict
+    methods: tuple[str, ...]
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    source: Source
+    specs: dict[str, SequenceSpec]
+    stages: dict[str, Stage]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data set."""
+        return self.source.num_classes
+
+    def data_seed(self, seed: int) -> int:
+        """The seed of the data draws of a run's seed."""
+        return seed if self.config.data_seed < 0 else self.config.data_seed
+
+    def network(self, architecture: str) -> Any:
+        """The network of an architecture name."""
+        size, channels = self.source.train_images.shape[1], self.source.train_images.shape[3]
+        return build_network(
+            architecture, self.num_classes, configuration.network_config(self.config, size, channels)
+        )
+
+    def data_identity(self) -> dict[str, Any]:
+        """For each variant of the sequence, what determines its data besides the run's seed."""
+        fixed = self.config.data_seed
+        return {
+            variant: [fingerprint(replace(spec, seed=max(fixed, 0)), self.source), "run" if fixed < 0 else "fixed"]
+            for variant, spec in self.specs.items()
+        }
+
+
+def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
+    """Checks everything that can be checked before training; raises ValueError with what to mend."""
+    configuration.check_config(config)
+    defaults = configuration.hardware_defaults(jax.default_backend())
+    names = configuration.split_names(config.methods) or tuple(m for m in METHODS if m in RECIPES)
+    methods = tuple(method_id(name) for name in names)
+    architectures = configuration.split_names(config.architectures) or defaults["architectures"]
+    seeds = tuple(config.seeds) or defaults["seeds"]
+    for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
+        configuration.refuse_repeats(values, field)
+    num_steps = len(config.data.target_sizes) + 1
+    setting = Setting(num_steps, configuration.grid(config))
+    stages = {method: build_recipe(method, setting) for method in methods}
+    specs = {"main": _spec(config, config.data.target_sizes)}
+    if any(stage.variant == "oracle" for final in stages.values() for stage in final.chain()):
+        specs["oracle"] = _spec(config, (*config.data.target_sizes[:-1], config.oracle_size))
+    source = load_source(config.data.dataset, data_dir)
+    plan = Plan(config, methods, architectures, seeds, source, specs, stages)
+    for architecture in architectures:
+        plan.network(architecture)
+    return plan
+
+
+def _spec(config: ConfigDict, target_sizes: Sequence[int]) -> SequenceSpec:
+    data = config.data
+    return sequence_spec(
+        data.dataset,
+        data.shifts,
+        data.source_size,
+        tuple(target_sizes),
+        data.test_size,
+        seed=max(config.data_seed, 0),
+        subpop_sizes=config.protocol.subpop_sizes,
+        disjoint=data.disjoint,
+    )
+
+
+def run(
+    config: ConfigDict, workdir: Path, data_dir: str | None = None, dry_run: bool = False, console: Any = None
+) -> int:
+    """Fits every cell of the configuration that is not done; returns how many cells failed.
+
+    Raises ValueError for a configuration, data or run folder that cannot be used, before anything is trained.
+    """
+    console = console or _console()
+    jax.config.update("jax_default_matmul_precision", config.precision)
+    plan = make_plan(config, data_dir)
+    announce(plan, estimate_run(plan, workdir), console)
+    if dry_run:
+        return 0
+    folders.open_workdir(workdir, plan)
+    store, failed = StageStore(workdir), 0
+    todo = [
+        (architecture, method, seed)
+        for architecture in plan.architectures
+        for method in plan.methods
+        for seed in plan.seeds
+        if not cell_done(workdir, plan, method, architecture, seed)
+    ]
+    if not todo:
+        console.print("everything is done already", highlight=False)
+        return 0
+    pool = build_pool(plan, sorted({seed for _, _, seed in todo}))
+    device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
+    for architecture in dict.fromkeys(cell[0] for cell in todo):
+        fitter = make_fitter(plan, architecture, pool, device_data, store, workdir, console)
+        for method in plan.methods:
+            seeds = [seed for a, m, seed in todo if (a, m) == (architecture, method)]
+            failed += fit_cells(plan, fitter, method, seeds, workdir, console) if seeds else 0
+    return failed
+
+
+def fit_cells(
+    plan: Plan, fitter: StageFitter, method: str, seeds: list[int], workdir: Path, console: Any
+) -> int:
+    """Fits one method's stages for all seeds and writes the cells; a failure is written down, the rest goes on."""
+    architecture = fitter.network.name
+    console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
+    try:
+        results = fitter.results(plan.stages[method], seeds)
+    except Exception as error:
+        if len(seeds) > 1:  # one seed's failure must not take the others along
+            return sum(fit_cells(plan, fitter, method, [seed], workdir, console) for seed in seeds)
+        log.exception("%s, %s, seed %d failed", method, architecture, seeds[0])
+        write_error(workdir, method, architecture, seeds[0], error)
+        return 1
+    for seed in seeds:
+        accuracy = write_cell(workdir, plan, fitter, method, seed, results[seed])
+        console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
+    return 0
+
+
+def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
+    """The images of every variant of the sequence, of all seeds; equal draws are built once."""
+    built: dict[tuple[str, int], Any] = {}
+    sequences = {}
+    for variant, spec in plan.specs.items():
+        for seed in seeds:
+            key = (variant, plan.data_seed(seed))
+            if key not in built:
+                built[key] = build_from_spec(replace(spec, seed=key[1]), plan.source)
+                for note in built[key].warnings:
+                    log.warning("data, seed %d: %s", seed, note)
+            sequences[variant, seed] = built[key]
+    return pool_sequences(sequences)
+
+
+def make_fitter(
+    plan: Plan,
+    architecture: str,
+    pool: ImagePool,
+    device_data: dict[str, Any],
+    store: StageStore,
+    workdir: Path,
+    console: Any,
+) -> StageFitter:
+    """The stage fitter of one architecture, with settings for this hardware."""
+    config, network = plan.config, plan.network(architecture)
+    training = make_training(config)
+    max_epochs = training.rule.max_epochs
+
+    def report(stage: Stage, members: int) -> Any:
+        return fit_progress(f"  {stage.name}", members, max_epochs, console)
+
+    return StageFitter(
+        network=network,
+        training=training,
+        pool=pool,
+        device_data=device_data,
+        data_identity=plan.data_identity(),
+        store=store,
+        settings=fit_settings(network, training),
+        describe=folders.describe_model(plan, network),
+        report=report,
+        log_fit=lambda row: folders.append_timing(workdir, row),
+    )
+
+
+def make_training(config: ConfigDict) -> Training:
+    """What every stage of the run has in common."""
+    return Training(
+        rule=configuration.stop_rule(config),
+        batch_size=config.training.batch_size,
+        scaling=configuration.input_scaling(config),
+        train_metrics=config.training.train_metrics,
+        init_per_grid_point=config.training.init_per_grid_point,
+        precision=config.precision,
+    )
+
+
+def fit_settings(network: Any, training: Training) -> Settings:
+    """Members one after another on CPUs, as one batch elsewhere; all local devices."""
+    from seqfinal_jax.estimate import network_bytes
+
+    backend = jax.default_backend()
+    variables, sample = network_bytes(network)
+    return Settings(
+        rule=training.rule,
+        vectorise="map" if backend == "cpu" else "vmap",
+        members_per_program=members_per_program(backend, variables, sample, training.batch_size),
+        evaluation_batch_size=training.batch_size,
+        devices=tuple(jax.local_devices()),
+    )
+
+
+def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
+    """Says what will be done, how many fits it needs and how long it may take, before it starts."""
+    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+    say(
+        f"{plan.config.name}: protocol {configuration.protocol_name(plan.config)}, methods "
+        f"{', '.join(plan.methods)}; {', '.join(plan.architectures)}; seeds {', '.join(map(str, plan.seeds))}"
+    )
+    official = plan.source.record.get("official")
+    say(f"data: {plan.source.name} ({'official' if official is True else f'official: {official}'})")
+    if estimate.fits == 0:
+        return
+    say(
+        f"{estimate.fits} fits to do (shared stages once), at most {estimate.epochs} epochs, "
+        f"at most about {duration(estimate.seconds)} here; early stopping usually takes less than half of that"
+    )
+    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.config.name:
+        say("this is long for a CPU: the preset `quick` behind the config file (configs/X.py:quick) is shorter")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs on disk, so that a second start need not compile."""
+    folder = Path(os.environ.get("SEQFINAL_CACHE_DIR", Path.home() / ".cache" / "seqfinal_jax")) / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
