@@ -1,0 +1,55 @@
+"""How methods, architectures and numbers are called and ordered in every table and figure."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from seqfinal_jax.methods.names import METHODS, MethodName
+
+MISSING = "–"
+FAILED = "X"
+
+
+def method_name(method: str) -> MethodName:
+    """A method's column, legend and family; its id stands in where it is unknown."""
+    return METHODS.get(method) or MethodName(method, method, method, "other")
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Sorts methods as in the published table, unknown ones behind it by name."""
+    known = list(METHODS)
+    return (known.index(method), "") if method in METHODS else (len(known), method)
+
+
+def architecture_order(architecture: str) -> tuple[tuple[str, int], ...]:
+    """Sorts architectures by name, numbers in them by value: convnet-2 before convnet-10."""
+    parts = re.findall(r"(\D*)(\d*)", architecture)
+    return tuple((text, int(number or 0)) for text, number in parts if text or number)
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Methods once each, in the order of the table."""
+    return sorted(set(methods), key=method_order)
+
+
+def architectures_in_order(architectures: Iterable[str]) -> list[str]:
+    """Architectures once each, in order."""
+    return sorted(set(architectures), key=architecture_order)
+
+
+def number(value: Any) -> str:
+    """A number as short text, a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return MISSING
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def percent(fraction: float) -> str:
+    """A fraction in per cent with one decimal, a dash where there is none."""
+    return MISSING if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def listed(values: Iterable[Any]) -> str:
+    """Values with commas between."""
+    return ", ".join(str(value) for value in values)

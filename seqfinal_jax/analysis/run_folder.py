@@ -1,0 +1,94 @@
+"""Where things lie in a run folder, and files that appear whole or not at all."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESULT_SCHEMA = 1
+CELLS_PATTERN = "cells/<method>/<architecture>/seed<k>/"
+_SEED_FOLDER = re.compile(r"seed(-?\d+)")
+
+
+class RunFolderError(ValueError):
+    """A run folder, or a file in it, is not what it should be; the message says which and how to mend it."""
+
+
+class CellFolder(NamedTuple):
+    """The folder of one cell."""
+
+    path: Path
+    method: str
+    architecture: str
+    seed: int
+
+
+def check_run_folder(workdir: str | Path) -> Path:
+    """The run folder as a path; raises RunFolderError when it is none."""
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise RunFolderError(f"{workdir} is no folder; give the --workdir of a run")
+    if not (workdir / "config.json").is_file():
+        raise RunFolderError(
+            f"{workdir} is not a run folder: it has no config.json; give the --workdir of a run"
+        )
+    return workdir
+
+
+def cell_folders(workdir: Path) -> Iterator[CellFolder]:
+    """Every cell's folder, done or not, in no particular order; other names are passed over."""
+    for path in (workdir / "cells").glob("*/*/seed*"):
+        match = _SEED_FOLDER.fullmatch(path.name)
+        if match and path.is_dir():
+            yield CellFolder(path, path.parts[-3], path.parts[-2], int(match[1]))
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """A JSON object; raises RunFolderError that names the file and ends with `mend`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read ({error}); {mend}") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} should hold a JSON object, found {type(value).__name__}; {mend}")
+    return value
+
+
+def read_result(cell: CellFolder) -> dict[str, Any]:
+    """A done cell's result.json, checked for its schema and its place."""
+    path = cell.path / "result.json"
+    mend = f"delete the folder {cell.path} and run again to make this cell anew"
+    result = read_json(path, mend)
+    if result.get("schema") != RESULT_SCHEMA:
+        found = result.get("schema")
+        raise RunFolderError(
+            f"{path} has schema {found!r}, this version reads {RESULT_SCHEMA}; update seqfinal_jax"
+        )
+    place = {"method": cell.method, "architecture": cell.architecture, "seed": cell.seed}
+    for name, expected in place.items():
+        if result.get(name) != expected:
+            raise RunFolderError(f"{path} says {name} {result.get(name)!r}, its folder {expected!r}; {mend}")
+    return result
+
+
+def read_config(workdir: str | Path) -> dict[str, Any]:
+    """The resolved configuration of a run folder."""
+    path = check_run_folder(workdir) / "config.json"
+    return read_json(path, "run again with the same configuration to write it anew")
+
+
+def read_environment(workdir: str | Path) -> dict[str, Any]:
+    """Versions, device and data source of a run folder; empty when it has no environment.json."""
+    path = check_run_folder(workdir) / "environment.json"
+    return read_json(path, "delete it, or run again to write it anew") if path.is_file() else {}
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Writes a file beside its place, then renames it; folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    os.replace(beside, path)
+    return path
