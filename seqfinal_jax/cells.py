@@ -71,7 +71,9 @@ def write_cell(
         logits = predict(fitter, result.best, rows, step)
         labels = fitter.pool.labels[rows]
         figures[f"{split}_accuracy"] = float(np.mean(np.asarray(right(logits, labels))))
-        figures[f"{split}_loss"] = float(np.mean(np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64)))
+        figures[f"{split}_loss"] = float(
+            np.mean(np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64))
+        )
         figures[f"n_{split}"] = len(rows)
         predictions |= {
             f"{split}_logits": logits.astype(np.float16), f"{split}_labels": labels,

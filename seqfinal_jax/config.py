@@ -85,7 +85,9 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
         elif preset == "smoke":
             _smoke(config)
         else:
-            raise ValueError(f"unknown preset {preset!r} behind the config file; {nearest(preset, list(PRESETS))}")
+            raise ValueError(
+                f"unknown preset {preset!r} behind the config file; {nearest(preset, list(PRESETS))}"
+            )
         if preset not in PROTOCOLS:
             config.name = f"{config.name}-{preset}"
     return config
@@ -122,7 +124,7 @@ def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
 
 
 def protocol_name(config: ConfigDict) -> str:
-    """"corrected", "released", or "custom" when the fields are those of neither."""
+    """ "corrected", "released", or "custom" when the fields are those of neither."""
     fields = config.protocol.to_dict()
     return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
 
@@ -172,7 +174,11 @@ def check_config(config: ConfigDict) -> None:
         raise ValueError(f"config.training.patience must be 0 or more, found {config.training.patience}")
     if config.network.width_factor <= 0:
         raise ValueError(f"config.network.width_factor must be above 0, found {config.network.width_factor}")
-    for field, least, most in (("learning_rate", 0, math.inf), ("weight_decay", 0, math.inf), ("dropout", 0, 1)):
+    for field, least, most in (
+        ("learning_rate", 0, math.inf),
+        ("weight_decay", 0, math.inf),
+        ("dropout", 0, 1),
+    ):
         _check_grid(field, tuple(config.grid[field]), least, most)
 
 

@@ -36,7 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     except ValueError as error:
         fail(str(error))
     if failed:
-        print(f"{failed} cells failed; see error.txt in their folders below {workdir / 'cells'}", file=sys.stderr)
+        print(
+            f"{failed} cells failed; see error.txt in their folders below {workdir / 'cells'}",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

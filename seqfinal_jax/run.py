@@ -65,7 +65,10 @@ class Plan:
         """For each variant of the sequence, what determines its data besides the run's seed."""
         fixed = self.config.data_seed
         return {
-            variant: [fingerprint(replace(spec, seed=max(fixed, 0)), self.source), "run" if fixed < 0 else "fixed"]
+            variant: [
+                fingerprint(replace(spec, seed=max(fixed, 0)), self.source),
+                "run" if fixed < 0 else "fixed",
+            ]
             for variant, spec in self.specs.items()
         }
 
@@ -251,7 +254,9 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         f"at most about {duration(estimate.seconds)} here; early stopping usually takes less than half of that"
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.config.name:
-        say("this is long for a CPU: the preset `quick` behind the config file (configs/X.py:quick) is shorter")
+        say(
+            "this is long for a CPU: the preset `quick` behind the config file (configs/X.py:quick) is shorter"
+        )
 
 
 def _console() -> Any:
@@ -265,5 +270,3 @@ def enable_compilation_cache() -> None:
     folder = Path(os.environ.get("SEQFINAL_CACHE_DIR", Path.home() / ".cache" / "seqfinal_jax")) / "xla"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-

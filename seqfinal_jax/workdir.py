@@ -29,12 +29,18 @@ def open_workdir(workdir: Path, plan: "Plan") -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         config = json.loads(json.dumps(plan.config.to_dict()))
-        for field, values in (("methods", plan.methods), ("architectures", plan.architectures), ("seeds", plan.seeds)):
+        for field, values in (
+            ("methods", plan.methods),
+            ("architectures", plan.architectures),
+            ("seeds", plan.seeds),
+        ):
             config[field] = list(values)
         if path.exists():
             _refuse_other(workdir, read_json(path), config)
         write_text(path, json.dumps(config, indent=1, sort_keys=True) + "\n")
-        write_text(workdir / "environment.json", json.dumps(environment(plan), indent=1, sort_keys=True) + "\n")
+        write_text(
+            workdir / "environment.json", json.dumps(environment(plan), indent=1, sort_keys=True) + "\n"
+        )
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
@@ -113,7 +119,9 @@ def append_timing(workdir: Path, row: dict[str, Any]) -> None:
         writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
         if fresh:
             writer.writeheader()
-        writer.writerow({**row, "seconds": f"{row['seconds']:.2f}", "compile_seconds": f"{row['compile_seconds']:.2f}"})
+        writer.writerow(
+            {**row, "seconds": f"{row['seconds']:.2f}", "compile_seconds": f"{row['compile_seconds']:.2f}"}
+        )
 
 
 def describe_model(plan: "Plan", network: "Network") -> dict[str, Any]:

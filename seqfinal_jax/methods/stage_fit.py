@@ -114,7 +114,6 @@ class StageFitter:
     def _problem(self, stage: Stage, starts: dict[int, Any]) -> Problem:
         training, network = self.training, self.network
         single = smallest_map(network) == 1
-        init = jax.jit(lambda key: init_variables(network, key))
 
         def start(member: MemberSpec) -> Any:
             if stage.start:
@@ -122,7 +121,7 @@ class StageFitter:
             parts = ["init", network.name, network.num_classes]
             if training.init_per_grid_point:
                 parts.append(json.dumps(dict(member.hyper), sort_keys=True))
-            return init(jax.random.key(fold(member.seed, *parts)))
+            return init_variables(network, jax.random.key(fold(member.seed, *parts)))
 
         return Problem(
             objective=EmpiricalRisk(network, training.scaling),
@@ -181,7 +180,10 @@ _COMPILE = {"seconds": 0.0}
 
 
 def _on_event(name: str, seconds: float, **details: Any) -> None:
-    if name in ("/jax/core/compile/backend_compile_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"):
+    if name in (
+        "/jax/core/compile/backend_compile_duration",
+        "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    ):
         _COMPILE["seconds"] += seconds
 
 

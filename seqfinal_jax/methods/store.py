@@ -48,7 +48,9 @@ class StageResult:
         return self.grid[self.chosen]
 
 
-def stage_result(hypers: Sequence[Mapping[str, float]], results: Sequence[MemberResult], chosen: int) -> StageResult:
+def stage_result(
+    hypers: Sequence[Mapping[str, float]], results: Sequence[MemberResult], chosen: int
+) -> StageResult:
     """Results of one seed's grid points as rows, with the winner's variables."""
     grid, history = [], []
     for member, (hyper, result) in enumerate(zip(hypers, results, strict=True)):

@@ -6,6 +6,7 @@ nnx: `init` and `apply` are pure functions over dictionaries, and no layer holds
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -59,6 +60,7 @@ class Network:
         return tuple(name for name, _ in self.groups)
 
 
+@partial(jax.jit, static_argnames=("network",))
 def init_variables(network: Network, key: Array) -> Variables:
     """Random initial variables; a group's weights depend on the key, the group's place and its shapes only."""
     shape = (1, network.config.image_size, network.config.image_size, network.config.channels)

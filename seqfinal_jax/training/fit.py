@@ -53,13 +53,13 @@ def fit(
     chunks = [list(range(i, min(i + size, len(members)))) for i in range(0, len(members), size)]
     devices = settings.devices or (jax.local_devices()[0],)
     shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
-    run_on_devices(chunks, lambda rows, device: _run_chunk(run, rows, shared[device]), list(shared))
+    run_on_devices(chunks, lambda rows, device: _run_chunk(run, rows, device, shared[device]), list(shared))
     return [result for result in run.results if result is not None]
 
 
-def _run_chunk(run: Fit, rows: list[int], data: dict[str, Any]) -> None:
+def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
     name = chunk_name([run.members[row] for row in rows])
-    chunk = _start_chunk(run, np.asarray(rows))
+    chunk = _start_chunk(run, np.asarray(rows), device)
     chunk = resume_chunk(run, name, chunk, rows)
     if chunk.epoch < 0:
         _finish_epoch(run, chunk, data, None, np.ones(len(rows), bool))
@@ -83,12 +83,14 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
-def _start_chunk(run: Fit, rows: np.ndarray) -> Chunk:
+def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
+    """The chunk before epoch 0. All is committed to the device: uncommitted inputs would compile once more."""
     specs = [run.members[row] for row in rows]
-    start = stack([run.problem.start(spec) for spec in specs])
+    start = jax.device_put(stack([run.problem.start(spec) for spec in specs]), device)
     state = programs.init_state(run.problem.objective, run.settings.vectorise, start)
     seeds, members = _member_arrays(run.problem.role, specs)
     evaluation, constants = _per_seed(run, seeds)
+    members, evaluation, constants = jax.device_put((members, evaluation, constants), device)
     epochs = run.settings.rule.max_epochs + 1
     names = [
         f"{part}_{figure}"

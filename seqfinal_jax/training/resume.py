@@ -88,7 +88,8 @@ def _running_chunk(chunk: Chunk, tree: dict[str, Any], epoch: int) -> Chunk:
     """A started chunk with the saved state put in; it may have been compacted to fewer rows."""
     saved_rows = np.asarray(tree["rows"])
     places = [list(chunk.rows).index(row) if row >= 0 else 0 for row in saved_rows]
-    on_device = jax.tree.map(jnp.asarray, {"state": tree["state"], "best": tree["best"]})
+    device = next(iter(jax.tree.leaves(chunk.state)[0].devices()))
+    on_device = jax.device_put({"state": tree["state"], "best": tree["best"]}, device)
     members = jax.tree.map(lambda leaf: leaf[jnp.asarray(places)], chunk.members)
     history = {name: np.array(values) for name, values in tree["history"].items()}
     track = Track(**{name: np.array(values) for name, values in tree["track"].items()})
