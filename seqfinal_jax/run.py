@@ -1,6 +1,6 @@
 """Configuration to cells to results: the one loop that everything hangs on."""
 
-import json
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from seqfinal_jax import config as configuration
@@ -22,7 +21,7 @@ from seqfinal_jax.data.sources import Source, load_source
 from seqfinal_jax.estimate import Estimate, estimate_run
 from seqfinal_jax.methods.names import METHODS, method_id
 from seqfinal_jax.methods.recipe import RECIPES, Setting, Stage, build_recipe
-from seqfinal_jax.methods.stage_fit import StageFitter, Training, compile_seconds
+from seqfinal_jax.methods.stage_fit import StageFitter, Training
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models import build_network
 from seqfinal_jax.training.devices import members_per_program
@@ -149,20 +148,21 @@ def fit_cells(
     plan: Plan, fitter: StageFitter, method: str, seeds: list[int], workdir: Path, console: Any
 ) -> int:
     """Fits one method's stages for all seeds and writes the cells; a failure is written down, the rest goes on."""
-    architecture = fitter.network.name
+    architecture, failed = fitter.network.name, 0
     console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
-    try:
-        results = fitter.results(plan.stages[method], seeds)
-    except Exception as error:
-        if len(seeds) > 1:  # one seed's failure must not take the others along
-            return sum(fit_cells(plan, fitter, method, [seed], workdir, console) for seed in seeds)
-        log.exception("%s, %s, seed %d failed", method, architecture, seeds[0])
-        write_error(workdir, method, architecture, seeds[0], error)
-        return 1
+    with contextlib.suppress(Exception):  # what fails here fails again below, where it is written down
+        fitter.results(plan.stages[method], seeds)
     for seed in seeds:
-        accuracy = write_cell(workdir, plan, fitter, method, seed, results[seed])
-        console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
-    return 0
+        try:
+            result = fitter.results(plan.stages[method], [seed])[seed]
+            accuracy = write_cell(workdir, plan, fitter, method, seed, result)
+        except Exception as error:
+            log.error("%s, %s, seed %d failed: %s", method, architecture, seed, error)
+            write_error(workdir, method, architecture, seed, error)
+            failed += 1
+        else:
+            console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
+    return failed
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:

@@ -56,6 +56,7 @@ class StageFitter:
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
     fits: int = 0
     loaded: dict[tuple[str, int], StageResult] = field(default_factory=dict)
+    diverged: set[tuple[str, int]] = field(default_factory=set)
 
     def fingerprint(self, stage: Stage) -> str:
         """Hash of all that determines a stage's result, but for the seed."""
@@ -69,9 +70,15 @@ class StageFitter:
                 stored = self.store.load(name, seed)
                 if stored is not None:
                     self.loaded[name, seed] = stored
-        missing = [seed for seed in seeds if (name, seed) not in self.loaded]
+        missing = [seed for seed in seeds if (name, seed) not in self.loaded and (name, seed) not in self.diverged]
         if missing:
             self._fit(stage, missing)
+        for seed in seeds:
+            if (name, seed) in self.diverged:
+                raise FloatingPointError(
+                    f"stage {stage.name!r} of {self.network.name}, seed {seed}: the training loss or a parameter "
+                    f"became non-finite at every grid point; try smaller values of config.grid.learning_rate"
+                )
         return {seed: self.loaded[name, seed] for seed in seeds}
 
     def _fit(self, stage: Stage, seeds: Sequence[int]) -> None:
@@ -103,10 +110,8 @@ class StageFitter:
     def _keep(self, stage: Stage, name: str, seed: int, points: list, results: list) -> None:
         chosen = winner(results, range(len(results)))
         if chosen is None:
-            raise FloatingPointError(
-                f"stage {stage.name!r} of {self.network.name}, seed {seed}: the training loss or a parameter became "
-                f"non-finite at every grid point; try smaller learning rates (config.grid.learning_rate)"
-            )
+            self.diverged.add((name, seed))
+            return
         result = stage_result(points, results, chosen)
         self.store.save(name, seed, result, {"stage": describe_stage(stage), **self.describe})
         self.loaded[name, seed] = result

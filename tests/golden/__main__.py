@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from tests.golden import training  # noqa: F401  (registers its checks)
+from tests.golden import networks, training  # noqa: F401  (they register their checks)
 from tests.golden.case import Case, find_check, reference_files
 
 
@@ -41,8 +41,8 @@ def run(folder: Path, only: str | None) -> int:
 
 def check_file(path: Path, check) -> int:
     """Runs one check and prints its rows; 1 if anything failed."""
-    case = Case.load(path)
     try:
+        case = Case.load(path)
         check(case)
     except Exception as error:  # one broken file must not hide the others
         print(f"{path.name}  raised {type(error).__name__}: {error}  FAILED")

@@ -26,7 +26,7 @@ def trace_problem(case: Case, trainable: tuple[str, ...]) -> tuple[Problem, Memb
     train, valid = case["x_train"], case["x_valid"]
     images = np.concatenate([train, valid]).transpose(0, 2, 3, 1)
     labels = np.concatenate([case["y_train"], case["y_valid"]]).astype(np.int32)
-    weights = case["sample_weight"] if "sample_weight" in case else None
+    weights = case["sample_weight"] if "sample_weight" in case.arrays else None
     rows = np.arange(len(train))
     stream = Stream(0, rows, weights)
     sets = {

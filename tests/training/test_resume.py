@@ -1,0 +1,107 @@
+"""A fit that is interrupted goes on with identical results, on any number of devices."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from seqfinal_jax.training.checkpoints import ProgressStore, SaveBudget
+from seqfinal_jax.training.fit import fit
+from tests.training.tiny import assert_equal, grid, settings, tiny_problem
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(calls):
+    """A reporter that ends the fit at its n-th call."""
+    count = 0
+
+    def report(chunk, members):
+        nonlocal count
+        count += 1
+        if count == calls:
+            raise Killed
+
+    return report
+
+
+def everything(results):
+    names = ("best", "last", "optimiser", "history", "best_accuracy", "best_epoch", "stop_epoch", "failed")
+    return [{name: getattr(result, name) for name in names} for result in results]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ProgressStore(tmp_path / "progress", SaveBudget(share=1e9))
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [{"members_per_program": 1}, {"members_per_program": 8, "vectorise": "vmap"}],
+    ids=["one", "vmap"],
+)
+@pytest.mark.parametrize("kept", [{"keep_all": True}, {"keep_all": False}], ids=["all", "winners"])
+def test_a_resumed_fit_equals_an_unbroken_one(store, chunk, kept):
+    chosen = settings(9, patience=1, **chunk, **kept)
+    members = grid((0,))
+    unbroken = fit(tiny_problem(), members, chosen)
+    for calls in (3, 1, 2):
+        with pytest.raises(Killed):
+            fit(tiny_problem(), members, chosen, killed_at(calls), store)
+    resumed = fit(tiny_problem(), members, chosen, None, store)
+    assert_equal(everything(resumed), everything(unbroken))
+
+
+def test_what_is_saved_is_used(store):
+    """After a fit that was saved to its end nothing is trained again."""
+    members = grid((0,))
+    fit(tiny_problem(), members, settings(3), None, store)
+    fit(tiny_problem(), members, settings(3), killed_at(1), store)
+
+
+def test_a_damaged_state_is_reported_and_not_used(store, caplog):
+    members = grid((0,))[:1]
+    unbroken = fit(tiny_problem(), members, settings(4))
+    with pytest.raises(Killed):
+        fit(tiny_problem(), members, settings(4), killed_at(3), store)
+    for path in store.folder.rglob("meta.json"):
+        path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
+    resumed = fit(tiny_problem(), members, settings(4), None, store)
+    assert "damaged" in caplog.text
+    assert_equal(everything(resumed), everything(unbroken))
+
+
+def test_saving_keeps_to_its_budget(tmp_path):
+    budget = SaveBudget(share=0.05)
+    assert budget.due()
+    budget.charge(10.0)
+    assert not budget.due()
+
+
+DEVICES = """
+import jax
+from seqfinal_jax.training import programs
+from seqfinal_jax.training.fit import fit
+from tests.training.test_resume import everything
+from tests.training.tiny import assert_equal, grid, settings, tiny_problem
+
+devices = tuple(jax.devices())
+assert len(devices) == 4
+one = fit(tiny_problem(), grid(), settings(3, members_per_program=2, devices=devices[:1]))
+four = fit(tiny_problem(), grid(), settings(3, members_per_program=2, devices=devices))
+assert_equal(everything(one), everything(four))
+used = {device for program in jax.live_arrays() for device in program.devices()}
+print("same bits on", len(used), "devices")
+"""
+
+
+def test_the_number_of_devices_changes_no_bit():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "same bits on" in done.stdout
