@@ -41,7 +41,7 @@ def read(name: str, key: str) -> Rows | None:
     """The stored rows; None, after a warning, if the file is damaged, and None if there is none."""
     path = cache_path(name, key)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             rows = Rows(*(stored[column] for column in Rows.__dataclass_fields__))
             digest = str(stored["digest"])
     except FileNotFoundError:
