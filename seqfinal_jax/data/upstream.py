@@ -4,6 +4,7 @@ A pickle can run code when it is read, so only what these files need is let thro
 text, numbers and uint8 arrays.
 """
 
+import gzip
 import hashlib
 import io
 import pickle
@@ -77,11 +78,13 @@ def read_archive(upstream: Upstream, path: Path) -> Iterator[RawFile]:
         checked(RawFile(path.name, str(path), file.read(512)), upstream)
     wanted = {f"{upstream.folder}/{name}": name for name in upstream.files}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 name = wanted.pop(member.name.removeprefix("./"), None)
                 if name is not None:
                     yield checked(_member(archive, member, name, path), upstream)
+            while stream.read(1 << 20):  # to the end, where the checksum is compared
+                pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise SourceError(
             f"{path}: expected a whole .tar.gz archive, found {path.stat().st_size} bytes that cannot be read "

@@ -42,7 +42,7 @@ class Harmful:
 
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_foreign_code_is_not_run(tmp_path, protocol):
-    content = pickle.dumps({b"data": Harmful(tmp_path / "harm")}, protocol)
+    content = pickle.dumps({"data": Harmful(tmp_path / "harm")}, protocol)
     with pytest.raises(SourceError, match=r"found a reference to (posix|nt).mkdir, which was not run"):
         read(content)
     assert not (tmp_path / "harm").exists()
