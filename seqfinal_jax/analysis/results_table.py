@@ -86,12 +86,13 @@ class ResultsTable:
     @property
     def captions(self) -> list[str]:
         """Sentences that say how its numbers were made, and what lacks."""
+        without = " (without Oracle)" if "oracle" in self.methods else ""
         lines = [
             "mean ± sample standard deviation over seeds (n-1); n: seeds done, of those expected",
             f"selection: {_by_method(self.cells, 'selection')}",
             f"seeds: {listed(self.seeds) or 'none'} ({_data_seeds(self.cells)})",
             f"test samples: {_by_method(self.cells, 'n_test')}",
-            *([f"best mean (without Oracle): {best}"] if (best := self.best) else []),
+            *([f"best mean{without}: {best}"] if (best := self.best) else []),
         ]
         return lines + _lacking(self)
 

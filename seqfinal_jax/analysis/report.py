@@ -1,0 +1,147 @@
+"""The report of a run folder: report/index.html with the table, what was run, failures and figures.
+
+Command   python -m seqfinal_jax.analysis.report WORKDIR
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqfinal_jax.analysis.cells import HYPERS, read_stages
+from seqfinal_jax.analysis.figures import draw_figures
+from seqfinal_jax.analysis.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.report_page import PAGE
+from seqfinal_jax.analysis.results_table import Expected, ResultsTable, results_table
+from seqfinal_jax.analysis.run_folder import RunFolderError, read_config, read_environment, write_whole
+from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
+OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
+SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
+OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
+
+
+def report_run(
+    workdir: str | Path, expected: Expected | None = None, console: "Console | None" = None
+) -> Path:
+    """All that follows a run: results.csv, figures, the report, and the table printed; returns the report's page.
+
+    Args:
+        workdir: a run folder.
+        expected: what should be there, shown as missing where it is not; default: what the configuration names.
+        console: where to print; default: standard output.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
+    write_results_csv(workdir)
+    print_summary(workdir, expected, console)
+    return write_report(workdir, expected)
+
+
+def write_report(workdir: str | Path, expected: Expected | None = None) -> Path:
+    """Draws the figures and writes report/index.html, report/table.md and report/table.csv.
+
+    Args:
+        workdir: a run folder.
+        expected: what should be there, shown as missing where it is not; default: what the configuration names.
+
+    Returns:
+        The page, whose links to figures and tables are relative: the run folder can be moved or sent.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
+    table = results_table(workdir, expected)
+    figures = [path.name for path in draw_figures(workdir, expected)]
+    folder = Path(workdir) / "report"
+    write_whole(folder / "table.md", to_markdown(table))
+    write_whole(folder / "table.csv", to_csv(table))
+    return write_whole(folder / "index.html", _page(workdir, table, figures))
+
+
+def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]:
+    """What was run, as names and texts: sequence, every protocol field, seeds, data source, versions."""
+    config, environment = read_config(workdir), read_environment(workdir)
+    protocol = listed(table.cells["protocol"].unique()) or "unknown"
+    facts = [("sequence", table.sequence), ("protocol", protocol)]
+    facts += _fields("protocol", config.get("protocol"))
+    facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
+    facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
+    facts += _fields("data", config.get("data")) + _data_facts(environment.get("data"))
+    rest = {name: value for name, value in environment.items() if name != "data"}
+    return facts + [(name, _text(value)) for name, value in rest.items()]
+
+
+def _fields(section: str, fields: Any) -> list[tuple[str, str]]:
+    """A section of the configuration, a line a field."""
+    fields = fields if isinstance(fields, dict) else {}
+    return [(f"config.{section}.{name}", _text(value)) for name, value in fields.items()]
+
+
+def _data_facts(record: Any) -> list[tuple[str, str]]:
+    """Where the data came from and whether they are the official ones; no local path."""
+    if not isinstance(record, dict):
+        return [("data source", "not recorded")]
+    facts = [(f"data source: {name}", _text(record[name])) for name in SHOWN_OF_DATA if record.get(name)]
+    return [*facts, ("official data", OFFICIAL.get(record.get("official"), "not recorded"))]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return listed(f"{name} {_text(part)}" for name, part in value.items())
+    return listed(map(number, value)) if isinstance(value, (list, tuple)) else number(value)
+
+
+def _page(workdir: str | Path, table: ResultsTable, figures: list[str]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    heads, stages = _stage_rows(workdir)
+    template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return template.from_string(PAGE).render(
+        table=table, names=method_name, facts=run_facts(workdir, table), figures=figures,
+        failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
+    )  # fmt: skip
+
+
+def _stage_rows(workdir: str | Path) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the chosen hyper-parameters; penalties of some methods get columns of their own."""
+    stages = read_stages(workdir)
+    fixed = {*PLACE_COLUMNS, *OUTCOME_COLUMNS, "position", "step", "train_steps", "fingerprint"}
+    more = [name for name in stages.columns if name not in fixed | set(HYPERS)]
+    columns = [name for name in (*PLACE_COLUMNS, *HYPERS, *more, *OUTCOME_COLUMNS) if name in stages.columns]
+    rows = [[_stage_value(name, row[name]) for name in columns] for row in stages.to_dict("records")]
+    heads = [
+        "validation accuracy (%)" if name == "valid_accuracy" else name.replace("_", " ") for name in columns
+    ]
+    return heads, rows
+
+
+def _stage_value(name: str, value: Any) -> str:
+    if name == "method":
+        return method_name(value).column
+    return percent(value) if name == "valid_accuracy" else _text(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the report and prints the table; 2 where the folder cannot be read."""
+    parser = argparse.ArgumentParser(
+        description="Write results.csv, the figures and the report of a run folder."
+    )
+    parser.add_argument("workdir", type=Path, help="the --workdir of a run")
+    try:
+        page = report_run(parser.parse_args(arguments).workdir)
+    except RunFolderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"report: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+import json
+import re
+
+from seqfinal_jax.analysis import report
+from seqfinal_jax.analysis.results_table import results_table
+from tests.analysis.run_folders import make_run_folder
+
+
+def change(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_the_page_holds_everything(workdir):
+    page = report.write_report(workdir)
+    text = page.read_text()
+    for part in (
+        "digits_rcl, protocol corrected", "60.0 ± 10.0", "X failed", "– missing", "config.protocol.input_scaling",
+        "standardised", "embedded", "official data", "erm_all, convnet-2, seed 0: MemoryError: &lt;no&gt; room",
+        "<td>history</td><td>source</td><td>0.003</td><td>0.0001</td><td>0.5</td><td>4</td><td>6</td><td>65.0</td>",
+    ):  # fmt: skip
+        assert part in text
+    assert "<no>" not in text
+
+
+def test_links_are_relative_and_lead_somewhere(workdir):
+    page = report.write_report(workdir)
+    report.write_results_csv(workdir)
+    links = set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text()))
+    assert "../figures/methods.png" in links
+    for link in links:
+        assert (page.parent / link).is_file(), link
+
+
+def test_the_same_cells_give_the_same_page(workdir):
+    first = report.write_report(workdir).read_bytes()
+    assert report.write_report(workdir).read_bytes() == first
+    assert sorted(path.name for path in (workdir / "report").iterdir()) == [
+        "index.html",
+        "table.csv",
+        "table.md",
+    ]
+
+
+def test_data_that_are_not_official_are_named_and_no_path_is_shown(workdir):
+    record = {
+        "dataset": "cifar10",
+        "origin": "folder",
+        "path": "/home/me",
+        "official": False,
+        "note": "971 JPEG",
+    }
+    change(workdir / "environment.json", data=record)
+    facts = dict(report.run_facts(workdir, results_table(workdir)))
+    assert facts["official data"] == "no: other files than the official ones"
+    assert facts["data source: note"] == "971 JPEG"
+    assert "/home/me" not in str(facts)
+
+
+def test_a_run_without_environment_or_done_cells_has_a_report(tmp_path):
+    make_run_folder(tmp_path, {("erm_all", "convnet-1", 0): None}, methods=("erm_all",), seeds=(0,))
+    (tmp_path / "environment.json").unlink()
+    text = report.write_report(tmp_path).read_text()
+    assert "not recorded" in text
+    assert "No cell is done." in text
+
+
+def test_penalties_of_a_method_get_a_column(workdir):
+    path = workdir / "cells/oracle/convnet-1/seed0/result.json"
+    record = json.loads(path.read_text())
+    record["stages"][0]["hyper"]["fisher_weight"] = 2.0
+    path.write_text(json.dumps(record))
+    heads, rows = report._stage_rows(workdir)
+    values = [row[heads.index("fisher weight")] for row in rows]
+    assert sorted(set(values)) == ["2", "–"]
+
+
+def test_command(workdir, tmp_path, capsys):
+    assert report.main([str(workdir)]) == 0
+    output = capsys.readouterr().out
+    assert "60.0 ± 10.0" in output
+    assert (workdir / "results.csv").exists()
+    assert report.main([str(tmp_path / "nothing")]) == 2
+    assert "is no folder" in capsys.readouterr().err
