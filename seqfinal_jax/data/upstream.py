@@ -95,7 +95,7 @@ def read_archive(upstream: Upstream, path: Path) -> Iterator[RawFile]:
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: Path) -> RawFile:
-    file = archive.extractfile(member)
+    file = archive.extractfile(member) if member.isfile() else None  # a link may lead nowhere
     if file is None or member.size > LARGEST_FILE:
         raise SourceError(f"{path}: expected {member.name} to be a file of at most {LARGEST_FILE} bytes")
     return RawFile(name, f"{path}, file {member.name}", file.read())

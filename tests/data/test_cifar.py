@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import pickle
@@ -69,12 +70,47 @@ def test_archive(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [tiny.upstream.archive]
 
 
-def test_official_files_are_recognised_by_their_md5(tmp_path):
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def with_sums_of(tiny, folder):
+    sums = {name: md5(folder / name) for name in tiny.upstream.files}
+    return replace(tiny, upstream=replace(tiny.upstream, files=sums))
+
+
+def test_official_files_are_recognised_by_their_md5(tmp_path, caplog):
     write_toy(TINY100, tmp_path)
-    record = load_cifar(TINY100, tmp_path).record
-    sums = {name: file["md5"] for name, file in record["files"].items()}
-    official = replace(TINY100, upstream=replace(TINY100.upstream, files=sums))
-    assert load_cifar(official, tmp_path).record["official"] is True
+    official = with_sums_of(TINY100, tmp_path / TINY100.upstream.folder)
+    record = load_cifar(official, tmp_path).record
+    assert (record["official"], record["note"]) == (True, "the official files")
+    assert all(file["official"] for file in record["files"].values())
+    assert caplog.text == ""
+
+
+def test_a_wrong_md5_is_recorded_and_reported(tmp_path, caplog):
+    write_toy(TINY10, tmp_path)
+    folder = tmp_path / TINY10.upstream.folder
+    official = with_sums_of(TINY10, folder)
+    content = toy_files(TINY10)["data_batch_4"]
+    (folder / "data_batch_4").write_bytes(swap(content, "batch_label", b"another label"))
+    record = load_cifar(official, tmp_path).record
+    assert (record["official"], record["note"]) == (False, "not the official files: data_batch_4")
+    assert record["files"]["data_batch_4"] == {"md5": md5(folder / "data_batch_4"), "official": False}
+    assert record["files"]["data_batch_5"]["official"] is True
+    assert "not the official files: data_batch_4" in caplog.text
+
+
+def test_an_archive_packed_anew_is_told_from_its_official_files(tmp_path):
+    write_toy(TINY100, tmp_path / "unpacked")
+    official = with_sums_of(TINY100, tmp_path / "unpacked" / TINY100.upstream.folder)
+    archive = tmp_path / TINY100.upstream.archive
+    write_archive(TINY100, archive)
+    record = load_cifar(official, tmp_path).record
+    assert record["official"] is True
+    assert record["files"][archive.name] == {"md5": md5(archive), "official": False}
+    same = replace(official, upstream=replace(official.upstream, archive_md5=md5(archive)))
+    assert load_cifar(same, tmp_path).record["files"][archive.name]["official"] is True
 
 
 def test_labels_of_cifar100_are_super_classes(tmp_path):
@@ -131,6 +167,30 @@ def test_bad_batches(case, place, tmp_path):
     assert "data_batch_2" in str(error.value) or case == "label count"
 
 
+class Harmful:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@TINY
+@pytest.mark.parametrize("place", ["folder", "archive"])
+def test_code_in_a_batch_is_never_run(tiny, place, tmp_path):
+    content = {**toy_files(tiny)[tiny.test_file], b"filenames": Harmful(tmp_path / "harm")}
+    damaged = pickle.dumps(content, 4)
+    if place == "folder":
+        write_toy(tiny, tmp_path)
+        (tmp_path / tiny.upstream.folder / tiny.test_file).write_bytes(damaged)
+    else:
+        archive = tmp_path / tiny.upstream.archive
+        write_archive(tiny, archive, lambda files: files.update({tiny.test_file: damaged}))
+    with pytest.raises(SourceError, match=r"found a reference to \w+\.mkdir, which was not run"):
+        load_cifar(tiny, tmp_path)
+    assert not (tmp_path / "harm").exists()
+
+
 def test_a_wrong_super_class_is_found(tmp_path):
     write_toy(TINY100, tmp_path)
     content = toy_files(TINY100)["test"]
@@ -171,6 +231,16 @@ def test_an_archive_that_lacks_a_file(tmp_path):
         load_cifar(TINY10, tmp_path)
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_an_archive_with_something_else_in_a_file_s_place(kind, tmp_path):
+    member = tarfile.TarInfo(f"{TINY10.upstream.folder}/data_batch_1")
+    member.type, member.linkname = kind, "nowhere"
+    with tarfile.open(tmp_path / TINY10.upstream.archive, "w:gz") as archive:
+        archive.addfile(member)
+    with pytest.raises(SourceError, match="expected cifar-10-batches-py/data_batch_1 to be a file"):
+        load_cifar(TINY10, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -196,6 +266,24 @@ def test_the_folder_of_the_other_data_set_is_recognised(tmp_path):
     write_toy(TINY100, tmp_path)
     with pytest.raises(SourceError, match="expected cifar10, found the folder of cifar100; name the folder"):
         load_cifar(TINY10, tmp_path / TINY100.upstream.folder)
+
+
+def test_an_empty_folder_and_a_file_in_its_place(tmp_path):
+    folder = tmp_path / TINY10.upstream.folder
+    folder.mkdir()
+    with pytest.raises(SourceError, match=r"missing data_batch_1, .*, found nothing. Unpack cifar-10-python"):
+        load_cifar(TINY10, tmp_path)
+    folder.rmdir()
+    folder.write_bytes(b"not a folder")
+    with pytest.raises(SourceError, match=r"expected a whole .tar.gz archive, found 12 bytes"):
+        load_cifar(TINY10, tmp_path)
+
+
+def test_the_archive_itself_is_no_data_folder(tmp_path):
+    archive = tmp_path / TINY10.upstream.archive
+    write_archive(TINY10, archive)
+    with pytest.raises(SourceError, match=r"gz': expected a folder, found a file there"):
+        load_source("cifar10", archive)
 
 
 def test_nothing_found_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """Sequences against numbers of the published program, run on a synthetic CIFAR."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from seqfinal_jax.data import build_sequence
+from seqfinal_jax.data import build_sequence, load_source
+from seqfinal_jax.data.cifar import CIFAR10
+from seqfinal_jax.methods.time_weights import increasing_weights
 from tests.data.toy_cifar import TINY10, toy_source
 
 FLIP_LAST = "corruption:label_flip:rotation"
@@ -126,6 +129,9 @@ def test_cifar10(build, shifts):
         assert len(set(indices.tolist())) == len(indices)
         assert np.bincount(step.train.labels).tolist() == [len(step.train) // 10] * 10
         assert np.bincount(step.valid.labels).tolist() == [len(step.valid) // 10] * 10
+    test = sequence.steps[3].test
+    assert len(set(test.source_index.tolist())) == 5000
+    assert np.bincount(test.labels).tolist() == [500] * 10
 
 
 def test_types_and_description(build):
@@ -157,8 +163,10 @@ def test_recolor_channel_means(build):
 
 
 def test_a_lossless_turn_keeps_the_pixel_sum(build, toy_cifar10):
-    split = build("cifar10", "rotation_cond:rotation_cond:rotation_cond").steps[3].train
-    assert sums(split)[0] == toy_cifar10.train_images[split.source_index].sum(dtype=np.int64)
+    step = build("cifar10", "rotation_cond:rotation_cond:rotation_cond").steps[3]
+    clean = toy_cifar10.train_images, toy_cifar10.train_images, toy_cifar10.test_images
+    for split, images in zip((step.train, step.valid, step.test), clean, strict=True):
+        assert sums(split)[0] == images[split.source_index].sum(dtype=np.int64)
 
 
 def test_the_order_of_shifts_does_not_change_the_last_step(build):
@@ -182,7 +190,13 @@ def test_oracle(build):
     assert np.bincount(step.train.labels).tolist() == [1600] * 10
     for split in (small.train, small.valid):
         assert np.isin(split.source_index, step.train.source_index).all()
-    assert set(small.test.source_index.tolist()) == set(step.test.source_index.tolist())
+    assert np.bincount(step.valid.labels).tolist() == [400] * 10
+    orders = [np.argsort(s.test.source_index) for s in (small, step)]
+    indices = [s.test.source_index for s in (small, step)]
+    np.testing.assert_array_equal(indices[0][orders[0]], indices[1][orders[1]])
+    assert (indices[0] != indices[1]).any()
+    np.testing.assert_array_equal(small.test.labels[orders[0]], step.test.labels[orders[1]])
+    assert (small.test.images[orders[0]] != step.test.images[orders[1]]).any()
 
 
 def test_steps_overlap_as_published(build):
@@ -200,7 +214,9 @@ def test_sizes_of_pooled_steps(build):
     steps = build("cifar10", FLIP_LAST).steps
     assert sum(len(step.train) for step in steps[:3]) == 12800
     assert sum(len(step.valid) for step in steps[:3]) == 3200
-    weights = np.concatenate([np.full(len(s.train), 1 / (4 - t)) for t, s in enumerate(steps)])
+    of_step = increasing_weights(4)
+    assert of_step == (0.25, 1 / 3, 0.5, 1)
+    weights = np.concatenate([np.full(len(s.train), w) for w, s in zip(of_step, steps, strict=True)])
     assert len(weights) == 16000
     assert weights.sum() == pytest.approx(7866.667, abs=1e-3)
 
@@ -343,7 +359,7 @@ def test_cifar100_oracle_has_the_same_size_by_both_rules(build):
         assert (len(oracle.steps[3].train), len(oracle.steps[3].valid)) == (15980, 4020)
 
 
-def test_cifar100_without_subpop(build):
+def test_cifar100_without_subpop(build, toy_cifar100):
     shifts = "rotation:corruption:label_flip,recolor_cond"
     sequence = build("cifar100", shifts, test_size=4000, protocol="released")
     counts = [(len(step.train), len(step.valid)) for step in sequence.steps]
@@ -352,6 +368,89 @@ def test_cifar100_without_subpop(build):
     for protocol in ("released", "corrected"):
         with pytest.raises(ValueError, match=r"data.test_size=5000: step 3 .* at most 4000 fit"):
             build("cifar100", FLIP_FIRST, protocol=protocol)
+    as_asked = build("cifar100", shifts, source_size=400, target_sizes=400, test_size=4000).steps[3].test
+    assert per_subclass(toy_cifar100, as_asked, test=True) == [100, 100, 0, 0, 0]
+
+
+SMALL = replace(CIFAR10, train_count=500, test_count=100)
+SMALL_SIZES = {"source_size": 100, "target_sizes": (50, 150, 50), "test_size": 30}
+
+
+def by_hand(source, draws, disjoint):
+    """Indices (train, valid, test) of every step of SMALL_SIZES with test sets at all target steps."""
+    seeds = [1007, *np.random.RandomState(1007).randint(10000, size=3).tolist()]
+    pools = [np.flatnonzero(source.train_labels == y).tolist() for y in range(10)]
+    tests = [np.flatnonzero(source.test_labels == y).tolist() for y in range(10)]
+    steps = []
+
+    def shuffle(rng, values):
+        order = np.arange(len(values))
+        rng.shuffle(order)
+        return [values[k] for k in order]
+
+    for t, size in reversed([*enumerate((100, 50, 150, 50))]):
+        rng = np.random.RandomState(seeds[t])
+        own = t in (1, 2) and draws == "own"
+        train, valid, test = [], [], []
+        for pool, of_test in zip(pools, tests, strict=True):
+            chosen = shuffle(rng, pool)[: size // 10]
+            train += chosen[: size // 10 * 4 // 5]
+            valid += chosen[size // 10 * 4 // 5 :]
+            if t > 0 and not own:
+                test += shuffle(rng, of_test)[:3]
+        train, valid, test = shuffle(rng, train), shuffle(rng, valid), shuffle(rng, test)
+        if own:
+            rng = np.random.RandomState([seeds[t], 1])
+            test = shuffle(rng, [k for of_test in tests for k in shuffle(rng, of_test)[:3]])
+        steps.insert(0, (train, valid, test))
+        if disjoint:
+            pools = [[k for k in pool if k not in {*train, *valid}] for pool in pools]
+    return steps
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+@pytest.mark.parametrize("draws", ["own", "same_stream"])
+def test_disjoint_steps_and_test_sets_at_all_steps_by_hand(draws, disjoint):
+    source = toy_source(SMALL)
+    flags = {"test_all_steps": True, "test_all_steps_draws": draws, "disjoint": disjoint}
+    sequence = build_sequence("cifar10", FLIP_LAST, source=source, cache=False, **SMALL_SIZES, **flags)
+    for step, (train, valid, test) in zip(sequence.steps, by_hand(source, draws, disjoint), strict=True):
+        assert step.train.source_index.tolist() == train
+        assert step.valid.source_index.tolist() == valid
+        assert (step.test.source_index.tolist() if step.test else []) == test
+    indices = np.concatenate([s.source_index for step in sequence.steps for s in (step.train, step.valid)])
+    assert (len(np.unique(indices)) == 350) is disjoint
+    test_sets = [set(step.test.source_index.tolist()) for step in sequence.steps[1:]]
+    assert test_sets[0] & test_sets[1] and test_sets[0] & test_sets[2]
+
+
+def test_test_draws_of_their_own_bring_noise_of_their_own():
+    source = toy_source(SMALL)
+    arguments = SMALL_SIZES | {"test_all_steps": True, "cache": False, "source": source}
+    test = build_sequence("cifar10", "corruption:none:none", **arguments).steps[1].test
+    rng = np.random.RandomState([6906, 1])
+    for size in [10] * 10 + [30]:
+        rng.shuffle(np.arange(size))
+    noise = rng.randint(-3, 3, (30, 3, 32, 32)).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(test.images, (source.test_images[test.source_index] + noise).clip(0, 255))
+
+
+def test_disjoint_steps_keep_test_sets_with_draws_of_their_own():
+    arguments = SMALL_SIZES | {"test_all_steps": True, "cache": False, "source": toy_source(SMALL)}
+    plain, disjoint = (build_sequence("cifar10", FLIP_LAST, **arguments, disjoint=d) for d in (False, True))
+    for a, b in zip(plain.steps[1:], disjoint.steps[1:], strict=True):
+        np.testing.assert_array_equal(a.test.source_index, b.test.source_index)
+        np.testing.assert_array_equal(a.test.images, b.test.images)
+    assert plain.steps[0].train.source_index.tolist() != disjoint.steps[0].train.source_index.tolist()
+
+
+def test_disjoint_steps_of_sub_classes(build):
+    flags = {"disjoint": True, "test_all_steps": True, "source_size": 600, "target_sizes": (400, 600, 400)}
+    for protocol in ("released", "corrected"):
+        steps = build("cifar100", SUBPOP, **flags, test_size=500, protocol=protocol).steps
+        indices = np.concatenate([s.source_index for step in steps for s in (step.train, step.valid)])
+        assert len(np.unique(indices)) == len(indices)
+        assert [step.test is None for step in steps] == [True, False, False, False]
 
 
 def test_disjoint_steps_share_no_image(build):
@@ -417,6 +516,29 @@ def test_what_cannot_be_built_says_why(changes, message):
         build_sequence(**arguments | changes)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "changes", "message"),
+    [
+        ("cifar10", {"source_size": 60000},
+         r"data.source_size=60000: step 0 wants 6000 .* 'airplane', 5000 are there; at most 50000 fit"),
+        ("cifar10", {"target_sizes": (4000, 6000, 50010)},
+         r"data.target_sizes\[2\]=50010: step 3 wants 5001 .* 'airplane', 5000 are there"),
+        ("cifar10", {"test_size": 10010}, r"data.test_size=10010: step 3 wants 1001 test .* at most 10000"),
+        ("cifar10", {"test_size": None}, r"data.test_size: .*every sequence ends in a test set"),
+        ("cifar10", {"shifts": "rotation:recolour:none"}, r"unknown shift 'recolour'; did you mean 'recolor'"),
+        ("cifar10", {"shifts": SUBPOP}, r"step 1 \(subpop\): subpop needs a data set with sub-classes"),
+        ("cifar10", {"target_sizes": (4000, 6000)}, "has 2 sizes, data.shifts has 3 steps"),
+        ("cifar100", {"shifts": SUBPOP, "source_size": 30000},
+         r"step 0 wants 750 .* 'aquatic_mammals', sub-class 0, 500 are there; at most 20000 fit"),
+        ("cifar10", {"shifts": ":".join(["label_shift"] * 4), "target_sizes": 400}, "step 4 .*at most 3"),
+        ("cifar100", {"shifts": ":".join(["label_shift"] * 4), "target_sizes": 400}, "at most 3 label_shift"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_cut_from_cifar_says_why(build, dataset, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(dataset, **{"shifts": FLIP_LAST} | changes)
+
+
 def test_a_fourth_subpop_is_refused(build):
     with pytest.raises(ValueError, match=r"step 4 \(subpop\): at most 3 subpop"):
         build("cifar100", SUBPOP + ":subpop", target_sizes=400, test_size=400)
@@ -429,8 +551,17 @@ def test_a_source_of_another_name_is_refused(toy_cifar10):
 
 @pytest.mark.skipif("SEQFINAL_DATA_DIR" not in os.environ, reason="SEQFINAL_DATA_DIR names no real CIFAR")
 def test_real_cifar10_selects_the_same_places_in_each_class(build):
-    real = build_sequence("cifar10", FLIP_LAST, **SIZES, cache=False)
+    source = load_source("cifar10")
+    real = build_sequence("cifar10", FLIP_LAST, **SIZES, cache=False, source=source)
     toy = build("cifar10", FLIP_LAST)
     for mine, theirs in zip(real.steps, toy.steps, strict=True):
-        for name in ("train", "valid"):
-            np.testing.assert_array_equal(getattr(mine, name).labels, getattr(theirs, name).labels)
+        for name in ("train", "valid") + (("test",) if mine.test else ()):
+            real_split, toy_split = getattr(mine, name), getattr(theirs, name)
+            np.testing.assert_array_equal(real_split.labels, toy_split.labels)
+            labels = source.test_labels if name == "test" else source.train_labels
+            place = np.empty(len(labels), int)  # of each image among those of its class
+            for y in range(10):
+                place[labels == y] = np.arange(np.sum(labels == y))
+            np.testing.assert_array_equal(place[real_split.source_index], toy_split.source_index // 10)
+    first_image = real.steps[0].train
+    assert (first_image.labels[0], toy.steps[0].train.source_index[0] // 10) == (1, 541)

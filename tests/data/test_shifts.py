@@ -123,6 +123,18 @@ def test_three_passes_of_noise():
     np.testing.assert_allclose(means, [127.010986, 126.504639, 126.016602], atol=1e-6)
 
 
+def test_mean_of_the_ramp_after_noise_of_every_value():
+    noisy = np.add.outer(np.arange(256), np.arange(shifts.NOISE_LOW, shifts.NOISE_HIGH)).clip(0, 255)
+    assert noisy.mean() == pytest.approx(127.003906, abs=5e-7)
+
+
+def test_noise_of_the_picture_of_shifts():
+    grey = np.full((2, 32, 32, 3), 100, np.uint8)
+    noise = shifts.add_noise(grey, np.random.RandomState(1007)).astype(int).transpose(0, 3, 1, 2) - 100
+    assert noise.ravel()[:8].tolist() == [-1, -1, 2, -2, -3, -1, -1, -1]
+    assert noise.sum() == -3363
+
+
 def test_chunks_do_not_change_the_noise(monkeypatch):
     images = np.full((40, 8, 8, 3), 9, np.uint8)
     whole = shifts.add_noise(images, np.random.RandomState(1))
