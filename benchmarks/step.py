@@ -4,6 +4,7 @@ python -m benchmarks.step --architectures convnet-1,convnet-4
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import time
@@ -60,7 +61,7 @@ def engine_epoch_seconds(problem: Problem) -> float:
         Settings(StopRule(3, patience=9)),
         lambda chunk, specs: marks.append(time.perf_counter()),
     )
-    return sum(b - a for i, (a, b) in enumerate(zip(marks, marks[1:], strict=False)) if (i + 1) % 3) / 2
+    return sum(b - a for i, (a, b) in enumerate(itertools.pairwise(marks)) if (i + 1) % 3) / 2
 
 
 def engine_step(problem: Problem, steps: int):

@@ -4,9 +4,11 @@ Flags, then the run, then the report.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -21,16 +23,21 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the configuration and writes its report; exits with 1 if a cell failed, 2 for a usage error."""
     if len(arguments) > 1:
         fail(f"unexpected argument {arguments[1]!r}; flags begin with --")
-    if CONFIG.value is None:
+    try:
+        config = CONFIG.value
+        name = config and config.name
+    except OSError as error:
+        fail(f"--config: the file cannot be loaded; {explain(error)}")
+    if config is None:
         fail("give a configuration, for example --config=configs/digits_rcl.py")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.run import enable_compilation_cache, run
 
-    workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
+    workdir = Path(WORKDIR.value or f"runs/{name}")
     enable_compilation_cache()
     try:
-        failed = run(CONFIG.value, workdir, DATA_DIR.value, DRY_RUN.value)
+        failed = run(config, workdir, DATA_DIR.value, DRY_RUN.value)
         if not DRY_RUN.value:
             report_run(workdir)
     except ValueError as error:
@@ -43,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """One line on standard error, exit status 2."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
@@ -54,8 +61,18 @@ def parse_flags(arguments: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(arguments), known_only=False)
     except Exception as error:  # the parser of ml_collections raises many kinds
-        fail(" ".join(str(error).replace("\\n", " ").replace('\\"', '"').replace("\\'", "'").split()))
-        raise
+        fail(explain(error))
+
+
+def explain(error: Exception) -> str:
+    """The one sentence of a flag parser's error that a user needs."""
+    text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')
+    unknown = re.search(r"'(\w+)'\W+Did you mean \"(\w+)\"", text)
+    if unknown:
+        return f"the configuration has no field {unknown[1]!r}; did you mean {unknown[2]!r}?"
+    if isinstance(error, (AttributeError, KeyError)):
+        return f"the configuration has no field {text.strip()}; see seqfinal_jax/config.py for all fields"
+    return " ".join(re.split(r"\b\w+(?:Error|Exception): ", text)[-1].split())
 
 
 def command() -> None:

@@ -13,11 +13,11 @@ from seqfinal_jax.training.penalties import squared_norm
 
 
 class Batch(NamedTuple):
-    """One minibatch of every parallel stream: row numbers, mask and weights, each (d, b) or None."""
+    """One minibatch of every parallel stream: row numbers, mask (None: all full) and weights, each (d, b)."""
 
     index: Array
     mask: Array | None
-    weight: Array | None
+    weight: Array
 
 
 class Context(NamedTuple):
@@ -147,7 +147,6 @@ class EmpiricalRisk(Objective):
         """See the class."""
         index = batch.index[0]
         mask = None if batch.mask is None else batch.mask[0]
-        weight = None if batch.weight is None else batch.weight[0]
         dtype = jax.tree.leaves(params)[0].dtype
         logits, new_stats, _ = apply_network(
             self.network,
@@ -158,6 +157,6 @@ class EmpiricalRisk(Objective):
             dropout_key=key,
             frozen=self.frozen(context),
         )
-        sums = batch_sums(logits, context.data["labels"][index], mask, weight)
+        sums = batch_sums(logits, context.data["labels"][index], mask, batch.weight[0])
         loss = sums.loss / sums.count + hyper["weight_decay"] * squared_norm(params)
         return loss, (new_stats, sums)

@@ -31,7 +31,7 @@ class Batches:
 
     index: np.ndarray
     mask: np.ndarray | None
-    weight: np.ndarray | None
+    weight: np.ndarray
     count: int
 
 
@@ -100,8 +100,7 @@ def epoch_batches(
             mask[i, d, : len(chosen)] = True
             weight[i, d, : len(chosen)] = 1 if stream.weights is None else stream.weights[chosen]
     full = all(len(stream.rows) % batch_size == 0 for stream in streams)
-    weighted = any(stream.weights is not None for stream in streams)
-    return Batches(index, None if full else mask, weight if weighted else None, count)
+    return Batches(index, None if full else mask, weight, count)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from seqfinal_jax.methods.time_weights import increasing_weights
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import MemberResult, MemberSpec, Problem, Settings, winner
-from seqfinal_jax.training.objectives import Batch, Context, EmpiricalRisk, Objective, Sums, batch_sums
+from seqfinal_jax.training.objectives import EmpiricalRisk, Objective, Sums, batch_sums
 from seqfinal_jax.training.streams import Batches, EvaluationSet, Stream, epoch_batches, stored_order
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of

@@ -12,7 +12,16 @@ from seqfinal_jax.training.members import Fit
 from seqfinal_jax.training.objectives import InputScaling, batch_sums, cross_entropy, right
 from tests.training.tiny import grid, settings, tiny_problem
 
-COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "collective-broadcast", "reduce-scatter", "send(", "recv(")
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+    "reduce-scatter",
+    "send(",
+    "recv(",
+)
 
 
 @pytest.mark.parametrize("vectorise", ["map", "vmap"])

@@ -1,5 +1,7 @@
 """Streams of minibatches."""
 
+import itertools
+
 import numpy as np
 
 from seqfinal_jax.training.early_stopping import StopRule, Track
@@ -15,7 +17,7 @@ def test_an_epoch_sees_every_sample_once_in_a_new_order():
     stream = Stream(0, np.arange(100, 123))
     order = shuffled(5, "final")
     first, second = (used(epoch_batches([stream], order, epoch, 8)) for epoch in (1, 2))
-    assert sorted(sum(first, [])) == list(range(100, 123))
+    assert sorted(itertools.chain(*first)) == list(range(100, 123))
     assert [len(batch) for batch in first] == [8, 8, 7]
     assert first != second
     assert used(epoch_batches([stream], shuffled(5, "final"), 1, 8)) == first
@@ -23,9 +25,9 @@ def test_an_epoch_sees_every_sample_once_in_a_new_order():
     assert used(epoch_batches([stream], shuffled(5, "history"), 1, 8)) != first
 
 
-def test_full_batches_need_no_mask_and_weights_of_one_no_weights():
+def test_full_batches_need_no_mask():
     full = epoch_batches([Stream(0, np.arange(16))], stored_order, 1, 8)
-    assert full.mask is None and full.weight is None
+    assert full.mask is None and (full.weight[:2] == 1).all()
     weighted = epoch_batches([Stream(0, np.arange(3), np.asarray([0.25, 0.5, 1]))], stored_order, 1, 2)
     assert weighted.weight[:2, 0].tolist() == [[0.25, 0.5], [1, 0]]
 
@@ -45,7 +47,7 @@ def test_parallel_streams_follow_the_published_rule():
 def test_a_pass_of_a_running_stream_is_shuffled_anew():
     streams = [Stream(0, np.arange(16)), Stream(1, np.arange(100, 124))]
     order = shuffled(0, "all")
-    seen = sum((used(epoch_batches(streams, order, epoch, 8), 0) for epoch in (1, 2)), [])
+    seen = [batch for epoch in (1, 2) for batch in used(epoch_batches(streams, order, epoch, 8), 0)]
     passes = [seen[2 * i] + seen[2 * i + 1] for i in range(3)]
     assert all(sorted(each) == list(range(16)) for each in passes)
     assert len({tuple(each) for each in passes}) == 3
