@@ -1,0 +1,85 @@
+"""The command line: errors in one line, and a run that is killed and started again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def command(workdir, *flags, config="configs/digits_rcl.py:smoke"):
+    return [sys.executable, "-m", "seqfinal_jax.main", f"--config={config}", f"--workdir={workdir}", *flags]
+
+
+def run(workdir, *flags, **options):
+    return subprocess.run(
+        command(workdir, *flags, **options), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "config", "message"),
+    [
+        (["--config.seedz=0"], "configs/digits_rcl.py", "no field 'seedz'; did you mean 'seeds'?"),
+        (
+            [],
+            "configs/digits_rcl.py:quik",
+            "unknown preset 'quik' behind the config file; did you mean 'quick'?",
+        ),
+        ([], "configs/absent.py", "--config: the file cannot be loaded"),
+        ([], "configs/cifar10_rotation.py:9", "expected a number of time steps 2..8"),
+        (["--config.training.patience=2.5"], "configs/digits_rcl.py", "--config.training.patience=2.5"),
+    ],
+)
+def test_a_usage_error_is_one_line(tmp_path, flags, config, message):
+    done = run(tmp_path / "run", *flags, config=config)
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_is_one_line(tmp_path):
+    done = run(tmp_path / "run", f"--data_dir={tmp_path / 'absent'}", config="configs/cifar10_rcl.py:smoke")
+    assert done.returncode == 2
+    assert "absent" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
+    flags = ["--config.training.max_epochs=6", "--config.seeds=0,1"]
+    began = time.monotonic()
+    whole = run(tmp_path / "whole", *flags)
+    duration = time.monotonic() - began
+    assert whole.returncode == 0, whole.stderr
+    assert "selection: validation accuracy of the final step" in whole.stdout
+    for _ in range(3):
+        moment = random.uniform(0.3, 0.9) * duration
+        process = subprocess.Popen(
+            command(tmp_path / "killed", *flags),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        print(f"killed after {moment:.1f} of {duration:.1f} s")
+    again = run(tmp_path / "killed", *flags)
+    assert again.returncode == 0, again.stderr
+    names = [
+        "results.csv",
+        *(str(p.relative_to(tmp_path / "whole")) for p in (tmp_path / "whole").glob("cells/**/*.*s*")),
+    ]
+    for name in names:
+        if not name.endswith(".npz"):
+            assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert {p.name for p in (tmp_path / "whole" / "figures").iterdir()} == {
+        "methods.png",
+        "learning_curves-convnet-1.png",
+    }
+    assert not list((tmp_path / "killed" / "stages").glob("*/progress"))
