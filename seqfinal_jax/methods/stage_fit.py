@@ -70,7 +70,9 @@ class StageFitter:
                 stored = self.store.load(name, seed)
                 if stored is not None:
                     self.loaded[name, seed] = stored
-        missing = [seed for seed in seeds if (name, seed) not in self.loaded and (name, seed) not in self.diverged]
+        missing = [
+            seed for seed in seeds if (name, seed) not in self.loaded and (name, seed) not in self.diverged
+        ]
         if missing:
             self._fit(stage, missing)
         for seed in seeds:
