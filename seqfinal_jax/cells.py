@@ -5,7 +5,7 @@ import os
 import shutil
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,9 @@ from seqfinal_jax import config as configuration
 from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.stage_fit import StageFitter, stage_fingerprint
 from seqfinal_jax.methods.store import GRID_COLUMNS, HISTORY_COLUMNS, StageResult, rows_to_csv
+from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.training.objectives import EmpiricalRisk, cross_entropy, right
 from seqfinal_jax.training.programs import predict_batch
-
-if TYPE_CHECKING:
-    from seqfinal_jax.run import Plan
 
 SCHEMA = 1
 HYPER = ("learning_rate", "weight_decay", "dropout")
@@ -31,10 +29,8 @@ def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Pat
     return workdir / "cells" / method / architecture / f"seed{seed}"
 
 
-def cell_done(workdir: Path, plan: "Plan", method: str, architecture: str, seed: int) -> bool:
+def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: int) -> bool:
     """Whether the cell's result is there and came from the very stage that the plan asks for."""
-    from seqfinal_jax.run import make_training
-
     try:
         result = json.loads((cell_folder(workdir, method, architecture, seed) / "result.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -59,7 +55,7 @@ def predict(fitter: StageFitter, variables: Any, rows: np.ndarray, step: int) ->
 
 
 def write_cell(
-    workdir: Path, plan: "Plan", fitter: StageFitter, method: str, seed: int, result: StageResult
+    workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int, result: StageResult
 ) -> float:
     """Evaluates the best model on the final step's validation and test sets and writes the cell; test accuracy."""
     stage = plan.stages[method]

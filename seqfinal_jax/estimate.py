@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,7 @@ from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.stage_fit import stage_fingerprint
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models.network import Network, apply_network, init_variables
-
-if TYPE_CHECKING:
-    from seqfinal_jax.run import Plan
+from seqfinal_jax.plan import Plan, make_training
 
 # Operations per second that training reaches, measured on a CPU core (docs/performance.md); a cautious guess elsewhere.
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
@@ -49,10 +46,8 @@ def forward_operations(network: Network) -> float:
     return float(lowered.cost_analysis()["flops"]) / batch
 
 
-def estimate_run(plan: "Plan", workdir: Path) -> Estimate:
+def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """Counts every stage that is not stored yet once, whichever methods share it."""
-    from seqfinal_jax.run import make_training
-
     store, training, identity = StageStore(workdir), make_training(plan.config), plan.data_identity()
     fits = epochs = 0
     seconds, seen = 0.0, set()
@@ -72,7 +67,7 @@ def estimate_run(plan: "Plan", workdir: Path) -> Estimate:
     return Estimate(fits, epochs, seconds)
 
 
-def _epoch_operations(plan: "Plan", stage: Stage, operations: float) -> float:
+def _epoch_operations(plan: Plan, stage: Stage, operations: float) -> float:
     sizes = plan.specs[stage.variant].sizes
     train = 0.8 * sum(sizes[step] for step in stage.train)
     valid = 0.2 * sum(sizes[step] for step in stage.valid)

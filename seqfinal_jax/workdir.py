@@ -2,18 +2,24 @@
 
 import csv
 import json
+import logging
 import os
 import platform
+import shutil
+import time
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
-if TYPE_CHECKING:
-    from seqfinal_jax.models import Network
-    from seqfinal_jax.run import Plan
+from seqfinal_jax.config import input_scaling
+from seqfinal_jax.models import Network
+from seqfinal_jax.plan import Plan
+
+log = logging.getLogger(__name__)
+HOUR = 3600.0
 
 # What may differ between runs in one folder.
 FREE_FIELDS = ("methods", "architectures", "seeds")
@@ -23,24 +29,20 @@ TIMING_COLUMNS = (
 )  # fmt: skip
 
 
-def open_workdir(workdir: Path, plan: "Plan") -> None:
+def open_workdir(workdir: Path, plan: Plan) -> None:
     """Makes the folder, or checks that it belongs to this configuration; raises ValueError naming what differs."""
     path = workdir / "config.json"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         config = json.loads(json.dumps(plan.config.to_dict()))
-        for field, values in (
-            ("methods", plan.methods),
-            ("architectures", plan.architectures),
-            ("seeds", plan.seeds),
-        ):
-            config[field] = list(values)
+        config.update({field: list(getattr(plan, field)) for field in FREE_FIELDS})
         if path.exists():
             _refuse_other(workdir, read_json(path), config)
         write_text(path, json.dumps(config, indent=1, sort_keys=True) + "\n")
-        write_text(
-            workdir / "environment.json", json.dumps(environment(plan), indent=1, sort_keys=True) + "\n"
-        )
+        clear_leftovers(workdir)
+        now = environment(plan)
+        _warn_of_change(workdir / "environment.json", now)
+        write_text(workdir / "environment.json", json.dumps(now, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
@@ -57,6 +59,32 @@ def _refuse_other(workdir: Path, there: dict[str, Any], wanted: dict[str, Any]) 
             f"--workdir={workdir} holds a run of another configuration ({listed}); "
             f"name another folder, or run with the configuration in its config.json"
         )
+
+
+def _warn_of_change(path: Path, now: dict[str, Any]) -> None:
+    """Warns when the folder was filled on another kind of machine or with other versions: bits may differ."""
+    if not path.exists():
+        return
+    before, after = flat(read_json(path)), flat(now)
+    names = [
+        name for name in after if name.startswith("packages.") or name in ("backend", "cpu", "thread_pool")
+    ]
+    changed = [f"{n} {before.get(n)} -> {after[n]}" for n in names if before.get(n) != after[n]]
+    if changed:
+        log.warning(
+            "%s: this folder's earlier results came from another environment: %s", path, ", ".join(changed)
+        )
+
+
+def clear_leftovers(workdir: Path) -> None:
+    """Removes what killed writes left: hidden folders and files beside their places, older than an hour."""
+    for path in [
+        *workdir.glob("cells/*/*/.*"),
+        *workdir.glob("stages/*/.*"),
+        *workdir.glob("stages/*/progress/*/.*"),
+    ]:
+        if time.time() - path.stat().st_mtime > HOUR:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -82,7 +110,7 @@ def write_text(path: Path, text: str) -> None:
     beside.rename(path)
 
 
-def environment(plan: "Plan") -> dict[str, Any]:
+def environment(plan: Plan) -> dict[str, Any]:
     """Versions, device, threads and data source: what results may depend on besides the configuration."""
     devices = jax.local_devices()
     return {
@@ -124,10 +152,8 @@ def append_timing(workdir: Path, row: dict[str, Any]) -> None:
         )
 
 
-def describe_model(plan: "Plan", network: "Network") -> dict[str, Any]:
+def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
     """All that is needed to use a stored model without this run's configuration."""
-    from seqfinal_jax.config import input_scaling
-
     return {
         "model": {
             "architecture": network.name,

@@ -165,6 +165,7 @@ def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
         ({"architectures": ("convnet",)}, "FAMILY-BLOCKS"),
         ({"architectures": ("convnet-9",)}, "1 to 4"),
         ({"seeds": (0, 0)}, "names 0 2 times"),
+        ({"seeds": (-1,)}, "config.seeds: expected whole numbers"),
         ({"methods": ("erm_all", "erm_all")}, "names 'erm_all' 2 times"),
         ({"data__shifts": "rotation:corruptoin:label_flip"}, "did you mean 'corruption'"),
         ({"data__source_size": 5000}, "data.source_size"),
@@ -202,6 +203,14 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         smoke_run(tmp_path / "file" / "run")
+
+
+def test_another_environment_is_said(tmp_path, caplog):
+    smoke_run(tmp_path, methods=("erm_final",))
+    path = tmp_path / "environment.json"
+    path.write_text(path.read_text().replace('"backend": "cpu"', '"backend": "gpu"'))
+    smoke_run(tmp_path, methods=("erm_final",))
+    assert "backend gpu -> cpu" in caplog.text
 
 
 def test_a_damaged_config_json_is_named(tmp_path):

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from seqfinal_jax.analysis.learning_curves import learning_curves
 from seqfinal_jax.analysis.method_chart import method_chart
-from seqfinal_jax.analysis.results_table import Expected
 
 __all__ = ["draw_figures", "learning_curves", "method_chart"]
 
 
-def draw_figures(workdir: str | Path, expected: Expected | None = None) -> list[Path]:
+def draw_figures(workdir: str | Path) -> list[Path]:
     """Draws every figure a run folder has the data for.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    chart = method_chart(workdir, expected)
-    return [*([chart] if chart else []), *learning_curves(workdir, expected)]
+    chart = method_chart(workdir)
+    return [*([chart] if chart else []), *learning_curves(workdir)]

@@ -22,7 +22,7 @@ from seqfinal_jax.analysis.palette import (
     new_figure,
     save_png,
 )
-from seqfinal_jax.analysis.results_table import Expected, ResultsTable, results_table
+from seqfinal_jax.analysis.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.run_folder import CellFolder, read_result
 
 if TYPE_CHECKING:
@@ -34,36 +34,42 @@ PANELS_A_ROW = 3
 
 @dataclass
 class Panel:
-    """One stage: the methods that have it, and its curves by seed.
+    """One stage: the methods that have it with what it is to them, and its curves by seed.
 
+    roles: by method; "final" where the stage gives the method's result.
     curves: epoch, member, train_accuracy, valid_accuracy, chosen; best: the winner's best epoch.
     """
 
     stage: str
-    methods: list[str] = field(default_factory=list)
+    roles: dict[str, str] = field(default_factory=dict)
     curves: dict[int, pd.DataFrame] = field(default_factory=dict)
     best: dict[int, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """The methods' columns and the stage's name."""
-        columns = listed(method_name(method).column for method in self.methods)
-        return textwrap.fill(f"{columns}: stage “{self.stage}”", 38)
+        """The stage's name and whose it is: "history (start of FT)", "all (ERM; start of FT)"."""
+        columns: dict[str, list[str]] = {}
+        for method, role in self.roles.items():
+            columns.setdefault(role, []).append(method_name(method).column)
+        uses = [
+            listed(names) if role == "final" else f"{role} of {listed(names)}"
+            for role, names in columns.items()
+        ]
+        return textwrap.fill(f"{self.stage} ({'; '.join(uses)})", 38)
 
 
-def learning_curves(workdir: str | Path, expected: Expected | None = None) -> list[Path]:
+def learning_curves(workdir: str | Path) -> list[Path]:
     """Draws figures/learning_curves-<architecture>.png for every architecture that has a done cell.
 
     A stage that several methods share is drawn once.
 
     Args:
         workdir: a run folder.
-        expected: as for the table, which names what lacks; default: what the configuration names.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table, cells = results_table(workdir, expected), done_cells(workdir)
+    table, cells = results_table(workdir), done_cells(workdir)
     paths = []
     for architecture in architectures_in_order(cell.architecture for cell in cells):
         panels = stage_panels([cell for cell in cells if cell.architecture == architecture])
@@ -94,8 +100,7 @@ def stage_panels(cells: list[CellFolder]) -> list[Panel]:
 
 
 def _add(panel: Panel, cell: CellFolder, stage: dict, curves: pd.DataFrame) -> None:
-    if cell.method not in panel.methods:
-        panel.methods.append(cell.method)
+    panel.roles.setdefault(cell.method, stage["role"])
     if not curves.empty:
         panel.curves.setdefault(cell.seed, curves)
         panel.best.setdefault(cell.seed, int(stage["best_epoch"]))
@@ -123,10 +128,8 @@ def _draw(panels: list[Panel], architecture: str, table: ResultsTable) -> "Figur
 
 
 def _title(architecture: str, table: ResultsTable) -> str:
-    protocol = listed(table.cells["protocol"].unique())
-    return (
-        f"Learning curves: {table.sequence}, {architecture}\nprotocol {protocol}, seeds {listed(table.seeds)}"
-    )
+    seeds = listed(sorted(set(table.cells.loc[table.cells["architecture"] == architecture, "seed"])))
+    return f"Learning curves: {table.sequence}, {architecture}\nprotocol {table.protocol}, seeds {seeds}"
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:

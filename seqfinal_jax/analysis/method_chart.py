@@ -1,40 +1,38 @@
-"""The chart of test accuracies: methods as rows, architectures as panels, every seed a point."""
+"""The chart of test accuracies: a row a method, a lane in it an architecture, every seed a point."""
 
-import math
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from seqfinal_jax.analysis.labels import MISSING, method_name
+from seqfinal_jax.analysis.labels import method_name
 from seqfinal_jax.analysis.palette import (
+    BAND,
     CAPTION_SIZE,
-    FAMILIES,
     GREY,
     INK,
     LABEL_SIZE,
     TITLE_SIZE,
+    architecture_style,
     clean_axes,
     new_figure,
     save_png,
 )
-from seqfinal_jax.analysis.results_table import Entry, Expected, ResultsTable, results_table
+from seqfinal_jax.analysis.results_table import Entry, ResultsTable, results_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS_A_ROW = 4
-SEED_SPREAD = 0.3
+WIDTH = 8.0  # inches
+ROW = 0.8  # of the distance between two methods, shared by the lanes of the architectures
+LANE_HEIGHT = 0.19  # inches
 
 
-def method_chart(workdir: str | Path, expected: Expected | None = None) -> Path | None:
+def method_chart(workdir: str | Path) -> Path | None:
     """Draws figures/methods.png: the test accuracy (%) of every method, all seeds and their mean.
 
     Args:
         workdir: a run folder.
-        expected: what should be there, shown as missing where it is not; default: what the configuration names.
 
     Returns:
         The file, or None when there is no method to show.
@@ -42,123 +40,115 @@ def method_chart(workdir: str | Path, expected: Expected | None = None) -> Path 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table = results_table(workdir, expected)
+    table = results_table(workdir)
     if not table.entries:
         return None
     return save_png(_draw(table), Path(workdir) / "figures" / "methods.png")
 
 
 def _draw(table: ResultsTable) -> "Figure":
-    columns = min(PANELS_A_ROW, len(table.architectures))
-    rows = math.ceil(len(table.architectures) / columns)
-    width = max(6.4, 2.2 + 2.6 * columns)
-    figure = new_figure(width, 2.2 + rows * (0.8 + 0.3 * len(table.methods)))
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, architecture in zip(grid, table.architectures, strict=False):
-        _draw_panel(axes, table, architecture)
-    _label_panels(list(grid), table, columns)
-    figure.suptitle(_wrapped(table.title, width, 0.085), fontsize=TITLE_SIZE, color=INK)
-    _legend(figure, table, _wrapped(_caption(table), width, 0.068))
+    height = len(table.methods) * max(0.34, LANE_HEIGHT * len(table.architectures) / ROW)
+    figure = new_figure(WIDTH, 2.4 + height)
+    axes = figure.subplots()
+    clean_axes(axes)
+    _label_rows(axes, table)
+    _set_range(axes, table)
+    for method, architecture in table.entries:
+        _draw_entry(axes, table, method, architecture)
+    figure.suptitle("Test accuracy (%) at the final step", fontsize=TITLE_SIZE, color=INK)
+    axes.set_title(_subtitle(table), fontsize=CAPTION_SIZE, color=GREY)
+    _legend(figure, table.architectures)
     return figure
 
 
-def _draw_panel(axes: "Axes", table: ResultsTable, architecture: str) -> None:
-    clean_axes(axes)
-    axes.set_title(architecture, fontsize=LABEL_SIZE + 1)
-    for row, method in enumerate(table.methods):
-        here = (table.cells["method"] == method) & (table.cells["architecture"] == architecture)
-        entry = table.entries[method, architecture]
-        _draw_entry(axes, row, method_name(method).family, table.cells[here], entry)
-
-
-def _draw_entry(axes: "Axes", row: int, family: str, cells: pd.DataFrame, entry: Entry) -> None:
-    """One row of a panel: points, their mean, and a word where seeds lack."""
-    color, marker = FAMILIES.get(family, FAMILIES["other"])
-    if not entry.done:
-        _note(axes, row, entry.status, 0.5, "center")
-        return
-    accuracies = 100 * cells["test_accuracy"]
-    offsets = [SEED_SPREAD * ((i + 0.5) / len(cells) - 0.5) for i in range(len(cells))]
-    places = [row + offset for offset in offsets]
-    axes.plot(
-        [100 * entry.mean] * 2, [row - 0.32, row + 0.32], color=color, linewidth=2.2, solid_capstyle="butt"
-    )
-    axes.scatter(
-        accuracies, places, s=26, marker=marker, color=color, edgecolors="white", linewidths=0.6, zorder=3
-    )
-    if entry.status == "partly":
-        _note(axes, row, f"n = {entry.count}", 0.99, "right")
-
-
-def _note(axes: "Axes", row: int, text: str, x: float, side: str) -> None:
-    axes.text(
-        x, row, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=CAPTION_SIZE,
-        color=GREY, style="italic",
-    )  # fmt: skip
-
-
-def _label_panels(grid: list["Axes"], table: ResultsTable, columns: int) -> None:
-    panels = len(table.architectures)
-    for axes in grid[panels:]:
-        axes.set_visible(False)
-    for place, axes in enumerate(grid[:panels]):
-        axes.tick_params(axis="y", length=0)
-        if place + columns >= panels:
-            axes.tick_params(axis="x", labelbottom=True)
-            axes.set_xlabel("test accuracy (%)", fontsize=LABEL_SIZE)
-    first = grid[0]
-    first.set_yticks(range(len(table.methods)), [_row_label(method) for method in table.methods])
-    first.set_ylim(len(table.methods) - 0.5, -0.5)
-    _set_range(first, table)
+def _label_rows(axes: "Axes", table: ResultsTable) -> None:
+    """Methods from top to bottom, a band behind every other one."""
+    rows = range(len(table.methods))
+    axes.set_yticks(rows, [_row_label(method) for method in table.methods])
+    axes.set_ylim(len(table.methods) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for row in rows[1::2]:
+        axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
 
 
 def _row_label(method: str) -> str:
     """ "FT: ERM + fine-tune", the id alone where it is unknown, long ones on two lines."""
     name = method_name(method)
-    return name.column if name.legend == name.column else f"{name.legend} ({name.column})"
+    label = name.column if name.legend == name.column else f"{name.column}: {name.legend}"
+    return textwrap.fill(label, 32)
 
 
 def _set_range(axes: "Axes", table: ResultsTable) -> None:
-    """The range of the accuracies with room on the right for notes."""
+    """The range of the accuracies, with room on the right for notes of what lacks."""
+    axes.set_xlabel("test accuracy (%)", fontsize=LABEL_SIZE)
     accuracies = 100 * table.cells["test_accuracy"].dropna()
     if accuracies.empty:
         axes.set_xlim(0, 100)
         return
     low, high = accuracies.min(), accuracies.max()
-    margin = max(0.5, 0.08 * (high - low))
+    margin = max(0.5, 0.05 * (high - low))
     partly = any(entry.status == "partly" for entry in table.entries.values())
-    axes.set_xlim(low - margin, high + margin * (4 if partly else 1))
+    notes = 0.4 * (high - low + 2 * margin) if partly else 0
+    axes.set_xlim(low - margin, high + margin + notes)
 
 
-def _legend(figure: "Figure", table: ResultsTable, caption: str) -> None:
-    """What the marks mean, under the caption: one legend, so that the layout gives both their room."""
-    from matplotlib.lines import Line2D
+def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: str) -> None:
+    """One lane: the seeds, their mean, and words where seeds lack."""
+    entry, lane = table.entries[method, architecture], table.architectures.index(architecture)
+    lanes = len(table.architectures)
+    place = table.methods.index(method) + ROW * ((lane + 0.5) / lanes - 0.5)
+    if entry.done:
+        here = (table.cells["method"] == method) & (table.cells["architecture"] == architecture)
+        color, marker = architecture_style(lane)
+        seeds = 100 * table.cells.loc[here, "test_accuracy"]
+        axes.scatter(
+            seeds, [place] * len(seeds), s=26, marker=marker, facecolors="none", edgecolors=color, linewidths=1.1
+        )  # fmt: skip
+        axes.scatter([100 * entry.mean], [place], s=34, color=color, zorder=3, **_MEAN)
+    if entry.status != "done":
+        whose = "" if lanes == 1 or entry.done else f"{architecture} "
+        _note(axes, place, whose + _lack(entry), done=entry.done > 0)
 
-    families = dict.fromkeys(method_name(method).family for method in table.methods)
-    style = {"linestyle": "none", "markersize": 6}
-    handles = [
-        Line2D([], [], color=FAMILIES[name][0], marker=FAMILIES[name][1], label=name, **style)
-        for name in families
-    ]
-    handles.append(
-        Line2D(
-            [], [], color=INK, marker="|", markersize=12, markeredgewidth=2, linestyle="none", label="mean"
-        )
+
+_MEAN = {"marker": "D", "edgecolors": INK, "linewidths": 0.8}
+
+
+def _lack(entry: Entry) -> str:
+    """ "missing", "failed", or how many seeds are done and why others are not: "n = 1/3 (1 failed, 1 missing)"."""
+    if not entry.done:
+        return entry.status
+    lacking = {"failed": entry.failed, "missing": entry.expected - entry.done - entry.failed}
+    return (
+        f"n = {entry.count} ({', '.join(f'{number} {word}' for word, number in lacking.items() if number)})"
     )
-    columns = len(handles) if figure.get_figwidth() > 9 else 3
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=columns, fontsize=CAPTION_SIZE, frameon=False,
-        title=caption, title_fontsize=CAPTION_SIZE, alignment="left",
+
+
+def _note(axes: "Axes", place: float, text: str, done: bool) -> None:
+    """Words in a lane, on the right where the lane has points."""
+    x, side = (0.99, "right") if done else (0.01, "left")
+    axes.text(
+        x, place, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=CAPTION_SIZE - 1,
+        color=GREY, style="italic",
     )  # fmt: skip
 
 
-def _caption(table: ResultsTable) -> str:
-    """Points, then the table's sentences but for its first and for what the chart itself shows."""
-    points = f"Every point is a seed, the bar their mean; n = {len(table.seeds)} unless noted."
-    kept = [line for line in table.captions[1:] if line.startswith(("selection", "seeds", "test samples"))]
-    return "\n".join([points, *kept]) if kept else MISSING
+def _subtitle(table: ResultsTable) -> str:
+    """Sequence, protocol, selection rule, seeds, n and the number of test samples."""
+    kept = [line for line in table.captions if line.startswith(("selection", "seeds", "test samples"))]
+    lines = [f"{table.sequence}, protocol {table.protocol}", *kept]
+    lines.append(f"n = {len(table.seeds)} seed{'s' * (len(table.seeds) != 1)} unless noted")
+    return "\n".join(textwrap.fill(line, 84) for line in lines)
 
 
-def _wrapped(text: str, width: float, letter: float) -> str:
-    """Text in lines that fit a figure `width` inches wide, for letters `letter` inches wide."""
-    return "\n".join(textwrap.fill(line, int(0.97 * width / letter)) for line in text.splitlines())
+def _legend(figure: "Figure", architectures: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for lane, architecture in enumerate(architectures):
+        color, marker = architecture_style(lane)
+        look = {"marker": marker, "markeredgecolor": color, "markerfacecolor": "none", "linestyle": "none"}
+        handles.append(Line2D([], [], label=f"{architecture}, a seed", **look))
+    mean = {"marker": "D", "markeredgecolor": INK, "markerfacecolor": GREY, "linestyle": "none"}
+    handles.append(Line2D([], [], label="mean of the seeds", **mean))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=CAPTION_SIZE, frameon=False)

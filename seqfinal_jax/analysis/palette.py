@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-INK, GREY, FAINT = "#222222", "#6E6E6E", "#C4C4C4"
+SKY, BLACK = "#56B4E9", "#000000"
+INK, GREY, FAINT, BAND = "#222222", "#5A5A5A", "#C4C4C4", "#F4F4F4"
 DPI = 150
 CAPTION_SIZE, LABEL_SIZE, TITLE_SIZE = 8, 9, 11
 
-FAMILIES: dict[str, tuple[str, str]] = {
-    "reference": (GREY, "s"),
-    "all data": (BLUE, "o"),
-    "history, then adapt": (ORANGE, "^"),
-    "sequential": (GREEN, "D"),
-    "joint": (PURPLE, "v"),
-    "other": (INK, "X"),
-}
+ARCHITECTURE_COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+ARCHITECTURE_MARKERS = ("o", "s", "^", "v", "P", "X")
+
+
+def architecture_style(place: int) -> tuple[str, str]:
+    """Colour and marker of an architecture by its place; 42 differ, as 7 colours and 6 markers share no factor."""
+    colors, markers = ARCHITECTURE_COLORS, ARCHITECTURE_MARKERS
+    return colors[place % len(colors)], markers[place % len(markers)]
 
 
 def new_figure(width: float, height: float) -> "Figure":

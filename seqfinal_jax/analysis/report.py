@@ -13,7 +13,7 @@ from seqfinal_jax.analysis.cells import HYPERS, read_stages
 from seqfinal_jax.analysis.figures import draw_figures
 from seqfinal_jax.analysis.labels import listed, method_name, number, percent
 from seqfinal_jax.analysis.report_page import PAGE
-from seqfinal_jax.analysis.results_table import Expected, ResultsTable, results_table
+from seqfinal_jax.analysis.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.run_folder import RunFolderError, read_config, read_environment, write_whole
 from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
 
@@ -26,50 +26,53 @@ SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
 OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
 
 
-def report_run(
-    workdir: str | Path, expected: Expected | None = None, console: "Console | None" = None
-) -> Path:
-    """All that follows a run: results.csv, figures, the report, and the table printed; returns the report's page.
+def report_run(workdir: str | Path, console: "Console | None" = None) -> None:
+    """All that follows a run: results.csv, figures and the report are written, the table and their paths printed.
+
+    Methods, architectures and seeds that the configuration names are shown as missing where they lack.
 
     Args:
         workdir: a run folder.
-        expected: what should be there, shown as missing where it is not; default: what the configuration names.
         console: where to print; default: standard output.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    write_results_csv(workdir)
-    print_summary(workdir, expected, console)
-    return write_report(workdir, expected)
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    paths = [write_results_csv(workdir), *write_report(workdir)]
+    print_summary(workdir, console=console)
+    for path in paths:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def write_report(workdir: str | Path, expected: Expected | None = None) -> Path:
+def write_report(workdir: str | Path) -> list[Path]:
     """Draws the figures and writes report/index.html, report/table.md and report/table.csv.
 
     Args:
         workdir: a run folder.
-        expected: what should be there, shown as missing where it is not; default: what the configuration names.
 
     Returns:
-        The page, whose links to figures and tables are relative: the run folder can be moved or sent.
+        The files, the page last; its links to figures and tables are relative: the run folder can be moved or sent.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table = results_table(workdir, expected)
-    figures = [path.name for path in draw_figures(workdir, expected)]
+    table, figures = results_table(workdir), draw_figures(workdir)
     folder = Path(workdir) / "report"
-    write_whole(folder / "table.md", to_markdown(table))
-    write_whole(folder / "table.csv", to_csv(table))
-    return write_whole(folder / "index.html", _page(workdir, table, figures))
+    return [
+        *figures,
+        write_whole(folder / "table.md", to_markdown(table)),
+        write_whole(folder / "table.csv", to_csv(table)),
+        write_whole(folder / "index.html", _page(workdir, table, [path.name for path in figures])),
+    ]
 
 
 def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]:
     """What was run, as names and texts: sequence, every protocol field, seeds, data source, versions."""
     config, environment = read_config(workdir), read_environment(workdir)
-    protocol = listed(table.cells["protocol"].unique()) or "unknown"
-    facts = [("sequence", table.sequence), ("protocol", protocol)]
+    facts = [("sequence", table.sequence), ("protocol", table.protocol)]
     facts += _fields("protocol", config.get("protocol"))
     facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
     facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
@@ -135,11 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("workdir", type=Path, help="the --workdir of a run")
     try:
-        page = report_run(parser.parse_args(arguments).workdir)
+        report_run(parser.parse_args(arguments).workdir)
     except RunFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"report: {page}")
     return 0
 
 

@@ -76,12 +76,12 @@ class ResultsTable:
     cells: pd.DataFrame
     failures: pd.DataFrame
     sequence: str
+    protocol: str
 
     @property
     def title(self) -> str:
         """What the table shows."""
-        protocol = listed(self.cells["protocol"].unique()) or "unknown"
-        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {protocol}"
+        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {self.protocol}"
 
     @property
     def captions(self) -> list[str]:
@@ -154,12 +154,18 @@ def results_table(workdir: str | Path, expected: Expected | None = None) -> Resu
     seeds = sorted({int(seed) for seed in (*expected.seeds, *cells["seed"], *failures["seed"])})
     entries = _entries(methods, architectures, len(seeds), cells, failures)
     sequence = listed(cells["sequence"].unique()) or str(config.get("name", "unknown sequence"))
-    return ResultsTable(methods, architectures, seeds, entries, cells, failures, sequence)
+    protocol = listed(cells["protocol"].unique()) or _protocol_fields(config)
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, sequence, protocol)
 
 
 def configured(config: dict) -> Expected:
     """What a resolved configuration asks for."""
     return Expected(*(tuple(config.get(field) or ()) for field in ("methods", "architectures", "seeds")))
+
+
+def _protocol_fields(config: dict) -> str:
+    """The protocol of a run without a done cell, which would know its name."""
+    return listed(f"{name}={value}" for name, value in config.get("protocol", {}).items()) or "unknown"
 
 
 def _entries(
@@ -179,7 +185,7 @@ def _by_method(cells: pd.DataFrame, field: str) -> str:
     """A field's value; where methods differ, each value with its methods."""
     values = list(dict.fromkeys(cells[field]))
     if len(values) <= 1:
-        return listed(values) or "unknown"
+        return listed(values) or "no cell is done"
     return "; ".join(f"{value} ({_columns(cells.loc[cells[field] == value, 'method'])})" for value in values)
 
 

@@ -11,7 +11,7 @@ STAGES = {
     "oracle": (("final", "final", "f2"),),
     "erm_all": (("all", "final", "f3"),),
     "erm_all_weighted": (("all", "final", "f4"),),
-    "erm_fine_tune": (("history", "source", "f5"), ("tune", "final", "f6")),
+    "erm_fine_tune": (("history", "start", "f5"), ("tune", "final", "f6")),
 }
 
 
