@@ -55,8 +55,7 @@ def _draw(table: ResultsTable) -> "Figure":
     _set_range(axes, table)
     for method, architecture in table.entries:
         _draw_entry(axes, table, method, architecture)
-    figure.suptitle("Test accuracy (%) at the final step", fontsize=TITLE_SIZE, color=INK)
-    axes.set_title(_subtitle(table), fontsize=CAPTION_SIZE, color=GREY)
+    _title(axes, table)
     _legend(figure, table.architectures)
     return figure
 
@@ -80,7 +79,7 @@ def _row_label(method: str) -> str:
 
 
 def _set_range(axes: "Axes", table: ResultsTable) -> None:
-    """The range of the accuracies, with room on the right for notes of what lacks."""
+    """The range of the accuracies, a little wider."""
     axes.set_xlabel("test accuracy (%)", fontsize=LABEL_SIZE)
     accuracies = 100 * table.cells["test_accuracy"].dropna()
     if accuracies.empty:
@@ -88,9 +87,7 @@ def _set_range(axes: "Axes", table: ResultsTable) -> None:
         return
     low, high = accuracies.min(), accuracies.max()
     margin = max(0.5, 0.05 * (high - low))
-    partly = any(entry.status == "partly" for entry in table.entries.values())
-    notes = 0.4 * (high - low + 2 * margin) if partly else 0
-    axes.set_xlim(low - margin, high + margin + notes)
+    axes.set_xlim(low - margin, high + margin)
 
 
 def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: str) -> None:
@@ -102,16 +99,15 @@ def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: st
         here = (table.cells["method"] == method) & (table.cells["architecture"] == architecture)
         color, marker = architecture_style(lane)
         seeds = 100 * table.cells.loc[here, "test_accuracy"]
-        axes.scatter(
-            seeds, [place] * len(seeds), s=26, marker=marker, facecolors="none", edgecolors=color, linewidths=1.1
-        )  # fmt: skip
-        axes.scatter([100 * entry.mean], [place], s=34, color=color, zorder=3, **_MEAN)
+        axes.scatter([100 * entry.mean], [place], edgecolors=color, **_MEAN)
+        axes.scatter(seeds, [place] * len(seeds), marker=marker, color=color, **_SEED)
     if entry.status != "done":
         whose = "" if lanes == 1 or entry.done else f"{architecture} "
         _note(axes, place, whose + _lack(entry), done=entry.done > 0)
 
 
-_MEAN = {"marker": "D", "edgecolors": INK, "linewidths": 0.8}
+_MEAN = {"marker": "D", "s": 80, "facecolors": "none", "linewidths": 1.2, "zorder": 3}
+_SEED = {"s": 20, "alpha": 0.8, "linewidths": 0, "zorder": 4}
 
 
 def _lack(entry: Entry) -> str:
@@ -125,19 +121,27 @@ def _lack(entry: Entry) -> str:
 
 
 def _note(axes: "Axes", place: float, text: str, done: bool) -> None:
-    """Words in a lane, on the right where the lane has points."""
-    x, side = (0.99, "right") if done else (0.01, "left")
+    """Words in a lane, beside the axes where the lane has points."""
     axes.text(
-        x, place, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=CAPTION_SIZE - 1,
-        color=GREY, style="italic",
+        1.01 if done else 0.01, place, text, transform=axes.get_yaxis_transform(), va="center",
+        fontsize=CAPTION_SIZE - 1, color=GREY, style="italic",
     )  # fmt: skip
+
+
+def _title(axes: "Axes", table: ResultsTable) -> None:
+    """The title, over a subtitle of as many lines as it takes."""
+    subtitle = _subtitle(table)
+    axes.set_title(subtitle, loc="left", fontsize=CAPTION_SIZE, color=GREY)
+    rise = 10 + 1.25 * CAPTION_SIZE * (subtitle.count("\n") + 1)
+    place = {"xycoords": "axes fraction", "xytext": (0, rise), "textcoords": "offset points"}
+    axes.annotate("Test accuracy (%) at the final step", (0, 1), fontsize=TITLE_SIZE, color=INK, **place)
 
 
 def _subtitle(table: ResultsTable) -> str:
     """Sequence, protocol, selection rule, seeds, n and the number of test samples."""
     kept = [line for line in table.captions if line.startswith(("selection", "seeds", "test samples"))]
+    kept[-1] += f"; n = {len(table.seeds)} unless noted"
     lines = [f"{table.sequence}, protocol {table.protocol}", *kept]
-    lines.append(f"n = {len(table.seeds)} seed{'s' * (len(table.seeds) != 1)} unless noted")
     return "\n".join(textwrap.fill(line, 84) for line in lines)
 
 
@@ -147,8 +151,8 @@ def _legend(figure: "Figure", architectures: list[str]) -> None:
     handles = []
     for lane, architecture in enumerate(architectures):
         color, marker = architecture_style(lane)
-        look = {"marker": marker, "markeredgecolor": color, "markerfacecolor": "none", "linestyle": "none"}
+        look = {"marker": marker, "color": color, "linestyle": "none", "markersize": 5}
         handles.append(Line2D([], [], label=f"{architecture}, a seed", **look))
-    mean = {"marker": "D", "markeredgecolor": INK, "markerfacecolor": GREY, "linestyle": "none"}
+    mean = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none", "markersize": 8}
     handles.append(Line2D([], [], label="mean of the seeds", **mean))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=CAPTION_SIZE, frameon=False)

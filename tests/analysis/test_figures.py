@@ -9,13 +9,16 @@ from seqfinal_jax.analysis import method_chart as chart
 from seqfinal_jax.analysis.cells import done_cells
 from seqfinal_jax.analysis.figures import draw_figures, learning_curves, method_chart
 from seqfinal_jax.analysis.learning_curves import stage_panels
+from seqfinal_jax.analysis.palette import architecture_style
 from seqfinal_jax.analysis.results_table import results_table
 from tests.analysis.run_folders import make_cell, make_run_folder
 
 
-def texts(figure):
-    axes = [text.get_text() for panel in figure.axes for text in panel.texts]
-    return axes, figure.get_suptitle(), figure.legends[0].get_title().get_text()
+def points_of(figure):
+    """Accuracies of the seeds (small points) by lane, and of the means (diamonds)."""
+    drawn = [(c.get_sizes()[0], c.get_offsets()[:, 0].tolist()) for c in figure.axes[0].collections]
+    mean_size = max(size for size, _ in drawn)
+    return ([x for size, x in drawn if size < mean_size], [x for size, x in drawn if size == mean_size])
 
 
 def assert_is_drawn(path, width, height):
@@ -36,15 +39,34 @@ def test_all_figures_are_drawn(workdir):
 
 def test_the_chart_shows_every_seed_and_says_what_lacks(workdir):
     figure = chart._draw(results_table(workdir))
-    notes, title, caption = texts(figure)
-    points = [len(c.get_offsets()) for panel in figure.axes for c in panel.collections]
-    assert points == [3, 1, 2, 1]
-    assert notes.count("failed") == 1
-    assert notes.count("missing") == 10
-    assert "n = 2/3" in notes
-    assert title == "Test accuracy (%) at the final step: digits_rcl, protocol corrected"
-    assert "selection: validation accuracy of the final step" in caption
-    assert "n = 3 unless noted" in caption
+    seeds, means = points_of(figure)
+    assert [[round(x, 9) for x in lane] for lane in seeds] == [[50, 60, 70], [87.5], [25], [65, 75]]
+    assert [round(x, 9) for (x,) in means] == [60, 87.5, 25, 70]
+    notes = [text.get_text() for text in figure.axes[0].texts]
+    assert [note for note in notes if "failed" in note] == ["convnet-2 failed", "n = 2/3 (1 failed)"]
+    assert sum(note.endswith(" missing") for note in notes) == 10
+    assert notes.count("n = 1/3 (2 missing)") == 2
+
+
+def test_the_chart_names_methods_and_how_it_was_made(workdir):
+    (axes,) = chart._draw(results_table(workdir)).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [
+        "Final: ERM final", "Oracle: ERM final oracle", "ERM: ERM all", "wERM: ERM all, weighted",
+        "FT: ERM + fine-tune",
+    ]  # fmt: skip
+    assert axes.get_title(loc="left").splitlines() == [
+        "digits_rcl, protocol corrected",
+        "selection: validation accuracy of the final step",
+        "seeds: 0, 1, 2 (each draws its own data and trains on its own)",
+        "test samples: 500; n = 3 unless noted",
+    ]
+
+
+def test_architectures_differ_in_colour_and_marker():
+    styles = [architecture_style(place) for place in range(42)]
+    assert len(set(styles)) == 42
+    assert styles[0] == ("#0072B2", "o")
 
 
 def test_nothing_of_the_chart_is_cut_off(workdir):
@@ -55,8 +77,9 @@ def test_nothing_of_the_chart_is_cut_off(workdir):
     assert box.y0 >= 0
     assert box.x1 <= whole[0] + 0.01
     assert box.y1 <= whole[1] + 0.01
-    panels = max(axes.get_tightbbox().y1 for axes in figure.axes if axes.get_visible())
-    assert panels <= figure._suptitle.get_window_extent().y0
+    (axes,) = figure.axes
+    title = next(text for text in axes.texts if text.get_text().startswith("Test accuracy"))
+    assert title.get_window_extent().y0 >= axes._left_title.get_window_extent().y1
 
 
 def test_a_run_without_a_done_cell_has_a_chart_but_no_curves(tmp_path):
@@ -69,12 +92,17 @@ def test_a_stage_that_methods_share_is_one_panel(workdir):
     other = workdir / "cells/erm_other_tune/convnet-1/seed0"
     make_cell(other, "erm_other_tune", "convnet-1", 0, 0.5)
     result = other / "result.json"
-    result.write_text(result.read_text().replace('"erm_other_tune-convnet-1"', '"f5-convnet-1"'))
+    text = result.read_text().replace('"erm_other_tune-convnet-1"', '"f5-convnet-1"')
+    result.write_text(text.replace('"role": "final"', '"role": "start"'))
     panels = stage_panels([cell for cell in done_cells(workdir) if cell.architecture == "convnet-1"])
-    assert [(panel.stage, panel.methods) for panel in panels] == [
+    assert [(panel.stage, list(panel.roles)) for panel in panels] == [
         ("final", ["erm_final"]), ("final", ["oracle"]),
         ("history", ["erm_fine_tune", "erm_other_tune"]), ("tune", ["erm_fine_tune"]),
     ]  # fmt: skip
+    assert [panel.title for panel in panels[1:3]] == [
+        "final (Oracle)",
+        "history (start of FT, erm_other_tune)",
+    ]
     assert list(panels[0].curves) == [0, 1, 2]
     assert panels[0].best == {0: 4, 1: 4, 2: 4}
 

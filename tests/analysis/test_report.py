@@ -15,7 +15,9 @@ def test_the_page_holds_everything(workdir):
     text = page.read_text()
     for part in (
         "digits_rcl, protocol corrected", "60.0 ± 10.0", "X failed", "– missing", "config.protocol.input_scaling",
-        "standardised", "embedded", "official data", "erm_all, convnet-2, seed 0: MemoryError: &lt;no&gt; room",
+        "selection: validation accuracy of the final step", "seeds: 0, 1, 2 (each draws", ">3</td>", ">2/3</td>",
+        "test samples: 500", "standardised", "embedded", "official data",
+        "erm_all, convnet-2, seed 0: MemoryError: &lt;no&gt; room",
         "<td>history</td><td>start</td><td>0.003</td><td>0.0001</td><td>0.5</td><td>4</td><td>6</td><td>65.0</td>",
     ):  # fmt: skip
         assert part in text
@@ -62,6 +64,9 @@ def test_a_run_without_environment_or_done_cells_has_a_report(tmp_path):
     text = report.write_report(tmp_path)[-1].read_text()
     assert "not recorded" in text
     assert "No cell is done." in text
+    assert "selection: no cell is done" in text
+    assert "protocol input_scaling=standardised, subpop_sizes=as_asked" in text
+    assert "erm_all, convnet-1, seed 0: MemoryError: &lt;no&gt; room" in text
 
 
 def test_penalties_of_a_method_get_a_column(workdir):
@@ -78,6 +83,8 @@ def test_command(workdir, tmp_path, capsys):
     assert report.main([str(workdir)]) == 0
     output = capsys.readouterr().out
     assert "60.0 ± 10.0" in output
-    assert (workdir / "results.csv").exists()
+    for name in ("results.csv", "figures/methods.png", "report/table.md", "report/index.html"):
+        assert f"wrote {workdir / name}\n" in output
+        assert (workdir / name).is_file()
     assert report.main([str(tmp_path / "nothing")]) == 2
     assert "is no folder" in capsys.readouterr().err
