@@ -1,0 +1,103 @@
+"""ConvNets: counts, shapes, groups, dropout places, names."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
+from seqfinal_jax.models.layers import Pass
+from seqfinal_jax.models.network import smallest_map
+
+# All trainable scalars of the spec's table for 10, 20, 2 and 100 classes.
+COUNTS = {
+    1: (310_602, 315_732, 306_498, 356_772),
+    2: (679_498, 684_628, 675_394, 725_668),
+    3: (1_564_746, 1_569_876, 1_560_642, 1_610_916),
+    4: (1_601_738, 1_606_868, 1_597_634, 1_647_908),
+}
+
+
+def shapes(network):
+    return jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
+
+
+@pytest.mark.parametrize("blocks", COUNTS)
+@pytest.mark.parametrize(("place", "classes"), enumerate((10, 20, 2, 100)))
+def test_parameter_counts(blocks, place, classes):
+    params = shapes(build_network(f"convnet-{blocks}", classes))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == COUNTS[blocks][place]
+    assert len(jax.tree.leaves(params)) == 5 + 3 * blocks
+
+
+@pytest.mark.parametrize(
+    ("blocks", "sizes"), [(1, [8, 4]), (2, [8, 4, 2]), (3, [8, 4, 2, 1]), (4, [8, 8, 4, 2, 1])]
+)
+def test_maps_of_every_group(blocks, sizes):
+    network = build_network(f"convnet-{blocks}", 10)
+    outputs = jax.eval_shape(
+        lambda v, x: apply_network(network, v, x)[2],
+        shapes(network),
+        jax.ShapeDtypeStruct((2, 32, 32, 3), "float32"),
+    )
+    assert [output.shape[1] for output in outputs[:-1]] == sizes
+    assert outputs[-1].shape == (2, 10)
+    assert network.group_names == ("conv1", *(f"layer{k}" for k in range(1, blocks + 1)), "fc")
+    assert smallest_map(network) == sizes[-1] ** 2
+
+
+def test_sizes_come_from_the_configuration():
+    config = NetworkConfig(image_size=16, channels=1, stem_width=4, widths=(6, 8), strides=(1, 2))
+    params = shapes(build_network("convnet-2", 3, config))["params"]
+    assert params["conv1"]["conv"]["kernel"].shape == (7, 7, 1, 4)
+    assert params["layer1"]["conv"]["kernel"].shape == (3, 3, 4, 6)
+    assert params["fc"]["linear"]["kernel"].shape == (8, 3)
+    narrow = shapes(build_network("convnet-2", 3, NetworkConfig(width_factor=0.25)))["params"]
+    assert narrow["layer2"]["conv"]["kernel"].shape == (3, 3, 32, 128)
+
+
+def test_initial_weights_depend_on_the_key_and_nothing_else():
+    network = build_network("convnet-1", 3, NetworkConfig(image_size=16, width_factor=0.125))
+    first, again, other = (init_variables(network, jax.random.key(k)) for k in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(
+        first["params"]["fc"]["linear"]["bias"], other["params"]["fc"]["linear"]["bias"]
+    )
+
+
+def test_dropout_follows_every_group_but_the_last():
+    network = build_network("convnet-2", 3, NetworkConfig(image_size=16, width_factor=0.125))
+    variables = init_variables(network, jax.random.key(0))
+    x = jnp.asarray(np.random.RandomState(0).normal(size=(4, 16, 16, 3)).astype(np.float32))
+    options = {"dropout_rate": jnp.float32(0.5), "dropout_key": jax.random.key(1)}
+    plain = apply_network(network, variables, x, Pass(train=True))[0]
+    dropped = apply_network(network, variables, x, Pass(train=True), **options)[0]
+    assert not np.array_equal(plain, dropped)
+    evaluated = apply_network(network, variables, x, **options)[0]
+    np.testing.assert_array_equal(evaluated, apply_network(network, variables, x)[0])
+
+
+def test_block_relu_is_an_option():
+    x = jnp.asarray(np.random.RandomState(0).normal(size=(4, 16, 16, 3)).astype(np.float32))
+    least = {}
+    for relu in (False, True):
+        network = build_network(
+            "convnet-1", 3, NetworkConfig(image_size=16, width_factor=0.125, block_relu=relu)
+        )
+        outputs = apply_network(network, init_variables(network, jax.random.key(0)), x, Pass(train=True))[2]
+        least[relu] = float(outputs[1].min())
+    assert least[False] < 0 == least[True]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("convnt-1", "did you mean 'convnet'"), ("convnet", "FAMILY-BLOCKS"), ("convnet-5", "1 to 4")],
+)
+def test_wrong_names_say_what_is_wrong(name, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(name, 10)
+
+
+def test_a_network_needs_two_classes():
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        build_network("convnet-1", 1)
