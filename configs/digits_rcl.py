@@ -25,5 +25,5 @@ def get_config(presets: str = "") -> ConfigDict:
     config.grid.learning_rate = (3e-3,)
     config.grid.weight_decay = (1e-4,)
     config.training.batch_size = 50
-    config.training.max_epochs = 15
+    config.training.max_epochs = 25
     return apply_presets(config, presets)

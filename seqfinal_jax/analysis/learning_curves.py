@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS_A_ROW = 3
+FEW_PANELS = 9
 
 
 @dataclass
@@ -52,10 +52,16 @@ class Panel:
         for method, role in self.roles.items():
             columns.setdefault(role, []).append(method_name(method).column)
         uses = [
-            listed(names) if role == "final" else f"{role} of {listed(names)}"
+            ("" if role in ("final", self.stage) else f"{role} of ") + _some(names)
             for role, names in columns.items()
         ]
         return textwrap.fill(f"{self.stage} ({'; '.join(uses)})", 38)
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    """Names with commas between; those beyond `most` only counted."""
+    more = len(names) - most
+    return listed(names) if more <= 0 else f"{listed(names[:most])} and {more} more"
 
 
 def learning_curves(workdir: str | Path) -> list[Path]:
@@ -107,7 +113,7 @@ def _add(panel: Panel, cell: CellFolder, stage: dict, curves: pd.DataFrame) -> N
 
 
 def _draw(panels: list[Panel], architecture: str, table: ResultsTable) -> "Figure":
-    columns = min(PANELS_A_ROW, len(panels))
+    columns = min(3 if len(panels) <= FEW_PANELS else 4, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(max(6.4, 3.4 * columns), 1.5 + 2.5 * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)

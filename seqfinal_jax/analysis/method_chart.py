@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WIDTH = 8.0  # inches
 ROW = 0.8  # of the distance between two methods, shared by the lanes of the architectures
-LANE_HEIGHT = 0.19  # inches
+LANE_HEIGHT = 0.15  # inches
 
 
 def method_chart(workdir: str | Path) -> Path | None:
@@ -106,8 +106,8 @@ def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: st
         _note(axes, place, whose + _lack(entry), done=entry.done > 0)
 
 
-_MEAN = {"marker": "D", "s": 80, "facecolors": "none", "linewidths": 1.2, "zorder": 3}
-_SEED = {"s": 20, "alpha": 0.8, "linewidths": 0, "zorder": 4}
+_MEAN = {"marker": "D", "s": 60, "facecolors": "none", "linewidths": 1.2, "zorder": 3}
+_SEED = {"s": 18, "alpha": 0.8, "linewidths": 0, "zorder": 4}
 
 
 def _lack(entry: Entry) -> str:
@@ -153,6 +153,6 @@ def _legend(figure: "Figure", architectures: list[str]) -> None:
         color, marker = architecture_style(lane)
         look = {"marker": marker, "color": color, "linestyle": "none", "markersize": 5}
         handles.append(Line2D([], [], label=f"{architecture}, a seed", **look))
-    mean = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none", "markersize": 8}
+    mean = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none", "markersize": 7.5}
     handles.append(Line2D([], [], label="mean of the seeds", **mean))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=CAPTION_SIZE, frameon=False)

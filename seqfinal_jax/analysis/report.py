@@ -7,7 +7,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from seqfinal_jax.analysis.cells import HYPERS, read_stages
 from seqfinal_jax.analysis.figures import draw_figures
@@ -17,16 +19,13 @@ from seqfinal_jax.analysis.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.run_folder import RunFolderError, read_config, read_environment, write_whole
 from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
 OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
 SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
 OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
 
 
-def report_run(workdir: str | Path, console: "Console | None" = None) -> None:
+def report_run(workdir: str | Path, console: Console | None = None) -> None:
     """All that follows a run: results.csv, figures and the report are written, the table and their paths printed.
 
     Methods, architectures and seeds that the configuration names are shown as missing where they lack.
@@ -38,8 +37,6 @@ def report_run(workdir: str | Path, console: "Console | None" = None) -> None:
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    from rich.console import Console
-
     console = console or Console(highlight=False)
     paths = [write_results_csv(workdir), *write_report(workdir)]
     print_summary(workdir, console=console)

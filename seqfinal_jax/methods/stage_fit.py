@@ -1,5 +1,6 @@
 """From a stage of a recipe to a fit of the engine, and to its stored result."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,8 +18,9 @@ from seqfinal_jax.methods.store import StageResult, StageStore, stage_result
 from seqfinal_jax.models.network import Network, init_variables, smallest_map
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec, Problem, Report, Settings, winner
+from seqfinal_jax.training.members import MemberSpec, Problem, Settings, winner
 from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
+from seqfinal_jax.training.progress import FitProgress
 from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class StageFitter:
     store: StageStore
     settings: Settings
     describe: dict[str, Any]
-    report: Callable[[Stage, int], Report | None] = lambda stage, members: None
+    report: Callable[[Stage, int], FitProgress]
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
     fits: int = 0
     loaded: dict[tuple[str, int], StageResult] = field(default_factory=dict)
@@ -94,7 +96,8 @@ class StageFitter:
         name, began, compiled = self.fingerprint(stage), time.monotonic(), compile_seconds()
         progress = self.store.progress(name)
         problem = self._problem(stage, {seed: result.best for seed, result in starts.items()})
-        results = fit(problem, members, self.settings, self.report(stage, len(members)), progress)
+        with contextlib.closing(self.report(stage, len(members))) as reporter:
+            results = fit(problem, members, self.settings, reporter, progress)
         self.fits += len(members)
         self.log_fit(
             {

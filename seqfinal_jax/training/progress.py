@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from seqfinal_jax.training.members import Chunk, MemberSpec, Report
+from seqfinal_jax.training.members import Chunk, MemberSpec
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +22,13 @@ class FitProgress:
         self.began = time.monotonic()
         self.first: tuple[float, int] | None = None
         self.said = self.began
-        self.epochs_of: dict[str, int] = {}
-        self.finished: set[str] = set()
+        self.epochs_of: dict[int, int] = {}
 
     def __call__(self, chunk: Chunk, specs: list[MemberSpec]) -> None:
         """Takes the state after an epoch of a chunk."""
         for place, row in enumerate(chunk.rows):
             if row >= 0:
-                self.epochs_of[row] = chunk.epoch if chunk.track.active[place] else self.max_epochs
+                self.epochs_of[int(row)] = chunk.epoch if chunk.track.active[place] else self.max_epochs
         now, done = time.monotonic(), sum(self.epochs_of.values())
         if self.first is None:
             self.first = (now, done)
@@ -51,6 +49,9 @@ class FitProgress:
             f"at most {duration(rate * (total - done))} left"
         )
 
+    def close(self) -> None:
+        """Nothing to do for plain lines."""
+
     def say(self, text: str) -> None:
         """One line."""
         self.console.print(f"{self.title}: {text}", highlight=False, markup=False, soft_wrap=True)
@@ -63,7 +64,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def fit_progress(title: str, members: int, max_epochs: int, console: Any) -> Report:
+def fit_progress(title: str, members: int, max_epochs: int, console: Any) -> FitProgress:
     """A reporter for `fit`: live on a terminal, plain lines elsewhere."""
     if console.is_terminal:
         return TerminalProgress(title, members, max_epochs, console)
@@ -88,9 +89,6 @@ class TerminalProgress(FitProgress):
         done = sum(self.epochs_of.values())
         self.bar.update(self.task, completed=done, text=text)
 
-    def __call__(self, chunk: Chunk, specs: Sequence[MemberSpec]) -> None:
-        """Takes the state after an epoch of a chunk; the bar ends with the last member."""
-        super().__call__(chunk, list(specs))
-        if len(self.epochs_of) == self.members and all(e == self.max_epochs for e in self.epochs_of.values()):
-            self.say("done")
-            self.bar.stop()
+    def close(self) -> None:
+        """Leaves the last line standing; also when the fit was resumed or ended by an error."""
+        self.bar.stop()

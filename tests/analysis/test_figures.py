@@ -8,7 +8,7 @@ from matplotlib.image import imread
 from seqfinal_jax.analysis import method_chart as chart
 from seqfinal_jax.analysis.cells import done_cells
 from seqfinal_jax.analysis.figures import draw_figures, learning_curves, method_chart
-from seqfinal_jax.analysis.learning_curves import stage_panels
+from seqfinal_jax.analysis.learning_curves import Panel, stage_panels
 from seqfinal_jax.analysis.palette import architecture_style
 from seqfinal_jax.analysis.results_table import results_table
 from tests.analysis.run_folders import make_cell, make_run_folder
@@ -112,3 +112,11 @@ def test_analysis_imports_neither_jax_nor_matplotlib(module):
     code = f"import sys, seqfinal_jax.analysis.{module}; print({{'jax', 'matplotlib'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_titles_of_panels_name_the_stage_and_its_methods():
+    known = {"erm_all": "final", "erm_fine_tune": "start"}
+    assert Panel("all", known).title == "all (ERM; start of FT)"
+    assert Panel("probe", {"erm_fine_tune": "probe"}).title == "probe (FT)"
+    many = Panel("history", dict.fromkeys("abcdefg", "start"))
+    assert many.title.replace("\n", " ") == "history (start of a, b, c, d, e and 2 more)"

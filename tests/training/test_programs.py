@@ -8,6 +8,7 @@ import pytest
 
 from seqfinal_jax.training import fit as engine
 from seqfinal_jax.training import programs
+from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Fit
 from seqfinal_jax.training.objectives import InputScaling, batch_sums, cross_entropy, right
 from tests.training.tiny import grid, settings, tiny_problem
@@ -78,3 +79,10 @@ def test_masks_are_exact_also_where_a_gradient_is_not_finite():
     assert masked["fc"].tolist() == [0, 0] and masked["conv1"].tolist() == [2]
     versions = programs.mask_groups({"fc": jnp.ones((3, 2))}, {"fc": jnp.asarray([0, 1, 0])})
     assert versions["fc"].sum(1).tolist() == [0, 2, 0]
+
+
+def test_members_a_program_follow_a_fixed_rule():
+    assert members_per_program("cpu", 10**6, 10**6, 100) == 1
+    # 80 % of 16 GiB over 8 x 5 MB of variables and 4 x 100 x 3 MB of activations.
+    assert members_per_program("gpu", 5_000_000, 3_000_000, 100) == 11
+    assert members_per_program("gpu", 10**11, 10**6, 100) == 1
