@@ -14,12 +14,14 @@ from typing import Any
 
 import jax
 
+from seqfinal_jax.analysis.run_folder import read_json, write_whole
 from seqfinal_jax.config import input_scaling
 from seqfinal_jax.models import Network
 from seqfinal_jax.plan import Plan
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
+MEND = "delete the run folder, or restore the file"
 
 # What may differ between runs in one folder.
 FREE_FIELDS = ("methods", "architectures", "seeds")
@@ -37,12 +39,12 @@ def open_workdir(workdir: Path, plan: Plan) -> None:
         config = json.loads(json.dumps(plan.config.to_dict()))
         config.update({field: list(getattr(plan, field)) for field in FREE_FIELDS})
         if path.exists():
-            _refuse_other(workdir, read_json(path), config)
-        write_text(path, json.dumps(config, indent=1, sort_keys=True) + "\n")
+            _refuse_other(workdir, read_json(path, MEND), config)
+        write_whole(path, json.dumps(config, indent=1, sort_keys=True) + "\n")
         clear_leftovers(workdir)
         now = environment(plan)
         _warn_of_change(workdir / "environment.json", now)
-        write_text(workdir / "environment.json", json.dumps(now, indent=1, sort_keys=True) + "\n")
+        write_whole(workdir / "environment.json", json.dumps(now, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
@@ -65,7 +67,7 @@ def _warn_of_change(path: Path, now: dict[str, Any]) -> None:
     """Warns when the folder was filled on another kind of machine or with other versions: bits may differ."""
     if not path.exists():
         return
-    before, after = flat(read_json(path)), flat(now)
+    before, after = flat(read_json(path, MEND)), flat(now)
     names = [
         name for name in after if name.startswith("packages.") or name in ("backend", "cpu", "thread_pool")
     ]
@@ -93,21 +95,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         leaves.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
     return leaves
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file; raises ValueError that names it when it is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete the folder, or restore the file") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file beside its place and renames it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    beside.rename(path)
 
 
 def environment(plan: Plan) -> dict[str, Any]:

@@ -215,5 +215,5 @@ def test_another_environment_is_said(tmp_path, caplog):
 
 def test_a_damaged_config_json_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
         smoke_run(tmp_path)
