@@ -30,7 +30,8 @@ def main(arguments: Sequence[str]) -> None:
         fail(f"--config: the file cannot be loaded; {explain(error)}")
     if config is None:
         fail("give a configuration, for example --config=configs/digits_rcl.py")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
+    logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.run import enable_compilation_cache, run
 

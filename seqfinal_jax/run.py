@@ -44,6 +44,12 @@ def run(
     if dry_run:
         return 0
     folders.open_workdir(workdir, plan)
+    with folders.log_file(workdir):
+        return run_plan(plan, workdir, console)
+
+
+def run_plan(plan: Plan, workdir: Path, console: Any) -> int:
+    """Fits every cell that is not done, method by method; returns how many failed."""
     store, failed = StageStore(workdir), 0
     todo = [
         (architecture, method, seed)

@@ -1,5 +1,6 @@
 """The run folder itself: its configuration, its environment, its timings, and the models in it."""
 
+import contextlib
 import csv
 import json
 import logging
@@ -7,6 +8,7 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +63,23 @@ def _refuse_other(workdir: Path, there: dict[str, Any], wanted: dict[str, Any]) 
             f"--workdir={workdir} holds a run of another configuration ({listed}); "
             f"name another folder, or run with the configuration in its config.json"
         )
+
+
+@contextlib.contextmanager
+def log_file(workdir: Path) -> Iterator[None]:
+    """Writes this package's log to run.log: warnings, and when the state of a fit was saved last."""
+    logger = logging.getLogger("seqfinal_jax")
+    handler = logging.FileHandler(workdir / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _warn_of_change(path: Path, now: dict[str, Any]) -> None:

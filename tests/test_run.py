@@ -36,7 +36,7 @@ def test_every_registered_method_has_a_cell(finished):
 
 def test_the_run_folder_is_whole(finished):
     assert {path.name for path in finished.iterdir()} == {
-        "cells", "stages", "config.json", "environment.json", "timing.csv",
+        "cells", "stages", "config.json", "environment.json", "timing.csv", "run.log",
     }  # fmt: skip
     cell = finished / "cells" / "erm_fine_tune" / "convnet-1" / "seed1"
     assert {p.name for p in cell.iterdir()} == {"result.json", "grid.csv", "history.csv", "predictions.npz"}
@@ -99,6 +99,15 @@ def test_a_fixed_data_seed_shares_the_draws(tmp_path):
     index = [np.load(path)["test_index"] for path in sorted((tmp_path / "cells").rglob("predictions.npz"))]
     np.testing.assert_array_equal(*index)
     assert all(json.loads(text)["data_seed"] == 7 for text in results(tmp_path).values())
+
+
+@pytest.mark.parametrize(("fields", "name"), [({"input_scaling": "raw", "subpop_sizes": "released"}, "released"),
+                                              ({"input_scaling": "raw"}, "custom")])  # fmt: skip
+def test_results_name_their_protocol(tmp_path, fields, name):
+    smoke_run(
+        tmp_path, methods=("erm_final",), **{f"protocol__{field}": value for field, value in fields.items()}
+    )
+    assert [json.loads(text)["protocol"] for text in results(tmp_path).values()] == [name]
 
 
 def test_a_stored_model_predicts_what_the_cell_holds(finished):

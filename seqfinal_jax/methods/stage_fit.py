@@ -16,6 +16,7 @@ from seqfinal_jax.data.pool import ImagePool
 from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.store import StageResult, StageStore, stage_result
 from seqfinal_jax.models.network import Network, init_variables, smallest_map
+from seqfinal_jax.training.compile_clock import compile_seconds
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import MemberSpec, Problem, Settings, winner
@@ -118,7 +119,13 @@ class StageFitter:
             self.diverged.add((name, seed))
             return
         result = stage_result(points, results, chosen)
-        self.store.save(name, seed, result, {"stage": describe_stage(stage), **self.describe})
+        program = {
+            "vectorise": self.settings.vectorise,
+            "members_per_program": self.settings.members_per_program,
+        }
+        self.store.save(
+            name, seed, result, {"stage": describe_stage(stage), "program": program, **self.describe}
+        )
         self.loaded[name, seed] = result
 
     def _problem(self, stage: Stage, starts: dict[int, Any]) -> Problem:
@@ -184,22 +191,3 @@ def stage_fingerprint(
     }
     text = json.dumps(described, sort_keys=True)
     return f"{stage.name}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
-
-
-_COMPILE = {"seconds": 0.0}
-
-
-def _on_event(name: str, seconds: float, **details: Any) -> None:
-    if name in (
-        "/jax/core/compile/backend_compile_duration",
-        "/jax/core/compile/jaxpr_to_mlir_module_duration",
-    ):
-        _COMPILE["seconds"] += seconds
-
-
-jax.monitoring.register_event_duration_secs_listener(_on_event)
-
-
-def compile_seconds() -> float:
-    """Seconds that this process has spent compiling so far."""
-    return _COMPILE["seconds"]

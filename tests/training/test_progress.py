@@ -16,7 +16,7 @@ def test_plain_lines_say_members_epochs_and_the_time_left():
     reporter.every = 0
     fit(tiny_problem(), grid((0,)), settings(3, patience=9), reporter)
     lines = console.file.getvalue().splitlines()
-    assert "compilation included" in lines[0]
+    assert "s of it compiling" in lines[0]
     assert "final: 8 of 8 members done, epoch 3, best valid" in lines[-1]
     assert lines[-1].endswith("at most 0 s left")
 
