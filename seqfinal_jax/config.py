@@ -63,8 +63,11 @@ def base_config(
         }
     )  # fmt: skip
     config.network = ConfigDict(
-        {"stem_width": 0, "widths": (), "strides": (), "width_factor": 1.0, "block_relu": False}
-    )
+        {
+            "stem_width": 0, "widths": (), "strides": (), "width_factor": 1.0, "block_relu": False, "units": 2,
+            "dense_layers": (),
+        }
+    )  # fmt: skip
     config.grid = ConfigDict(vars(Grid()))
     config.training = ConfigDict(
         {
@@ -140,6 +143,8 @@ def network_config(config: ConfigDict, image_size: int, channels: int) -> Networ
         strides=tuple(network.strides),
         width_factor=network.width_factor,
         block_relu=network.block_relu,
+        units=network.units,
+        dense_layers=tuple(network.dense_layers),
     )
 
 

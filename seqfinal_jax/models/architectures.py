@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable
 
 from seqfinal_jax.models.convnet import convnet
+from seqfinal_jax.models.densenet import densenet
 from seqfinal_jax.models.network import Network, NetworkConfig
+from seqfinal_jax.models.resnet import resnet
 from seqfinal_jax.registry import Registry
 
 FAMILIES: Registry[Callable[[int, int, NetworkConfig], Network]] = Registry("architecture family")
 FAMILIES.add("convnet", convnet)
+FAMILIES.add("resnet", resnet)
+FAMILIES.add("densenet", densenet)
 
 
 def build_network(name: str, num_classes: int, config: NetworkConfig | None = None) -> Network:

@@ -5,6 +5,7 @@ tree surgery, so the network itself is a loop over names and Flax is used inside
 nnx: `init` and `apply` are pure functions over dictionaries, and no layer holds state that we want mutated.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,7 +28,8 @@ PRESET_WIDTHS = {1: (512,), 2: (128, 512), 3: (128, 256, 512), 4: (64, 128, 256,
 class NetworkConfig:
     """Sizes of a network; empty tuples and None mean the preset of the number of blocks.
 
-    `width_factor` scales every preset width (stem and blocks); explicit widths are taken as they are.
+    `width_factor` scales every preset width (stem, blocks, growth); explicit widths are taken as they are.
+    `block_relu` is for ConvNet, `units` (basic units a block) for ResNet, `dense_layers` (a block) for DenseNet.
     """
 
     image_size: int = 32
@@ -37,6 +39,8 @@ class NetworkConfig:
     strides: tuple[int, ...] = ()
     width_factor: float = 1.0
     block_relu: bool = False
+    units: int = 2
+    dense_layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,12 @@ def apply_network(
     x: Array,
     mode: Pass = EVALUATION,
     *,
-    dropout_rate: Array | None = None,
-    dropout_key: Array | None = None,
+    drop: Callable[[int, Array], Array] | None = None,
     frozen: dict[str, Array] | None = None,
 ) -> tuple[Array, Tree, list[Array]]:
     """Logits (n, num_classes), running statistics after the pass, and the output of every group.
 
-    Dropout follows every group but the last, in training only, with a key of its own a place. `frozen` says for
+    `drop(place, output)` follows every group but the last, in training only (`random_dropout`). `frozen` says for
     each group whether its batch norm stays in evaluation mode.
     """
     new_stats: Tree = {}
@@ -109,9 +112,14 @@ def apply_network(
         if stats is not None:
             new_stats[name] = stats
         outputs.append(x)
-        if mode.train and dropout_rate is not None and place < len(network.groups) - 1:
-            x = ops.dropout(x, dropout_rate, jax.random.fold_in(dropout_key, place))
+        if mode.train and drop is not None and place < len(network.groups) - 1:
+            x = drop(place, x)
     return x, new_stats, outputs
+
+
+def random_dropout(rate: Array, key: Array) -> Callable[[int, Array], Array]:
+    """Dropout for `apply_network` with a traced rate, and a key of its own for every place."""
+    return lambda place, x: ops.dropout(x, rate, jax.random.fold_in(key, place))
 
 
 def smallest_map(network: Network) -> int:
@@ -137,7 +145,7 @@ def block_widths(num_blocks: int, config: NetworkConfig) -> tuple[int, tuple[int
     """
     stem = config.stem_width or scaled(64, config.width_factor)
     if config.widths:
-        _check_length("widths", config.widths, num_blocks)
+        check_length("widths", config.widths, num_blocks)
         return stem, config.widths
     preset = PRESET_WIDTHS[num_blocks]
     return stem, tuple(scaled(width, config.width_factor) for width in preset)
@@ -146,12 +154,13 @@ def block_widths(num_blocks: int, config: NetworkConfig) -> tuple[int, tuple[int
 def block_strides(num_blocks: int, config: NetworkConfig) -> tuple[int, ...]:
     """Stride of each block: 2 for the last three, 1 before them."""
     if config.strides:
-        _check_length("strides", config.strides, num_blocks)
+        check_length("strides", config.strides, num_blocks)
         return config.strides
     return (1,) * max(num_blocks - 3, 0) + (2,) * min(num_blocks, 3)
 
 
-def _check_length(field_name: str, values: tuple[int, ...], num_blocks: int) -> None:
+def check_length(field_name: str, values: tuple[int, ...], num_blocks: int) -> None:
+    """Raises ValueError unless there is one value a block."""
     if len(values) != num_blocks:
         raise ValueError(
             f"network.{field_name} = {values} names {len(values)} blocks, the architecture has {num_blocks}; "

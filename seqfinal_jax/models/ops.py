@@ -72,6 +72,13 @@ def _max_pool_axis(x: Array, axis: int) -> Array:
     return jnp.maximum(jnp.maximum(first, middle), last)
 
 
+def mean_pool(x: Array) -> Array:
+    """2x2 mean with stride 2; a last odd row or column is left out."""
+    n, height, width, channels = x.shape
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    return jnp.mean(x.reshape(n, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
+
+
 def global_mean(x: Array) -> Array:
     """Mean over height and width, (n,h,w,c) to (n,c)."""
     return jnp.mean(x, axis=(1, 2))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.network import Network, Variables, apply_network
+from seqfinal_jax.models.network import Network, Variables, apply_network, random_dropout
 from seqfinal_jax.training.penalties import squared_norm
 
 
@@ -153,8 +153,7 @@ class EmpiricalRisk(Objective):
             {"params": params, "batch_stats": batch_stats},
             self.inputs(context.data, index, dtype),
             Pass(train=True, sample_mask=mask),
-            dropout_rate=hyper["dropout"],
-            dropout_key=key,
+            drop=random_dropout(hyper["dropout"], key),
             frozen=self.frozen(context),
         )
         sums = batch_sums(logits, context.data["labels"][index], mask, batch.weight[0])

@@ -6,15 +6,39 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
+from seqfinal_jax.models.groups import full_count, reported_count
 from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.network import smallest_map
+from seqfinal_jax.models.network import random_dropout, smallest_map
 
-# All trainable scalars of the spec's table for 10, 20, 2 and 100 classes.
+# All trainable scalars of the spec's table for 10, 20, 2 and 100 classes, and the number of tensors.
 COUNTS = {
-    1: (310_602, 315_732, 306_498, 356_772),
-    2: (679_498, 684_628, 675_394, 725_668),
-    3: (1_564_746, 1_569_876, 1_560_642, 1_610_916),
-    4: (1_601_738, 1_606_868, 1_597_634, 1_647_908),
+    "convnet-1": (310_602, 315_732, 306_498, 356_772, 8),
+    "convnet-2": (679_498, 684_628, 675_394, 725_668, 11),
+    "convnet-3": (1_564_746, 1_569_876, 1_560_642, 1_610_916, 14),
+    "convnet-4": (1_601_738, 1_606_868, 1_597_634, 1_647_908, 17),
+    "resnet-1": (7_425_354, 7_430_484, 7_421_250, 7_471_524, 20),
+    "resnet-2": (8_278_602, 8_283_732, 8_274_498, 8_324_772, 35),
+    "resnet-3": (11_033_674, 11_038_804, 11_029_570, 11_079_844, 50),
+    "resnet-4": (11_181_642, 11_186_772, 11_177_538, 11_227_812, 62),
+    "densenet-1": (1_242_698, 1_248_468, 1_238_082, 1_294_628, 103),
+    "densenet-2": (1_744_906, 1_751_316, 1_739_778, 1_802_596, 142),
+    "densenet-3": (3_064_458, 3_072_148, 3_058_306, 3_133_668, 217),
+    "densenet-4": (6_964_106, 6_974_356, 6_955_906, 7_056_356, 364),
+}
+# As the published table counts them, by layer, for 10 classes.
+REPORTED = {
+    "convnet-1": (9408, 294912, 5130),
+    "convnet-2": (9408, 73728, 589824, 5130),
+    "convnet-3": (9408, 73728, 294912, 1179648, 5130),
+    "convnet-4": (9408, 36864, 73728, 294912, 1179648, 5130),
+    "resnet-1": (9408, 7372800, 5130),
+    "resnet-2": (9408, 516096, 7667712, 5130),
+    "resnet-3": (9408, 516096, 2064384, 8257536, 5130),
+    "resnet-4": (9408, 147456, 516096, 2064384, 8257536, 5130),
+    "densenet-1": (9408, 1212416, 5770),
+    "densenet-2": (9408, 364544, 1343488, 6410),
+    "densenet-3": (9408, 364544, 1040384, 1605632, 7690),
+    "densenet-4": (9408, 364544, 1040384, 3325952, 2129920, 10250),
 }
 
 
@@ -22,12 +46,16 @@ def shapes(network):
     return jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
 
 
-@pytest.mark.parametrize("blocks", COUNTS)
-@pytest.mark.parametrize(("place", "classes"), enumerate((10, 20, 2, 100)))
-def test_parameter_counts(blocks, place, classes):
-    params = shapes(build_network(f"convnet-{blocks}", classes))["params"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == COUNTS[blocks][place]
-    assert len(jax.tree.leaves(params)) == 5 + 3 * blocks
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts(name):
+    *totals, tensors = COUNTS[name]
+    for classes, total in zip((10, 20, 2, 100), totals, strict=True):
+        params = shapes(build_network(name, classes))["params"]
+        assert full_count(params) == total
+        assert len(jax.tree.leaves(params)) == tensors
+    network = build_network(name, 10)
+    params = shapes(network)["params"]
+    assert tuple(reported_count(params[group]) for group in network.group_names) == REPORTED[name]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +97,7 @@ def test_dropout_follows_every_group_but_the_last():
     network = build_network("convnet-2", 3, NetworkConfig(image_size=16, width_factor=0.125))
     variables = init_variables(network, jax.random.key(0))
     x = jnp.asarray(np.random.RandomState(0).normal(size=(4, 16, 16, 3)).astype(np.float32))
-    options = {"dropout_rate": jnp.float32(0.5), "dropout_key": jax.random.key(1)}
+    options = {"drop": random_dropout(jnp.float32(0.5), jax.random.key(1))}
     plain = apply_network(network, variables, x, Pass(train=True))[0]
     dropped = apply_network(network, variables, x, Pass(train=True), **options)[0]
     assert not np.array_equal(plain, dropped)
