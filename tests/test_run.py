@@ -110,6 +110,50 @@ def test_results_name_their_protocol(tmp_path, fields, name):
     assert [json.loads(text)["protocol"] for text in results(tmp_path).values()] == [name]
 
 
+def history(workdir):
+    return pd.read_csv(next((workdir / "cells").rglob("history.csv")))
+
+
+def test_training_figures_come_from_the_training_passes_or_from_a_pass_of_their_own(finished, tmp_path):
+    smoke_run(tmp_path, methods=("erm_final",), training__train_metrics="eval")
+    running = pd.read_csv(finished / "cells" / "erm_final" / "convnet-1" / "seed0" / "history.csv")
+    assert history(tmp_path).train_loss.notna().all()
+    assert running.train_loss[running.epoch == 0].isna().all()
+    np.testing.assert_array_equal(history(tmp_path).valid_loss, running.valid_loss)
+
+
+def test_grid_points_can_have_start_weights_of_their_own(finished, tmp_path):
+    smoke_run(tmp_path, methods=("erm_final",), training__init_per_grid_point=True)
+    own, shared = history(tmp_path), history(finished)
+    assert own.valid_loss[own.epoch == 0].nunique() == 2
+    assert shared.valid_loss[shared.epoch == 0].nunique() == 1
+
+
+def test_disjoint_steps_are_other_data(finished, tmp_path):
+    smoke_run(tmp_path, methods=("erm_all",), data__disjoint=True)
+    name = "cells/erm_all/convnet-1/seed0"
+    assert json.loads(results(tmp_path)[name])["stages"] != json.loads(results(finished)[name])["stages"]
+
+
+def test_a_last_minibatch_of_one_sample_is_left_out_and_said(tmp_path, caplog):
+    """79 training samples would leave 1 behind 78; convnet-3 ends in a 1x1 map, convnet-1 does not."""
+    fields = {"methods": ("erm_final",), "training__batch_size": 79, "grid__dropout": (0.0,)}
+    smoke_run(tmp_path / "three", architectures=("convnet-3",), **fields)
+    assert "left out" in caplog.text
+    caplog.clear()
+    smoke_run(tmp_path / "one", architectures=("convnet-1",), **fields)
+    assert "left out" not in caplog.text
+
+
+@pytest.mark.parametrize("architecture", ["resnet-1", "densenet-2"])
+def test_every_family_runs(tmp_path, architecture):
+    sizes = {"network__stem_width": 4, "network__width_factor": 0.05, "grid__dropout": (0.0,)}
+    if architecture.startswith("densenet"):
+        sizes["network__dense_layers"] = (1, 1)
+    smoke_run(tmp_path, methods=("erm_fine_tune",), architectures=(architecture,), **sizes)
+    assert len(results(tmp_path)) == 1
+
+
 def test_a_stored_model_predicts_what_the_cell_holds(finished):
     cell = finished / "cells" / "erm_final" / "convnet-1" / "seed0"
     model = seqfinal_jax.load_model(cell)

@@ -130,7 +130,7 @@ class StageFitter:
 
     def _problem(self, stage: Stage, starts: dict[int, Any]) -> Problem:
         training, network = self.training, self.network
-        single = smallest_map(network) == 1
+        single = self._drops_single_samples(stage, seed=next(iter(self.pool.rows))[1])
 
         def start(member: MemberSpec) -> Any:
             if stage.start:
@@ -150,6 +150,18 @@ class StageFitter:
             start=start,
             role=stage.name,
         )
+
+    def _drops_single_samples(self, stage: Stage, seed: int) -> bool:
+        """Whether a last minibatch of one sample is left out: where a batch norm would see one value a channel."""
+        single = smallest_map(self.network) == 1
+        if single and len(self.stream(stage, seed).rows) % self.training.batch_size == 1:
+            log.warning(
+                "stage %s, %s: the last minibatch has one sample and is left out, because a batch norm would see one "
+                "value a channel",
+                stage.name,
+                self.network.name,
+            )
+        return single
 
     def stream(self, stage: Stage, seed: int) -> Stream:
         """The training samples of a stage, pooled over its steps."""
