@@ -164,7 +164,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         return
     say(
         f"{estimate.fits} fits to do (shared stages once), at most {estimate.epochs} epochs, "
-        f"at most about {duration(estimate.seconds)} here; early stopping usually takes less than half of that"
+        f"at most about {duration(estimate.seconds)} here (less where members stop early)"
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.config.name:
         say(
