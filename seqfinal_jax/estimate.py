@@ -13,7 +13,7 @@ from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models.network import Network, apply_network, init_variables
 from seqfinal_jax.plan import Plan, make_training
 
-# Operations per second that training reaches, measured on a CPU core (docs/performance.md); a cautious guess elsewhere.
+# Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
 TRAIN_OVER_FORWARD = 3.0
 

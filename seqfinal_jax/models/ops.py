@@ -16,7 +16,7 @@ from jax import Array, lax
 ConvForm = Literal["patches", "native"]
 
 # Which form of the convolution each backend gets. CPU: measured, docs/performance.md (inside a compiled loop
-# the native form is 20 to 50 times slower). GPU and TPU: patches become one batched matrix product under
+# the native form is 50 to 200 times slower). GPU and TPU: patches become one batched matrix product under
 # `vmap`, where native kernels become a grouped convolution; to be measured on such a machine.
 CONV_FORM: dict[str, ConvForm] = {"cpu": "patches", "gpu": "patches", "tpu": "patches"}
 EPSILON = 1e-5
