@@ -45,6 +45,11 @@ class DenseBlock(nn.Module):
     growth: int
     transition: bool
 
+    @property
+    def stride(self) -> int:
+        """By what the block shrinks height and width."""
+        return 2 if self.transition else 1
+
     @nn.compact
     def __call__(self, x: Array, mode: Pass) -> Array:
         """(n,h,w,c) to (n,h,w,c + layers x growth), or what the transition makes of it."""

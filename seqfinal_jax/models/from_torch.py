@@ -55,17 +55,21 @@ def canonical_name(key: str) -> str | None:
 def from_torch(architecture: str, num_classes: int, state: State) -> tuple[NetworkConfig, Variables]:
     """The sizes (read from the shapes) and variables of a state dictionary of arrays.
 
-    Raises ValueError that names missing, surplus and mis-shaped entries.
+    Raises ValueError that names missing, surplus and mis-shaped entries. Names with `@version` belong to networks of
+    several time steps, which `steps_from_torch` reads.
     """
+    if any("@" in key for key in state):
+        raise ValueError("names with @ are of a per-step network: use seqfinal_jax.models.steps_from_torch")
     named = {name: np.asarray(array) for key, array in state.items() if (name := canonical_name(key))}
     config = sizes_of(architecture, named)
     network = build_network(architecture, num_classes, config)
     template = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    _check_names(architecture, named, torch_shapes(template))
+    check_names(architecture, named, torch_shapes(template))
     return config, to_trees(named)
 
 
-def _check_names(architecture: str, found: State, wanted: Mapping[str, tuple[int, ...]]) -> None:
+def check_names(architecture: str, found: State, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises ValueError that names what is missing, surplus or mis-shaped."""
     problems = [f"missing {name}" for name in wanted if name not in found]
     problems += [f"surplus {name}" for name in found if name not in wanted]
     problems += [

@@ -107,9 +107,8 @@ def _member_arrays(role: str, specs: list[MemberSpec]) -> tuple[tuple[int, ...],
     keys = jnp.stack([jax.random.key(fold(spec.seed, "dropout", role)) for spec in specs])
     stream = jnp.asarray([seeds.index(spec.seed) for spec in specs], jnp.int32)
     hyper = stack([{name: float(value) for name, value in spec.hyper.items()} for spec in specs])
-    trainable = stack(
-        [{g: np.asarray(mask, np.int32) for g, mask in spec.trainable.items()} for spec in specs]
-    )
+    masks = [jax.tree.map(lambda mask: np.asarray(mask, np.int32), dict(spec.trainable)) for spec in specs]
+    trainable = stack(masks)
     return seeds, Member(stream, keys, hyper, trainable)
 
 

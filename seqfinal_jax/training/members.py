@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from seqfinal_jax.models.network import Variables
@@ -19,7 +20,8 @@ from seqfinal_jax.training.streams import Batches, EvaluationSet
 
 @dataclass(frozen=True)
 class MemberSpec:
-    """One member: its seed, hyper-parameters, and for each layer group 1 (trained) or 0 (frozen).
+    """One member: its seed, hyper-parameters, and for each layer group 1 (trained) or 0 (frozen); versions of a
+    per-step network have masks of their own (`programs.mask_groups`).
 
     `group` names the members among which the best one is wanted, usually the seed.
     """
@@ -32,7 +34,7 @@ class MemberSpec:
     @property
     def identity(self) -> str:
         """A text that is equal for equal members."""
-        masks = {group: np.asarray(mask).tolist() for group, mask in self.trainable.items()}
+        masks = jax.tree.map(lambda mask: np.asarray(mask).tolist(), dict(self.trainable))
         return json.dumps([self.seed, dict(self.hyper), masks, str(self.group)], sort_keys=True)
 
 

@@ -28,13 +28,13 @@ class Member(NamedTuple):
 
     stream: which row of the stacked streams, constants and evaluation sets is this member's;
     key: base of its dropout keys; hyper: learning_rate, weight_decay, dropout, ...;
-    trainable: for each group 1 or 0, or (versions,) of them.
+    trainable: for each group 1 or 0, or (versions,) of them, or a dictionary by the group's parts (`mask_groups`).
     """
 
     stream: Array
     key: Array
     hyper: dict[str, Array]
-    trainable: dict[str, Array]
+    trainable: dict[str, Any]
 
 
 class State(NamedTuple):
@@ -58,15 +58,20 @@ def over_members(function: Callable, vectorise: Vectorise, *trees: Any) -> Any:
     return lax.map(lambda entries: function(*entries), trees)
 
 
-def mask_groups(tree: Any, trainable: dict[str, Array]) -> Any:
-    """Zeros in frozen groups (and versions), exactly, also where the entry is not finite."""
+def mask_groups(tree: Any, trainable: Any) -> Any:
+    """Zeros where a mask is 0, exactly, also where the entry is not finite.
 
-    def masked(mask: Array, leaf: Array) -> Array:
-        return jnp.where(mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim)) != 0, leaf, 0)
+    A mask holds for the whole subtree at its place: a scalar for a group, (versions,) for a stack, or a dictionary of
+    them for the parts of a group.
+    """
+    if isinstance(trainable, dict):
+        return {name: mask_groups(subtree, trainable[name]) for name, subtree in tree.items()}
 
-    return {
-        group: jax.tree.map(partial(masked, trainable[group]), subtree) for group, subtree in tree.items()
-    }
+    def masked(leaf: Array) -> Array:
+        mask = trainable.reshape(trainable.shape + (1,) * (leaf.ndim - trainable.ndim))
+        return jnp.where(mask != 0, leaf, 0)
+
+    return jax.tree.map(masked, tree)
 
 
 def all_finite(tree: Any) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from tests.golden import interpolation, networks, training  # noqa: F401  (they register their checks)
+from tests.golden import interpolation, networks, rules, step_networks, training  # noqa: F401  (they register their checks)
 from tests.golden.case import Case, find_check, reference_files
 
 
