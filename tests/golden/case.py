@@ -1,9 +1,11 @@
 """One reference file: its arrays, which of them a check has used, and the rows that it gave."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,26 +30,28 @@ class Row:
 
 @dataclass
 class Case:
-    """A reference file under check; reading a key marks it as used."""
+    """A reference file under check; reading a key marks it as used. Of a .json file the keys are the outermost ones."""
 
     path: Path
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     used: set[str] = field(default_factory=set)
     rows: list[Row] = field(default_factory=list)
 
     @staticmethod
     def load(path: Path) -> "Case":
+        if path.suffix == ".json":
+            return Case(path, json.loads(path.read_text()))
         with np.load(path) as file:
             return Case(path, {key: file[key] for key in file.files})
 
-    def __getitem__(self, key: str) -> np.ndarray:
+    def __getitem__(self, key: str) -> Any:
         self.used.add(key)
         return self.arrays[key]
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays
 
-    def under(self, prefix: str) -> dict[str, np.ndarray]:
+    def under(self, prefix: str) -> dict[str, Any]:
         """All arrays whose key starts with `prefix`, by the rest of the key."""
         return {key[len(prefix) :]: self[key] for key in self.arrays if key.startswith(prefix)}
 
