@@ -43,9 +43,10 @@ class Stream:
     rows: np.ndarray
     weights: np.ndarray | None = None
 
-    def num_batches(self, batch_size: int) -> int:
-        """Batches a pass; the last may be short."""
-        return -(-len(self.rows) // batch_size)
+    def num_batches(self, batch_size: int, drop_single: bool = False) -> int:
+        """Batches a pass; the last may be short. `drop_single` leaves out a last batch of one sample, unless alone."""
+        count = -(-len(self.rows) // batch_size)
+        return count - int(drop_single and count > 1 and len(self.rows) % batch_size == 1)
 
 
 def fold(seed: int, *parts: int | str) -> int:
@@ -75,18 +76,22 @@ def stored_order(stream: Stream, number: int) -> np.ndarray:
     return np.arange(len(stream.rows))
 
 
+def driving_first(streams: Sequence[Stream], batch_size: int, drop_single: bool = False) -> list[Stream]:
+    """The order in which a step evaluates domains: the driving stream, then the others as they were (spec 2.2)."""
+    driver = int(np.argmax([stream.num_batches(batch_size, drop_single) for stream in streams]))
+    return [streams[driver], *streams[:driver], *streams[driver + 1 :]]
+
+
 def epoch_batches(
     streams: Sequence[Stream], order: Order, epoch: int, batch_size: int, drop_single: bool = False
 ) -> Batches:
     """The minibatches of an epoch (counted from 1), as many as the driving stream has.
 
-    `drop_single` leaves out a last minibatch of one sample of the driving stream.
+    `drop_single` leaves out a last minibatch of one sample of every stream that has others.
     """
-    lengths = [stream.num_batches(batch_size) for stream in streams]
+    lengths = [stream.num_batches(batch_size, drop_single) for stream in streams]
     driver = int(np.argmax(lengths))
     count = lengths[driver]
-    if drop_single and len(streams[driver].rows) % batch_size == 1 and count > 1:
-        count -= 1
     padded = -(-count // BATCH_BUCKET) * BATCH_BUCKET
     shape = (padded, len(streams), batch_size)
     index, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)

@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 
 from seqfinal_jax.training.early_stopping import StopRule, Track
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled, stored_order
+from seqfinal_jax.training.streams import (
+    EvaluationSet,
+    Stream,
+    driving_first,
+    epoch_batches,
+    shuffled,
+    stored_order,
+)
 
 
 def used(batches, stream=0):
@@ -57,6 +64,28 @@ def test_a_last_batch_of_one_sample_is_left_out_if_asked():
     stream = Stream(0, np.arange(17))
     assert epoch_batches([stream], stored_order, 1, 8).count == 3
     assert epoch_batches([stream], stored_order, 1, 8, drop_single=True).count == 2
+
+
+def test_running_streams_leave_it_out_too_and_lose_no_other_batch():
+    """17, 24 and 9 samples: the second drives, the others' passes have 2 and 1 batches."""
+    streams = [Stream(0, np.arange(17)), Stream(1, np.arange(20, 44)), Stream(2, np.arange(50, 59))]
+    first, second = (epoch_batches(streams, stored_order, epoch, 8, drop_single=True) for epoch in (1, 2))
+    assert (first.count, second.count) == (3, 3)
+    starts = [[batch[0] for batch in used(epoch, 0)] for epoch in (first, second)]
+    assert starts == [[0, 8, 0], [8, 0, 8]]
+    assert used(first, 2) == [list(range(50, 58))] * 3
+    alone = epoch_batches([Stream(0, np.arange(1))], stored_order, 1, 8, drop_single=True)
+    assert used(alone) == [[0]]
+
+
+def test_the_driving_stream_comes_first_and_the_others_stay_in_order():
+    streams = [Stream(step, np.arange(size)) for step, size in enumerate((9, 20, 13, 24))]
+    assert [stream.step for stream in driving_first(streams, 8)] == [1, 0, 2, 3]
+    assert [stream.step for stream in driving_first(streams, 1)] == [3, 0, 1, 2]
+    assert [stream.step for stream in driving_first([Stream(5, np.arange(3))], 8)] == [5]
+    singles = [Stream(step, np.arange(size)) for step, size in enumerate((9, 16))]
+    assert [stream.step for stream in driving_first(singles, 8)] == [0, 1]
+    assert [stream.step for stream in driving_first(singles, 8, drop_single=True)] == [1, 0]
 
 
 def test_evaluation_sets_keep_their_order():
