@@ -122,6 +122,28 @@ class Objective:
         """Gathers rows (n,) of the data and scales them."""
         return self.scaling(data["images"][index], dtype)
 
+    def training_logits(
+        self,
+        params: Any,
+        batch_stats: Any,
+        context: Context,
+        index: Array,
+        mask: Array | None,
+        hyper: dict[str, Array],
+        key: Array,
+    ) -> tuple[Array, Any]:
+        """Logits in training mode with dropout, (n,) rows to (n,k), and the running statistics after the pass."""
+        dtype = jax.tree.leaves(params)[0].dtype
+        logits, new_stats, _ = apply_network(
+            self.network,
+            {"params": params, "batch_stats": batch_stats},
+            self.inputs(context.data, index, dtype),
+            Pass(train=True, sample_mask=mask),
+            drop=random_dropout(hyper["dropout"], key),
+            frozen=self.frozen(context),
+        )
+        return logits, new_stats
+
     def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
         """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step`."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
@@ -147,15 +169,10 @@ class EmpiricalRisk(Objective):
         """See the class."""
         index = batch.index[0]
         mask = None if batch.mask is None else batch.mask[0]
-        dtype = jax.tree.leaves(params)[0].dtype
-        logits, new_stats, _ = apply_network(
-            self.network,
-            {"params": params, "batch_stats": batch_stats},
-            self.inputs(context.data, index, dtype),
-            Pass(train=True, sample_mask=mask),
-            drop=random_dropout(hyper["dropout"], key),
-            frozen=self.frozen(context),
-        )
+        logits, new_stats = self.training_logits(params, batch_stats, context, index, mask, hyper, key)
         sums = batch_sums(logits, context.data["labels"][index], mask, batch.weight[0])
-        loss = sums.loss / sums.count + hyper["weight_decay"] * squared_norm(params)
-        return loss, (new_stats, sums)
+        return sums.loss / sums.count + self.penalty(params, context, hyper), (new_stats, sums)
+
+    def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
+        """What the parameters cost: weight_decay times their squared norm."""
+        return hyper["weight_decay"] * squared_norm(params)
