@@ -2,10 +2,16 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.models.groups import PenaliseBatchNorm, is_batch_norm, is_compared, named_tensors
+
+
+def absolute(x: Array) -> Array:
+    """|x| with derivative 0 at 0, as in PyTorch (of `jnp.abs` it is 1): fits start at the model they are held to."""
+    return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
 def squared_norm(params: dict[str, Any]) -> Array:
@@ -16,7 +22,7 @@ def squared_norm(params: dict[str, Any]) -> Array:
 
 def absolute_norm(params: dict[str, Any]) -> Array:
     """Sum of absolute values of the same tensors."""
-    kept = [jnp.sum(jnp.abs(tensor)) for path, tensor in named_tensors(params) if not is_batch_norm(path)]
+    kept = [jnp.sum(absolute(tensor)) for path, tensor in named_tensors(params) if not is_batch_norm(path)]
     return sum(kept, jnp.zeros(()))
 
 
@@ -32,7 +38,7 @@ def distance(
     factors = dict(named_tensors(weights)) if weights is not None else {}
     for path, tensor in named_tensors(params):
         if is_compared(path, penalise_bn):
-            difference = jnp.abs(tensor - others[path])
-            term = jnp.square(difference) if power == 2 else difference
+            difference = tensor - others[path]
+            term = jnp.square(difference) if power == 2 else absolute(difference)
             total += jnp.sum(term * factors[path] if factors else term)
     return total

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.models.per_step import StepNetwork, pick
-from seqfinal_jax.training.penalties import absolute_norm, squared_norm
+from seqfinal_jax.training.penalties import absolute, absolute_norm, squared_norm
 
 Norm = Callable[[Any], Array]
 NORMS: dict[int, Norm] = {1: absolute_norm, 2: squared_norm}
@@ -95,7 +95,7 @@ def full_distance(first: Any, second: Any, power: int = 2, weights: Any = None) 
 
     def term(a: Array, b: Array, w: Array | float = 1.0) -> Array:
         difference = b - a
-        return jnp.sum(w * (jnp.square(difference) if power == 2 else jnp.abs(difference)))
+        return jnp.sum(w * (jnp.square(difference) if power == 2 else absolute(difference)))
 
     terms = jax.tree.map(term, first, second, *([] if weights is None else [weights]))
     return sum(jax.tree.leaves(terms), jnp.zeros(()))
