@@ -1,12 +1,9 @@
 """The engine: what a member's result may depend on, compilations, masks, stopping, streams."""
 
-import collections
-
 import jax
 import numpy as np
 import pytest
 
-from seqfinal_jax.training import programs
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import winner
 from tests.training.tiny import assert_equal, grid, member, settings, tiny_problem
@@ -52,22 +49,6 @@ def test_grid_points_share_start_shuffles_and_differ_by_dropout(whole_grid):
     first, dropped = whole_grid[0].history, whole_grid[1].history
     assert first["valid_loss"][0] == dropped["valid_loss"][0]
     assert first["train_loss"][1] != dropped["train_loss"][1]
-
-
-@pytest.fixture
-def compilations():
-    """Counts how often each program is compiled (or read from the cache of compiled programs)."""
-    counts = collections.Counter()
-
-    def listen(event, seconds, fun_name="", **details):
-        if event.endswith("backend_compile_duration"):
-            counts[fun_name.removeprefix("jit(").removesuffix(")")] += 1
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    programs.train_epoch.clear_cache()
-    programs.evaluate.clear_cache()
-    yield counts
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def test_one_compilation_for_a_grid_and_for_stages_of_other_lengths(compilations):
