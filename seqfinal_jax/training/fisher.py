@@ -1,4 +1,7 @@
-"""Fisher information as published: squares of summed gradients a minibatch (spec of the networks, 1.7)."""
+"""Fisher information as published: squares of summed gradients a minibatch (spec of the networks, 1.7).
+
+On request the usual estimate, with squares of single samples' gradients.
+"""
 
 from functools import partial
 from typing import Any
@@ -9,6 +12,24 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.training.objectives import Batch, Objective, batch_sums
+from seqfinal_jax.training.streams import EvaluationSet
+
+
+def fisher_of(
+    objective: Objective,
+    variables: Variables,
+    data: dict[str, Array],
+    samples: EvaluationSet,
+    batch_size: int,
+    per_sample: bool = False,
+) -> Any:
+    """`fisher_information` of a set of samples in stored order, in minibatches of `batch_size`.
+
+    per_sample: squares of each sample's gradient, whatever the batch size: the same with minibatches of one.
+    """
+    stored = samples.batches(1 if per_sample else batch_size)
+    batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+    return fisher_information(objective, variables, data, batches, jnp.int32(stored.count))
 
 
 @partial(jax.jit, static_argnames=("objective",))
