@@ -6,7 +6,14 @@ from pathlib import Path
 
 import jax
 
-from tests.golden import interpolation, networks, rules, step_networks, training  # noqa: F401  (they register their checks)
+from tests.golden import (  # noqa: F401  (they register their checks)
+    interpolation,
+    networks,
+    objectives,
+    rules,
+    step_networks,
+    training,
+)
 from tests.golden.case import Case, find_check, reference_files
 
 

@@ -13,7 +13,14 @@ from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import MemberResult, MemberSpec, Problem, Settings, winner
 from seqfinal_jax.training.objectives import EmpiricalRisk, Objective, Sums, batch_sums
-from seqfinal_jax.training.streams import Batches, EvaluationSet, Stream, epoch_batches, stored_order
+from seqfinal_jax.training.streams import (
+    Batches,
+    EvaluationSet,
+    Stream,
+    driving_first,
+    epoch_batches,
+    stored_order,
+)
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
 
@@ -21,34 +28,43 @@ TOLERANCE = 1e-10
 BATCH = 8
 
 
-def trace_problem(case: Case, trainable: tuple[str, ...]) -> tuple[Problem, MemberSpec]:
-    """The reference run as a problem: data in stored order, a set "train" for its published definition."""
-    train, valid = case["x_train"], case["x_valid"]
-    images = np.concatenate([train, valid]).transpose(0, 2, 3, 1)
-    labels = np.concatenate([case["y_train"], case["y_valid"]]).astype(np.int32)
+def trace_problem(
+    case: Case, objective: Objective, names: tuple[str, ...] = ("train",), constants: Any = None
+) -> Problem:
+    """The reference run as a problem: in stored order, a stream each of `names`, a set "train" of all as published."""
+    images = [case[f"x_{name}"] for name in (*names, "valid")]
+    labels = [case[f"y_{name}"] for name in (*names, "valid")]
     weights = case["sample_weight"] if "sample_weight" in case.arrays else None
-    rows = np.arange(len(train))
-    stream = Stream(0, rows, weights)
+    *rows, valid = np.split(np.arange(sum(map(len, labels))), np.cumsum([len(part) for part in labels])[:-1])
+    streams = driving_first([Stream(step, part, weights) for step, part in enumerate(rows)], BATCH)
     sets = {
-        "train": EvaluationSet(0, rows, weights),
-        "valid": EvaluationSet(0, len(train) + np.arange(len(valid))),
+        "train": EvaluationSet(0, np.concatenate(rows), weights),
+        "valid": EvaluationSet(0, valid),
     }
     start = variables_of(case.under("init/"))
-    problem = Problem(
-        objective=EmpiricalRisk(tiny_network()),
-        data={"images": images, "labels": labels},
-        batches=lambda seed, epoch: epoch_batches([stream], stored_order, epoch, BATCH),
+    return Problem(
+        objective=objective,
+        data={
+            "images": np.concatenate(images).transpose(0, 2, 3, 1),
+            "labels": np.concatenate(labels).astype(np.int32),
+        },
+        batches=lambda seed, epoch: epoch_batches(streams, stored_order, epoch, BATCH),
         evaluation=lambda seed: sets,
         start=lambda spec: start,
         role="golden",
+        constants=lambda seed: constants,
     )
+
+
+def trace_member(case: Case, trainable: tuple[str, ...] | None = None) -> MemberSpec:
+    """The reference run's hyper-parameters; all groups are trained unless some are named."""
     hyper = {
         "learning_rate": float(case["lr"]),
         "weight_decay": float(case["weight_decay"]),
         "dropout": 0.0,
     }
     groups = tiny_network().group_names
-    return problem, MemberSpec(0, hyper, {group: int(group in trainable) for group in groups})
+    return MemberSpec(0, hyper, {group: int(trainable is None or group in trainable) for group in groups})
 
 
 def first_batches(problem: Problem, count: int) -> Problem:
@@ -73,8 +89,18 @@ TRAINED = {"train_erm_only_fc": ("fc",), "train_erm_only_layer1_fc": ("layer1", 
 
 @check(r"train_erm(_only_fc|_only_layer1_fc|_weighted)?\.npz")
 def check_erm_run(case: Case) -> None:
-    trainable = TRAINED.get(case.path.stem, tiny_network().group_names)
-    problem, spec = trace_problem(case, trainable)
+    problem = trace_problem(case, EmpiricalRisk(tiny_network()))
+    spec = trace_member(case, TRAINED.get(case.path.stem))
+    check_fit(case, problem, spec)
+    check_first_steps(case, problem, spec)
+    if "time_weights" in case:
+        weights = increasing_weights(len(case["time_weights"]))
+        case.compare("time_weights", weights, "time_weights", TOLERANCE)
+        case.compare("sample_weight", np.asarray(weights)[case["step_of_sample"]], "sample_weight", TOLERANCE)
+
+
+def check_fit(case: Case, problem: Problem, spec: MemberSpec) -> None:
+    """The whole run: its minibatches, last and best state, history, and when it stopped."""
     epochs = int(case["n_epochs"])
     result = fit(problem, [spec], Settings(StopRule(max_epochs=epochs)))[0]
     compare_states(case, "final/", result.last)
@@ -88,12 +114,7 @@ def check_erm_run(case: Case) -> None:
     case.compare("best_epoch", result.best_epoch, "best_epoch", 0)
     case.compare("best_valid_acc", result.best_accuracy, "best_valid_acc", TOLERANCE)
     case.compare("stop_epoch", result.stop_epoch, "stop_epoch", 0)
-    check_first_steps(case, problem, spec)
     check_batch_lengths(case, problem, epochs)
-    if "time_weights" in case:
-        weights = increasing_weights(len(case["time_weights"]))
-        case.compare("time_weights", weights, "time_weights", TOLERANCE)
-        case.compare("sample_weight", np.asarray(weights)[case["step_of_sample"]], "sample_weight", TOLERANCE)
 
 
 def check_first_steps(case: Case, problem: Problem, spec: MemberSpec) -> None:
@@ -118,12 +139,10 @@ def _samples(problem: Problem, steps: int) -> int:
 
 
 def check_batch_lengths(case: Case, problem: Problem, epochs: int) -> None:
-    lengths = []
-    for epoch in range(1, epochs + 1):
-        batches = problem.batches(0, epoch)
-        lengths += batches.mask[: batches.count].sum((1, 2)).tolist()
-    case.compare("call_batch_len", lengths, "call_batch_len", 0)
-    case.compare("n_steps", len(lengths), "n_steps", 0)
+    whole = [problem.batches(0, epoch) for epoch in range(1, epochs + 1)]
+    lengths = [batches.mask[: batches.count].sum(2).ravel() for batches in whole]
+    case.compare("call_batch_len", np.concatenate(lengths), "call_batch_len", 0)
+    case.compare("n_steps", sum(batches.count for batches in whole), "n_steps", 0)
     case.compare("batch_size", BATCH, "batch_size", 0)
 
 
