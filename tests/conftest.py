@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import jax
 import pytest
 
 from seqfinal_jax.data.cifar import CIFAR10, CIFAR100
@@ -18,6 +19,13 @@ def cache_of_its_own(tmp_path_factory):
     shutil.rmtree(os.environ.pop("SEQFINAL_CACHE_DIR"), ignore_errors=True)
     if before is not None:
         os.environ["SEQFINAL_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_freed():
+    """A process may map only so many pieces of memory, and every compiled program holds some."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

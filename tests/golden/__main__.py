@@ -33,9 +33,14 @@ def run(folder: Path, only: str | None) -> int:
     """0 when every file was recognised, every key used and every comparison within its tolerance."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "highest")
-    failed, checked, unknown = 0, 0, []
+    failed, checked, unknown, structure = 0, 0, [], ""
     for path in reference_files(folder, only):
         check = find_check(path.name)
+        if (
+            path.name.split("_s")[0] != structure
+        ):  # nothing compiled will be used again, and the room for it is limited
+            jax.clear_caches()
+        structure = path.name.split("_s")[0]
         if check is None:
             unknown.append(path.name)
             print(f"{path.name}  not built yet")
