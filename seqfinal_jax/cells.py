@@ -7,21 +7,20 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax import config as configuration
-from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_fit import StageFitter, stage_fingerprint
+from seqfinal_jax.methods.fingerprint import node_fingerprint
+from seqfinal_jax.methods.options import SEQUENTIAL
+from seqfinal_jax.methods.recipe import Node, Stage, at_step
+from seqfinal_jax.methods.stage_fit import StageFitter
 from seqfinal_jax.methods.store import GRID_COLUMNS, HISTORY_COLUMNS, StageResult, rows_to_csv
 from seqfinal_jax.plan import Plan, make_training
-from seqfinal_jax.training.objectives import EmpiricalRisk, cross_entropy, right
-from seqfinal_jax.training.programs import predict_batch
+from seqfinal_jax.training.objectives import cross_entropy, right
 
-SCHEMA = 1
+SCHEMA = 2
 HYPER = ("learning_rate", "weight_decay", "dropout")
-SELECTION = "validation accuracy of the final step"
 
 
 def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Path:
@@ -35,64 +34,85 @@ def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: i
         result = json.loads((cell_folder(workdir, method, architecture, seed) / "result.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    wanted = stage_fingerprint(
-        plan.stages[method], plan.network(architecture), make_training(plan.config), plan.data_identity()
+    wanted = node_fingerprint(
+        plan.node(architecture, method),
+        plan.network(architecture),
+        make_training(plan.config),
+        plan.data_identity(),
     )
-    return result.get("schema") == SCHEMA and result["stages"][-1]["fingerprint"] == wanted
+    return result.get("schema") == SCHEMA and result["recipe"] == wanted
 
 
-def predict(fitter: StageFitter, variables: Any, rows: np.ndarray, step: int) -> np.ndarray:
-    """Logits (n,k) of rows (n,) of the pool, in evaluation mode."""
-    objective = EmpiricalRisk(fitter.network, fitter.training.scaling)
-    size = fitter.training.batch_size
-    padded = np.concatenate([rows, np.zeros(-len(rows) % size, rows.dtype)]).astype(np.int32)
-    variables = jax.tree.map(jnp.asarray, variables)
-    parts = [
-        predict_batch(objective, variables, fitter.device_data, jnp.asarray(part), jnp.asarray(step))
-        for part in padded.reshape(-1, size)
-    ]
-    return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
-
-
-def write_cell(
-    workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int, result: StageResult
-) -> float:
+def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int) -> float:
     """Evaluates the best model on the final step's validation and test sets and writes the cell; test accuracy."""
-    stage = plan.stages[method]
-    chain = {each: fitter.results(each, [seed])[seed] for each in stage.chain()}
+    architecture = fitter.network.name
+    planned = plan.planned[architecture, method]
+    chain = {each: fitter.results(each, [seed])[seed] for each in fitter.chain(planned.node, seed)}
+    stage, result = list(chain.items())[-1]
+    figures, predictions = _evaluate(plan, fitter, stage, result, seed)
+    record = {
+        "schema": SCHEMA, "sequence": plan.config.name,
+        "protocol": configuration.protocol_name(plan.config), "method": method,
+        "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
+        "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
+        "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
+        "recipe": fitter.fingerprint(planned.node),
+        "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
+    }  # fmt: skip
+    if plan.config.data.test_all_steps and planned.method in SEQUENTIAL:
+        record["steps"] = _step_records(plan, fitter, planned.node, seed)
+    _write_folder(cell_folder(workdir, method, architecture, seed), record, chain, predictions)
+    return figures["test_accuracy"]
+
+
+def _evaluate(
+    plan: Plan, fitter: StageFitter, stage: Stage, result: StageResult, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Figures and predictions on the final step's validation and test sets."""
     predictions, figures = {}, {}
     for split in ("valid", "test"):
-        step = len(plan.specs[stage.variant].sizes) - 1
-        rows = fitter.pool.rows[stage.variant, seed][step][split]
-        logits = predict(fitter, result.best, rows, step)
-        labels = fitter.pool.labels[rows]
+        rows = fitter.pool.rows[stage.variant, seed][len(plan.specs[stage.variant].sizes) - 1][split]
+        logits, labels = fitter.predict(stage, result.best, rows), fitter.pool.labels[rows]
+        losses = np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64)
         figures[f"{split}_accuracy"] = float(np.mean(np.asarray(right(logits, labels))))
-        figures[f"{split}_loss"] = float(
-            np.mean(np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64))
-        )
+        figures[f"{split}_loss"] = float(np.mean(losses))
         figures[f"n_{split}"] = len(rows)
         predictions |= {
             f"{split}_logits": logits.astype(np.float16), f"{split}_labels": labels,
             f"{split}_index": fitter.pool.source_index[rows],
         }  # fmt: skip
-    record = {
-        "schema": SCHEMA, "sequence": plan.config.name,
-        "protocol": configuration.protocol_name(plan.config), "method": method,
-        "architecture": fitter.network.name, "seed": seed, "data_seed": plan.data_seed(seed),
-        "selection": SELECTION, **figures, "hyper": {name: result.winner[name] for name in HYPER},
-        "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
-        "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
-    }  # fmt: skip
-    folder = cell_folder(workdir, method, fitter.network.name, seed)
-    _write_folder(folder, record, chain, predictions)
-    return figures["test_accuracy"]
+    return figures, predictions
+
+
+def hyper_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of a member's row; adjacent strength and layers only where the method has them."""
+    found = {name: row[name] for name in HYPER}
+    adjacent = row.get("adjacent")
+    found |= {} if adjacent is None or np.isnan(adjacent) else {"adjacent": adjacent}
+    return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})
+
+
+def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> list[dict[str, Any]]:
+    """At each later time step, the model that is best by that step's validation set, and its accuracies there."""
+    records = []
+    for step in range(1, len(plan.specs["main"].sizes)):
+        there = at_step(node, step)
+        stage = fitter.resolve(there, seed)
+        best = fitter.results(stage, [seed])[seed].best
+        figures = {
+            f"{split}_accuracy": fitter.accuracy(stage, best, seed, step, split)
+            for split in ("valid", "test")
+        }
+        n_test = len(fitter.pool.rows[stage.variant, seed][step]["test"])
+        records.append({"step": step, "fingerprint": fitter.fingerprint(stage), **figures, "n_test": n_test})
+    return records
 
 
 def _stage_record(fitter: StageFitter, stage: Stage, result: StageResult) -> dict[str, Any]:
     winner = result.winner
     return {
         "stage": stage.name, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
-        "fingerprint": fitter.fingerprint(stage), "hyper": {name: winner[name] for name in HYPER},
+        "fingerprint": fitter.fingerprint(stage), "hyper": hyper_of(winner),
         "best_epoch": winner["best_epoch"], "stop_epoch": winner["stop_epoch"],
         "valid_accuracy": winner["best_accuracy"],
     }  # fmt: skip

@@ -10,25 +10,46 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.options import MODES, REGULARIZATIONS, Options
+from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import NetworkConfig
+from seqfinal_jax.models.side import SideSizes
 from seqfinal_jax.registry import nearest
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.objectives import InputScaling
 
 # Every place where the published program departs from its own description is one field (docs/protocols.md).
+# fmt: off
 PROTOCOLS: dict[str, dict[str, str]] = {
-    "corrected": {"input_scaling": "standardised", "subpop_sizes": "as_asked"},
-    "released": {"input_scaling": "raw", "subpop_sizes": "released"},
+    "corrected": {
+        "input_scaling": "standardised", "subpop_sizes": "as_asked", "test_all_steps_draws": "own",
+        "history_steps": "history", "decay_selection": "validation", "penalise_bn": "none",
+    },
+    "released": {
+        "input_scaling": "raw", "subpop_sizes": "released", "test_all_steps_draws": "same_stream",
+        "history_steps": "all", "decay_selection": "test", "penalise_bn": "by_name",
+    },
 }
+# fmt: on
 CHOICES: dict[str, tuple[str, ...]] = {
     "protocol.input_scaling": ("standardised", "raw"),
     "protocol.subpop_sizes": ("as_asked", "released"),
+    "protocol.test_all_steps_draws": ("own", "same_stream"),
+    "protocol.history_steps": ("history", "all"),
+    "protocol.decay_selection": ("validation", "test"),
+    "protocol.penalise_bn": ("none", "by_name"),
+    "fine_tune.regularization": REGULARIZATIONS,
+    "fine_tune.mode": MODES,
+    "fine_tune.fisher": ("batch_sums", "per_sample"),
+    "adapter.mode": ("add", "multiply"),
+    "adapter.init": ("uniform", "identity"),
     "training.stop_on": ("previous", "best"),
     "training.train_metrics": ("running", "eval"),
     "precision": ("highest", "high", "default"),
 }
 PRESETS = ("corrected", "released", "quick", "smoke")
 QUICK_EPOCHS = 20
+QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
 
 
 def base_config(
@@ -60,6 +81,7 @@ def base_config(
         {
             "dataset": dataset, "shifts": shifts, "source_size": source_size,
             "target_sizes": tuple(target_sizes), "test_size": test_size, "disjoint": False,
+            "test_all_steps": False,
         }
     )  # fmt: skip
     config.network = ConfigDict(
@@ -68,11 +90,21 @@ def base_config(
             "dense_layers": (),
         }
     )  # fmt: skip
-    config.grid = ConfigDict(vars(Grid()))
+    config.grid = ConfigDict(vars(Grid(adjacent=(0.01, 0.1, 1.0))))
+    config.fine_tune = ConfigDict(
+        {
+            "layers": "all", "regularization": "standard", "mode": "standard", "ablate_init": False,
+            "fisher": "batch_sums", "freeze_batch_stats": False,
+        }
+    )  # fmt: skip
+    config.side = ConfigDict({"layer_sizes": ""})
+    config.adapter = ConfigDict({"mode": "add", "rank": 1, "init": "uniform"})
+    config.all_layers_efficient = False
+    config.pretrained = ConfigDict({"resnet18": ""})
     config.training = ConfigDict(
         {
             "max_epochs": 100, "batch_size": 100, "patience": 5, "stop_on": "previous",
-            "train_metrics": "running", "init_per_grid_point": False,
+            "train_metrics": "running", "init_per_grid_point": False, "normalise_time_weights": False,
         }
     )  # fmt: skip
     return config
@@ -102,7 +134,7 @@ def _quick(config: ConfigDict) -> None:
     config.data.target_sizes = tuple(size // 2 for size in config.data.target_sizes)
     config.oracle_size //= 2
     config.training.max_epochs = min(QUICK_EPOCHS, config.training.max_epochs)
-    config.grid = ConfigDict({"learning_rate": (1e-3,), "weight_decay": (1e-4,), "dropout": (0.0, 0.5)})
+    config.grid = ConfigDict(QUICK_GRID)
 
 
 def _smoke(config: ConfigDict) -> None:
@@ -113,7 +145,7 @@ def _smoke(config: ConfigDict) -> None:
     config.oracle_size = 15 * least
     config.training.max_epochs, config.training.batch_size = 2, 40
     config.network.width_factor = 0.125
-    config.grid = ConfigDict({"learning_rate": (1e-3,), "weight_decay": (1e-4,), "dropout": (0.0, 0.5)})
+    config.grid = ConfigDict(QUICK_GRID)
 
 
 def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
@@ -153,6 +185,37 @@ def grid(config: ConfigDict) -> Grid:
     return Grid(**{name: tuple(float(v) for v in values) for name, values in config.grid.items()})
 
 
+def options(config: ConfigDict) -> Options:
+    """How methods adapt a model, and what of it the protocol says. Raises ValueError for malformed side sizes."""
+    tune, protocol, adapter = config.fine_tune, config.protocol, config.adapter
+    return Options(
+        layers=tune.layers,
+        regularization=tune.regularization,
+        mode=tune.mode,
+        ablate_init=tune.ablate_init,
+        side=side_sizes(config.side.layer_sizes),
+        adapter=Adapter(adapter.mode, adapter.rank, adapter.init),
+        all_layers_efficient=config.all_layers_efficient,
+        normalise_time_weights=config.training.normalise_time_weights,
+        history_steps=protocol.history_steps,
+        decay_selection=protocol.decay_selection,
+        penalise_bn=protocol.penalise_bn,
+        pretrained=bool(config.pretrained.resnet18),
+    )
+
+
+def side_sizes(text: str) -> SideSizes:
+    """ "block", or numbers by comma; empty for a single convolution."""
+    if text == "block":
+        return text
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise ValueError(
+            f"config.side.layer_sizes = {text!r}: expected 'block', or whole numbers by comma such as '8,16', or ''"
+        )
+    return tuple(map(int, parts))
+
+
 def stop_rule(config: ConfigDict) -> StopRule:
     """When members stop."""
     training = config.training
@@ -177,11 +240,15 @@ def check_config(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} must be at least 1, found {_get(config, field)}")
     if config.training.patience < 0:
         raise ValueError(f"config.training.patience must be 0 or more, found {config.training.patience}")
+    if config.adapter.rank < 1:
+        raise ValueError(f"config.adapter.rank must be at least 1, found {config.adapter.rank}")
+    options(config)
     if config.network.width_factor <= 0:
         raise ValueError(f"config.network.width_factor must be above 0, found {config.network.width_factor}")
     for field, least, most in (
         ("learning_rate", 0, math.inf),
         ("weight_decay", 0, math.inf),
+        ("adjacent", 0, math.inf),
         ("dropout", 0, 1),
     ):
         _check_grid(field, tuple(config.grid[field]), least, most)

@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_fit import stage_fingerprint
+from seqfinal_jax.methods.fingerprint import node_fingerprint
+from seqfinal_jax.methods.recipe import Stage, all_stages
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models.network import Network, apply_network, init_variables
+from seqfinal_jax.models.per_step import StepNetwork, init_steps
 from seqfinal_jax.plan import Plan, make_training
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
@@ -27,8 +28,16 @@ class Estimate:
     seconds: float
 
 
-def network_bytes(network: Network) -> tuple[int, int]:
-    """Bytes of a network's variables, and of one sample's activations and patches (float32)."""
+def network_bytes(network: Network | StepNetwork) -> tuple[int, int]:
+    """Bytes of a network's variables, and of one sample's activations and patches (float32).
+
+    Of a per-step network all steps' variables, and the activations of as many plain networks as there are steps: side
+    modules run beside the layers that they add to.
+    """
+    if isinstance(network, StepNetwork):
+        variables = jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
+        activations = network.num_steps * network_bytes(network.base)[1]
+        return 4 * sum(leaf.size for leaf in jax.tree.leaves(variables)), activations
     variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
     config = network.config
     x = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, config.channels), jnp.float32)
@@ -56,11 +65,12 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     for architecture in plan.architectures:
         network = plan.network(architecture)
         operations = forward_operations(network)
-        for stage in (stage for final in plan.stages.values() for stage in final.chain()):
-            name = stage_fingerprint(stage, network, training, identity)
+        nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
+        for stage in dict.fromkeys(stage for node in nodes for stage in all_stages(node)):
+            name = node_fingerprint(stage, network, training, identity)
             seeds = [seed for seed in plan.seeds if (name, seed) not in seen and not store.has(name, seed)]
             seen.update((name, seed) for seed in seeds)
-            members = len(seeds) * len(stage.grid.points())
+            members = len(seeds) * stage.num_members(len(network.group_names))
             fits += members
             epochs += members * training.rule.max_epochs
             seconds += members * training.rule.max_epochs * _epoch_operations(plan, stage, operations) / rate

@@ -1,6 +1,6 @@
 """A checked run: which cells, from which data, with which stages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +10,23 @@ from ml_collections import ConfigDict
 from seqfinal_jax import config as configuration
 from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.sources import Source, load_source
-from seqfinal_jax.methods.names import METHODS, method_id
-from seqfinal_jax.methods.recipe import RECIPES, Setting, Stage, build_recipe
-from seqfinal_jax.methods.stage_fit import Training
+from seqfinal_jax.methods.method_plan import MethodPlan, plan_methods
+from seqfinal_jax.methods.names import FULL_ROW, method_id
+from seqfinal_jax.methods.options import SEQUENTIAL, Options
+from seqfinal_jax.methods.recipe import Node, Setting, all_stages
+from seqfinal_jax.methods.stage_problem import Training, stage_network
 from seqfinal_jax.models import Network, build_network
+from seqfinal_jax.models.architectures import split_name
+from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked run: which cells, from which data, with which stages."""
+    """A checked run: which cells, from which data, with which stages.
+
+    planned: what each (architecture, method) does; methods that an architecture does not have are missing there and
+    named in `left_out`. warnings: what the user should know before it starts.
+    """
 
     config: ConfigDict
     methods: tuple[str, ...]
@@ -26,7 +34,20 @@ class Plan:
     seeds: tuple[int, ...]
     source: Source
     specs: dict[str, SequenceSpec]
-    stages: dict[str, Stage]
+    planned: dict[tuple[str, str], MethodPlan]
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def node(self, architecture: str, method: str) -> Node:
+        """The recipe of a cell."""
+        return self.planned[architecture, method].node
+
+    def cells(self) -> Iterator[tuple[str, str, int]]:
+        """Every (architecture, method, seed) in order."""
+        for architecture in self.architectures:
+            for method in self.methods:
+                if (architecture, method) in self.planned:
+                    yield from ((architecture, method, seed) for seed in self.seeds)
 
     @property
     def num_classes(self) -> int:
@@ -60,26 +81,64 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
     """Checks everything that can be checked before training; raises ValueError with what to mend."""
     configuration.check_config(config)
     defaults = configuration.hardware_defaults(jax.default_backend())
-    names = configuration.split_names(config.methods) or tuple(m for m in METHODS if m in RECIPES)
-    methods = tuple(method_id(name) for name in names)
+    asked = tuple(method_id(name) for name in configuration.split_names(config.methods))
     architectures = configuration.split_names(config.architectures) or defaults["architectures"]
     seeds = tuple(config.seeds) or defaults["seeds"]
-    for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
+    for field, values in (("methods", asked), ("architectures", architectures), ("seeds", seeds)):
         configuration.refuse_repeats(values, field)
     for seed in seeds:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"config.seeds: expected whole numbers 0..{2**32 - 1}, found {seed!r}")
-    num_steps = len(config.data.target_sizes) + 1
-    setting = Setting(num_steps, configuration.grid(config))
-    stages = {method: build_recipe(method, setting) for method in methods}
+    options = configuration.options(config)
+    planned = plan_methods(asked or FULL_ROW, bool(asked), _settings(config, options, architectures))
+    _check_test_all_steps(config, planned.found.values())
+    nodes = [each.node for each in planned.found.values()]
     specs = {"main": _spec(config, config.data.target_sizes)}
-    if any(stage.variant == "oracle" for final in stages.values() for stage in final.chain()):
+    if any(stage.variant == "oracle" for node in nodes for stage in all_stages(node)):
         specs["oracle"] = _spec(config, (*config.data.target_sizes[:-1], config.oracle_size))
     source = load_source(config.data.dataset, data_dir)
-    plan = Plan(config, methods, architectures, seeds, source, specs, stages)
-    for architecture in architectures:
-        plan.network(architecture)
+    methods = tuple(dict.fromkeys(method for _, method in planned.found))
+    plan = Plan(
+        config,
+        methods,
+        architectures,
+        seeds,
+        source,
+        specs,
+        planned.found,
+        planned.left_out,
+        planned.warnings,
+    )
+    _check_networks(plan)
     return plan
+
+
+def _settings(config: ConfigDict, options: Options, architectures: Sequence[str]) -> dict[str, Setting]:
+    num_steps, grid = len(config.data.target_sizes) + 1, configuration.grid(config)
+    return {name: Setting(num_steps, grid, *split_name(name), options) for name in architectures}
+
+
+def _check_test_all_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:
+    if config.data.test_all_steps and not any(each.method in SEQUENTIAL for each in planned):
+        raise ValueError(
+            f"config.data.test_all_steps tests the models of all time steps, which only sequential methods have; "
+            f"add one of {', '.join(SEQUENTIAL)} to config.methods"
+        )
+
+
+def _check_networks(plan: Plan) -> None:
+    """Builds every network that will be trained; reads the file of pretrained weights once."""
+    pretrained = plan.config.pretrained.resnet18
+    for architecture in plan.architectures:
+        network = plan.network(architecture)
+        if pretrained:
+            check_network(network)
+        for (name, _), each in plan.planned.items():
+            if name == architecture:
+                for stage in all_stages(each.node):
+                    stage_network(network, stage.form)
+    if pretrained:
+        read_resnet18(pretrained)
 
 
 def _spec(config: ConfigDict, target_sizes: Sequence[int]) -> SequenceSpec:
@@ -92,6 +151,8 @@ def _spec(config: ConfigDict, target_sizes: Sequence[int]) -> SequenceSpec:
         data.test_size,
         seed=max(config.data_seed, 0),
         subpop_sizes=config.protocol.subpop_sizes,
+        test_all_steps_draws=config.protocol.test_all_steps_draws,
+        test_all_steps=data.test_all_steps,
         disjoint=data.disjoint,
     )
 
@@ -105,4 +166,12 @@ def make_training(config: ConfigDict) -> Training:
         train_metrics=config.training.train_metrics,
         init_per_grid_point=config.training.init_per_grid_point,
         precision=config.precision,
+        freeze_batch_stats=config.fine_tune.freeze_batch_stats,
+        penalise_bn=config.protocol.penalise_bn,
+        fisher=config.fine_tune.fisher,
+        pretrained=_pretrained(config.pretrained.resnet18),
     )
+
+
+def _pretrained(path: str) -> tuple[str, str] | None:
+    return (path, content_digest(path)) if path else None

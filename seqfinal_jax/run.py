@@ -18,9 +18,11 @@ from seqfinal_jax.data.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequence import build_from_spec
 from seqfinal_jax.estimate import Estimate, estimate_run, network_bytes
 from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_fit import StageFitter, Training
+from seqfinal_jax.methods.stage_fit import StageFitter
+from seqfinal_jax.methods.stage_problem import Training, stage_network
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models import Network
+from seqfinal_jax.models.per_step import StepNetwork
 from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Settings
@@ -51,13 +53,7 @@ def run(
 def run_plan(plan: Plan, workdir: Path, console: Any) -> int:
     """Fits every cell that is not done, method by method; returns how many failed."""
     store, failed = StageStore(workdir), 0
-    todo = [
-        (architecture, method, seed)
-        for architecture in plan.architectures
-        for method in plan.methods
-        for seed in plan.seeds
-        if not cell_done(workdir, plan, method, architecture, seed)
-    ]
+    todo = [cell for cell in plan.cells() if not cell_done(workdir, plan, cell[1], cell[0], cell[2])]
     if not todo:
         console.print("everything is done already", highlight=False)
         return 0
@@ -78,11 +74,10 @@ def fit_cells(
     architecture, failed = fitter.network.name, 0
     console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
     with contextlib.suppress(Exception):  # what fails here fails again below, where it is written down
-        fitter.results(plan.stages[method], seeds)
+        fitter.results(plan.node(architecture, method), seeds)
     for seed in seeds:
         try:
-            result = fitter.results(plan.stages[method], [seed])[seed]
-            accuracy = write_cell(workdir, plan, fitter, method, seed, result)
+            accuracy = write_cell(workdir, plan, fitter, method, seed)
         except Exception as error:
             log.error("%s, %s, seed %d failed: %s", method, architecture, seed, error)
             write_error(workdir, method, architecture, seed, error)
@@ -131,14 +126,14 @@ def make_fitter(
         device_data=device_data,
         data_identity=plan.data_identity(),
         store=store,
-        settings=fit_settings(network, training),
+        settings=lambda stage: fit_settings(stage_network(network, stage.form), training),
         describe=folders.describe_model(plan, network),
         report=report,
         log_fit=lambda row: folders.append_timing(workdir, row),
     )
 
 
-def fit_settings(network: Network, training: Training) -> Settings:
+def fit_settings(network: Network | StepNetwork, training: Training) -> Settings:
     """Members one after another on CPUs, as one batch elsewhere; all local devices."""
     backend = jax.default_backend()
     variables, sample = network_bytes(network)
@@ -160,6 +155,10 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     )
     official = plan.source.record.get("official")
     say(f"data: {plan.source.name} ({'official' if official is True else f'official: {official}'})")
+    for note in plan.left_out:
+        say(note)
+    for warning in plan.warnings:
+        say(f"WARNING: {warning}")
     if estimate.fits == 0:
         return
     say(

@@ -11,16 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqfinal_jax.methods.recipe import Form
+from seqfinal_jax.methods.stage_problem import stage_network
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
+from seqfinal_jax.models.low_rank import Adapter
+from seqfinal_jax.models.per_step import StepNetwork, apply_step
 from seqfinal_jax.training.checkpoints import DamagedCheckpoint, nested, read_folder
 from seqfinal_jax.training.objectives import InputScaling
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A network with its best variables; call it with images to get logits."""
+    """A network with its best variables; call it with images to get logits.
 
-    network: Network
+    A per-step network answers with its last time step.
+    """
+
+    network: Network | StepNetwork
     variables: dict[str, Any]
     scaling: InputScaling
     class_names: tuple[str, ...]
@@ -30,7 +37,7 @@ class StoredModel:
 
         Raises ValueError when the images have another shape than the network was trained on.
         """
-        config = self.network.config
+        config = _base(self.network).config
         wanted = (config.image_size, config.image_size, config.channels)
         images = np.asarray(images)
         if images.shape[1:] != wanted or images.ndim != 4:
@@ -48,8 +55,29 @@ class StoredModel:
 
 
 @partial(jax.jit, static_argnames=("network", "scaling"))
-def _logits(network: Network, scaling: InputScaling, variables: Any, images: Array) -> Array:
-    return apply_network(network, variables, scaling(images, jnp.float32))[0]
+def _logits(network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: Array) -> Array:
+    x = scaling(images, jnp.float32)
+    if isinstance(network, StepNetwork):
+        return apply_step(network, variables, network.num_steps - 1, x)[0]
+    return apply_network(network, variables, x)[0]
+
+
+def _base(network: Network | StepNetwork) -> Network:
+    return network.base if isinstance(network, StepNetwork) else network
+
+
+def form_of(described: dict[str, Any] | None) -> Form | None:
+    """A stage's form from its description in JSON."""
+    if described is None:
+        return None
+    side, adapter = described["side"], described["adapter"]
+    return Form(
+        **{
+            **described,
+            "side": side if side == "block" else tuple(side),
+            "adapter": adapter and Adapter(**adapter),
+        }
+    )
 
 
 def load_model(path: str | Path) -> StoredModel:
@@ -75,4 +103,5 @@ def load_model(path: str | Path) -> StoredModel:
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in model["network"].items()}
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes))
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
+    network = stage_network(network, form_of(meta["stage"]["form"]))
     return StoredModel(network, nested(arrays)["best"], scaling, tuple(model["class_names"]))

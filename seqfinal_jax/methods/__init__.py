@@ -1,8 +1,10 @@
 """Methods as recipes of stages; importing this package registers all of them."""
 
-from seqfinal_jax.methods import fine_tune, single
+from seqfinal_jax.methods import fine_tune, sequential, single
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.names import METHODS
-from seqfinal_jax.methods.recipe import RECIPES, Setting, Stage, build_recipe
+from seqfinal_jax.methods.names import FULL_ROW, METHODS
+from seqfinal_jax.methods.recipe import RECIPES, Choice, Node, Setting, Stage
 
-__all__ = ["METHODS", "RECIPES", "Grid", "Setting", "Stage", "build_recipe", "fine_tune", "single"]
+__all__ = [
+    "FULL_ROW", "METHODS", "RECIPES", "Choice", "Grid", "Node", "Setting", "Stage", "fine_tune", "sequential", "single",
+]  # fmt: skip

@@ -1,43 +1,41 @@
-"""From a stage of a recipe to a fit of the engine, and to its stored result."""
+"""Fits the stages of one architecture's recipes, each once, and stores their results."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.data.pool import ImagePool
-from seqfinal_jax.methods.recipe import Stage
+from seqfinal_jax.methods.fingerprint import describe_stage, node_fingerprint
+from seqfinal_jax.methods.recipe import Choice, Node, Stage
+from seqfinal_jax.methods.stage_problem import (
+    Anchor,
+    Training,
+    member_masks,
+    stage_constants,
+    stage_objective,
+    stage_problem,
+    start_variables,
+    training_set,
+)
 from seqfinal_jax.methods.store import StageResult, StageStore, stage_result
-from seqfinal_jax.models.network import Network, init_variables, smallest_map
+from seqfinal_jax.models.network import Network, Variables
 from seqfinal_jax.training.compile_clock import compile_seconds
-from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec, Problem, Settings, winner
-from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
+from seqfinal_jax.training.members import MemberSpec, Settings, winner
+from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, right
+from seqfinal_jax.training.programs import predict_batch
 from seqfinal_jax.training.progress import FitProgress
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
+from seqfinal_jax.training.surgical import layer_scores, nested_sets, rank_groups
 
 log = logging.getLogger(__name__)
-RESULTS_VERSION = 1  # raise by hand when the same configuration comes to give other results
-
-
-@dataclass(frozen=True)
-class Training:
-    """What every stage of a run has in common."""
-
-    rule: StopRule
-    batch_size: int
-    scaling: InputScaling
-    train_metrics: str = "running"
-    init_per_grid_point: bool = False
-    precision: str = "highest"
+LayerSets = tuple[tuple[str, ...], ...]
 
 
 @dataclass
@@ -53,7 +51,7 @@ class StageFitter:
     device_data: dict[str, Any]
     data_identity: dict[str, Any]
     store: StageStore
-    settings: Settings
+    settings: Callable[[Stage], Settings]
     describe: dict[str, Any]
     report: Callable[[Stage, int], FitProgress]
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
@@ -61,44 +59,113 @@ class StageFitter:
     loaded: dict[tuple[str, int], StageResult] = field(default_factory=dict)
     diverged: set[tuple[str, int]] = field(default_factory=set)
 
-    def fingerprint(self, stage: Stage) -> str:
-        """Hash of all that determines a stage's result, but for the seed."""
-        return stage_fingerprint(stage, self.network, self.training, self.data_identity)
+    def fingerprint(self, node: Node) -> str:
+        """Hash of all that determines a node's result, but for the seed."""
+        return node_fingerprint(node, self.network, self.training, self.data_identity)
 
-    def results(self, stage: Stage, seeds: Sequence[int]) -> dict[int, StageResult]:
-        """The stage's result of every seed, from the store or fitted now (with all stages before it)."""
-        name = self.fingerprint(stage)
+    def results(self, node: Node, seeds: Sequence[int]) -> dict[int, StageResult]:
+        """The node's result of every seed, from the store or fitted now (with all stages before it).
+
+        Raises FloatingPointError for a seed of which every member diverged.
+        """
+        if isinstance(node, Choice):
+            with contextlib.suppress(FloatingPointError):  # all seeds in one fit; who diverged is told below
+                for candidate in node.candidates:
+                    self.results(candidate, seeds)
+            return {seed: self.results(self.resolve(node, seed), [seed])[seed] for seed in seeds}
+        name = self.fingerprint(node)
         for seed in seeds:
-            if (name, seed) not in self.loaded:
-                stored = self.store.load(name, seed)
-                if stored is not None:
-                    self.loaded[name, seed] = stored
-        missing = [
-            seed for seed in seeds if (name, seed) not in self.loaded and (name, seed) not in self.diverged
-        ]
-        if missing:
-            self._fit(stage, missing)
+            if (name, seed) not in self.loaded and (stored := self.store.load(name, seed)) is not None:
+                self.loaded[name, seed] = stored
+        known = self.loaded.keys() | self.diverged
+        if missing := [seed for seed in seeds if (name, seed) not in known]:
+            self._fit(node, missing)
+        self._refuse_diverged(node, name, seeds)
+        return {seed: self.loaded[name, seed] for seed in seeds}
+
+    def _refuse_diverged(self, stage: Stage, name: str, seeds: Sequence[int]) -> None:
         for seed in seeds:
             if (name, seed) in self.diverged:
                 raise FloatingPointError(
                     f"stage {stage.name!r} of {self.network.name}, seed {seed}: the training loss or a parameter "
                     f"became non-finite at every grid point; try smaller values of config.grid.learning_rate"
                 )
-        return {seed: self.loaded[name, seed] for seed in seeds}
+
+    def resolve(self, node: Node, seed: int) -> Stage:
+        """The stage that a node comes to for a seed: a choice takes its best candidate, the first on ties."""
+        if isinstance(node, Stage):
+            return node
+        best, best_accuracy, error = None, -1.0, None
+        for candidate in node.candidates:
+            try:
+                result = self.results(candidate, [seed])[seed]
+            except FloatingPointError as diverged:
+                error = diverged
+                continue
+            stage = self.resolve(candidate, seed)
+            accuracy = result.winner["best_accuracy"]
+            if node.by == "test":
+                accuracy = self.accuracy(stage, result.best, seed, stage.train[-1], "test")
+            if accuracy > best_accuracy:
+                best, best_accuracy = stage, accuracy
+        if best is None:
+            raise error or ValueError("a choice needs candidates")
+        return best
+
+    def chain(self, node: Node, seed: int) -> list[Stage]:
+        """The stages that led to a node's model of a seed, the first one first."""
+        stage = self.resolve(node, seed)
+        return [*(self.chain(stage.start, seed) if stage.start else []), stage]
+
+    def predict(self, stage: Stage, variables: Variables, rows: np.ndarray) -> np.ndarray:
+        """Logits (n,k) of rows (n,) of the pool, in evaluation mode."""
+        objective, size = stage_objective(stage, self.network, self.training), self.training.batch_size
+        padded = np.concatenate([rows, np.zeros(-len(rows) % size, rows.dtype)]).astype(np.int32)
+        variables, step = jax.tree.map(jnp.asarray, variables), jnp.int32(stage.train[-1])
+        parts = [
+            predict_batch(objective, variables, self.device_data, jnp.asarray(part), step)
+            for part in padded.reshape(-1, size)
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
+
+    def accuracy(self, stage: Stage, variables: Variables, seed: int, step: int, split: str) -> float:
+        """Fraction of right answers on a split of a time step."""
+        rows = self.pool.rows[stage.variant, seed][step][split]
+        return float(np.mean(np.asarray(right(self.predict(stage, variables, rows), self.pool.labels[rows]))))
+
+    def layer_sets(self, stage: Stage, seed: int, start: Variables | None) -> LayerSets:
+        """The sets of layers that compete in a stage; surgical ones are ranked on the stage's training set."""
+        if not isinstance(stage.layers, str):
+            return stage.layers or ((),)
+        objective = EmpiricalRisk(self.network, self.training.scaling)
+        stored = training_set(stage, self.pool, seed).batches(self.training.batch_size)
+        batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+        variables = jax.tree.map(jnp.asarray, start)
+        scores = layer_scores(objective, variables, self.device_data, batches, jnp.int32(stored.count))
+        order = rank_groups(scores[stage.layers.removeprefix("surgical_")], self.network.group_names)
+        log.info("stage %s, seed %d: %s ranks %s", stage.name, seed, stage.layers, ", ".join(order))
+        return nested_sets(order, self.network.group_names)
 
     def _fit(self, stage: Stage, seeds: Sequence[int]) -> None:
         starts = self.results(stage.start, seeds) if stage.start else {}
-        points = stage.grid.points()
+        anchors = {seed: self._anchors(stage, seed, seeds) for seed in seeds}
+        rows = {seed: self._rows(stage, seed, starts) for seed in seeds}
         members = [
-            MemberSpec(seed, point, dict.fromkeys(self.network.group_names, 1), group=seed)
+            MemberSpec(seed, point, member_masks(stage, self.network, layers), group=seed)
             for seed in seeds
-            for point in points
+            for layers, point in rows[seed]
         ]
         name, began, compiled = self.fingerprint(stage), time.monotonic(), compile_seconds()
-        progress = self.store.progress(name)
-        problem = self._problem(stage, {seed: result.best for seed, result in starts.items()})
+        problem = stage_problem(
+            stage, self.network, self.training, self.pool, self.device_data,
+            lambda member: self._start(stage, starts, member),
+            lambda seed: stage_constants(
+                stage, self.network, self.training, self.pool, self.device_data, seed, anchors[seed]
+            ),
+        )  # fmt: skip
+        progress, settings = self.store.progress(name), self.settings(stage)
         with contextlib.closing(self.report(stage, len(members))) as reporter:
-            results = fit(problem, members, self.settings, reporter, progress)
+            results = fit(problem, members, settings, reporter, progress)
         self.fits += len(members)
         self.log_fit(
             {
@@ -108,98 +175,40 @@ class StageFitter:
                 "seconds": time.monotonic() - began, "compile_seconds": compile_seconds() - compiled,
             }
         )  # fmt: skip
-        for place, seed in enumerate(seeds):
-            rows = range(place * len(points), (place + 1) * len(points))
-            self._keep(stage, name, seed, points, [results[row] for row in rows])
+        first = 0
+        for seed in seeds:
+            self._keep(stage, name, seed, rows[seed], results[first : first + len(rows[seed])], settings)
+            first += len(rows[seed])
         progress.clear()
 
-    def _keep(self, stage: Stage, name: str, seed: int, points: list, results: list) -> None:
+    def _rows(
+        self, stage: Stage, seed: int, starts: dict[int, StageResult]
+    ) -> list[tuple[tuple[str, ...], dict]]:
+        sets = self.layer_sets(stage, seed, starts[seed].best if seed in starts else None)
+        return [(layers, point) for layers in sets for point in stage.grid.points()]
+
+    def _anchors(self, stage: Stage, seed: int, seeds: Sequence[int]) -> list[Anchor]:
+        nodes = stage.penalty.anchors if stage.penalty else ()
+        return [Anchor(self.resolve(node, seed), self.results(node, seeds)[seed].best) for node in nodes]
+
+    def _start(self, stage: Stage, starts: dict[int, StageResult], member: MemberSpec) -> Variables:
+        if stage.start is None:
+            return start_variables(stage, self.network, self.training, None, None, member)
+        form = self.resolve(stage.start, member.seed).form
+        previous = starts[member.seed].best
+        return start_variables(stage, self.network, self.training, previous, form, member)
+
+    def _keep(
+        self, stage: Stage, name: str, seed: int, rows: list, results: list, settings: Settings
+    ) -> None:
         chosen = winner(results, range(len(results)))
         if chosen is None:
             self.diverged.add((name, seed))
             return
-        result = stage_result(points, results, chosen)
-        program = {
-            "vectorise": self.settings.vectorise,
-            "members_per_program": self.settings.members_per_program,
-        }
+        described = [{"layers": ",".join(layers) or "all", **point} for layers, point in rows]
+        result = stage_result(described, results, chosen)
+        program = {"vectorise": settings.vectorise, "members_per_program": settings.members_per_program}
         self.store.save(
             name, seed, result, {"stage": describe_stage(stage), "program": program, **self.describe}
         )
         self.loaded[name, seed] = result
-
-    def _problem(self, stage: Stage, starts: dict[int, Any]) -> Problem:
-        training, network = self.training, self.network
-        single = self._drops_single_samples(stage, seed=next(iter(self.pool.rows))[1])
-
-        def start(member: MemberSpec) -> Any:
-            if stage.start:
-                return starts[member.seed]
-            parts = ["init", network.name, network.num_classes]
-            if training.init_per_grid_point:
-                parts.append(json.dumps(dict(member.hyper), sort_keys=True))
-            return init_variables(network, jax.random.key(fold(member.seed, *parts)))
-
-        return Problem(
-            objective=EmpiricalRisk(network, training.scaling),
-            data=self.device_data,
-            batches=lambda seed, epoch: epoch_batches(
-                [self.stream(stage, seed)], shuffled(seed, stage.name), epoch, training.batch_size, single
-            ),
-            evaluation=lambda seed: self.evaluation(stage, seed),
-            start=start,
-            role=stage.name,
-        )
-
-    def _drops_single_samples(self, stage: Stage, seed: int) -> bool:
-        """Whether a last minibatch of one sample is left out: where a batch norm would see one value a channel."""
-        single = smallest_map(self.network) == 1
-        if single and len(self.stream(stage, seed).rows) % self.training.batch_size == 1:
-            log.warning(
-                "stage %s, %s: the last minibatch has one sample and is left out, because a batch norm would see one "
-                "value a channel",
-                stage.name,
-                self.network.name,
-            )
-        return single
-
-    def stream(self, stage: Stage, seed: int) -> Stream:
-        """The training samples of a stage, pooled over its steps."""
-        parts = self.pool.of((stage.variant, seed), stage.train, "train")
-        weights = None
-        if stage.weights is not None:
-            weights = np.concatenate([np.full(len(p), w) for p, w in zip(parts, stage.weights, strict=True)])
-        return Stream(stage.train[-1], np.concatenate(parts), weights)
-
-    def evaluation(self, stage: Stage, seed: int) -> dict[str, EvaluationSet]:
-        """The validation set that selects and, with `train_metrics="eval"`, the training set."""
-        valid = np.concatenate(self.pool.of((stage.variant, seed), stage.valid, "valid"))
-        sets = {"valid": EvaluationSet(stage.valid[-1], valid)}
-        if self.training.train_metrics == "eval":
-            stream = self.stream(stage, seed)
-            sets["train"] = EvaluationSet(stream.step, stream.rows, stream.weights)
-        return sets
-
-
-def describe_stage(stage: Stage) -> dict[str, Any]:
-    """A stage without the stages before it, as plain data."""
-    return asdict(replace(stage, start=None))
-
-
-def stage_fingerprint(
-    stage: Stage, network: Network, training: Training, data_identity: dict[str, Any]
-) -> str:
-    """Hash of stage, chain of starts, network, training, data and RESULTS_VERSION; not of role and seed."""
-    content = describe_stage(stage)
-    del content["role"]
-    start = stage_fingerprint(stage.start, network, training, data_identity) if stage.start else None
-    described = {
-        "version": RESULTS_VERSION,
-        "stage": content,
-        "start": start,
-        "network": [network.name, network.num_classes, asdict(network.config)],
-        "training": asdict(training),
-        "data": data_identity[stage.variant],
-    }
-    text = json.dumps(described, sort_keys=True)
-    return f"{stage.name}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 GRID_COLUMNS = (
-    "member", "learning_rate", "weight_decay", "dropout", "best_accuracy", "best_epoch", "stop_epoch", "failed",
-    "chosen",
+    "member", "layers", "learning_rate", "weight_decay", "adjacent", "dropout", "best_accuracy", "best_epoch",
+    "stop_epoch", "failed", "chosen",
 )  # fmt: skip
 HISTORY_COLUMNS = ("member", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
@@ -49,9 +49,9 @@ class StageResult:
 
 
 def stage_result(
-    hypers: Sequence[Mapping[str, float]], results: Sequence[MemberResult], chosen: int
+    hypers: Sequence[Mapping[str, Any]], results: Sequence[MemberResult], chosen: int
 ) -> StageResult:
-    """Results of one seed's grid points as rows, with the winner's variables."""
+    """Results of one seed's members as rows (`hypers`: what distinguishes them), with the winner's variables."""
     grid, history = [], []
     for member, (hyper, result) in enumerate(zip(hypers, results, strict=True)):
         names = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
@@ -132,7 +132,9 @@ def rows_from_csv(text: str) -> list[Row]:
 def _value(cell: str) -> Any:
     if cell in ("True", "False"):
         return cell == "True"
-    try:
-        return int(cell)
-    except ValueError:
-        return float(cell or "nan")
+    for kind in (int, float):
+        try:
+            return kind(cell or "nan")
+        except ValueError:
+            continue
+    return cell

@@ -2,15 +2,25 @@
 
 from seqfinal_jax.models.architectures import FAMILIES, build_network
 from seqfinal_jax.models.from_torch import from_torch, to_torch
+from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import Network, NetworkConfig, apply_network, init_variables
+from seqfinal_jax.models.per_step import StepNetwork, apply_step, build_steps, init_steps
+from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
 
 __all__ = [
     "FAMILIES",
+    "Adapter",
     "Network",
     "NetworkConfig",
+    "StepNetwork",
     "apply_network",
+    "apply_step",
     "build_network",
+    "build_steps",
     "from_torch",
+    "init_steps",
     "init_variables",
+    "steps_from_torch",
+    "steps_to_torch",
     "to_torch",
 ]

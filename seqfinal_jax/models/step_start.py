@@ -72,3 +72,8 @@ def _continue_biases(adapters: Tree, base: Tree, last: int) -> Tree:
         else:
             result[name] = value
     return result
+
+
+def init_last_from_previous(variables: Variables) -> Variables:
+    """Separate versions everywhere: the last one starts as a copy of the one before."""
+    return jax.tree.map(lambda leaf: leaf.at[-1].set(leaf[-2]), variables)
