@@ -14,7 +14,7 @@ from seqfinal_jax.config import apply_presets, base_config
 
 
 def get_config(presets: str = "") -> ConfigDict:
-    """A narrow network, a grid of two, three seeds."""
+    """Five methods, a narrow network, a grid of two, three seeds."""
     config = base_config(
         name="digits_rcl",
         dataset="digits",
@@ -24,6 +24,7 @@ def get_config(presets: str = "") -> ConfigDict:
         test_size=500,
         oracle_size=1000,
     )
+    config.methods = ("erm_final", "oracle", "erm_all", "erm_all_weighted", "erm_fine_tune")
     config.seeds = (0, 1, 2)
     config.network.width_factor = 0.25
     config.grid.learning_rate = (3e-3,)

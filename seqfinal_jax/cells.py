@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax import config as configuration
+from seqfinal_jax.analysis.run_folder import RESULT_SCHEMA
 from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.options import SEQUENTIAL
 from seqfinal_jax.methods.recipe import Node, Stage, at_step
@@ -19,7 +20,6 @@ from seqfinal_jax.methods.store import GRID_COLUMNS, HISTORY_COLUMNS, StageResul
 from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.training.objectives import cross_entropy, right
 
-SCHEMA = 2
 HYPER = ("learning_rate", "weight_decay", "dropout")
 
 
@@ -40,7 +40,7 @@ def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: i
         make_training(plan.config),
         plan.data_identity(),
     )
-    return result.get("schema") == SCHEMA and result["recipe"] == wanted
+    return result.get("schema") == RESULT_SCHEMA and result["recipe"] == wanted
 
 
 def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int) -> float:
@@ -51,7 +51,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
     stage, result = list(chain.items())[-1]
     figures, predictions = _evaluate(plan, fitter, stage, result, seed)
     record = {
-        "schema": SCHEMA, "sequence": plan.config.name,
+        "schema": RESULT_SCHEMA, "sequence": plan.config.name,
         "protocol": configuration.protocol_name(plan.config), "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
         "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),

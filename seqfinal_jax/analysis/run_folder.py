@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-RESULT_SCHEMA = 1
+RESULT_SCHEMA = 2
 CELLS_PATTERN = "cells/<method>/<architecture>/seed<k>/"
 _SEED_FOLDER = re.compile(r"seed(-?\d+)")
 

@@ -152,7 +152,7 @@ def test_ranks_of_stem_and_head():
 
 
 def test_side_modules_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="side.layer_sizes to 'block'"):
+    with pytest.raises(ValueError, match="layer_sizes to 'block'"):
         side_modules(build_network("convnet-1", 10), ())
     # 9·64·600 + 9·600·512 = 3,110,400 fits the 7,372,800 of the block, 3000 does not
     side_modules(build_network("resnet-1", 10), (600,))
