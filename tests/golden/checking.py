@@ -1,0 +1,48 @@
+"""Checks of single reference files, in this process or in several."""
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# The checks compile large programs and run them once, in double precision: time goes into compiling.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+import jax
+
+from tests.golden import (  # noqa: F401  (they register their checks)
+    interpolation,
+    networks,
+    objectives,
+    rules,
+    step_networks,
+    training,
+)
+from tests.golden.case import Case, find_check
+
+
+def checked(paths: list[Path], jobs: int) -> Iterable[tuple[list[str], int]]:
+    """Checks in this process, or in several; a process ends after a few files, since what it compiled fills it."""
+    if jobs <= 1 or len(paths) <= 1:
+        return map(check_file, paths)
+    return _in_processes(paths, jobs)
+
+
+def _in_processes(paths: list[Path], jobs: int) -> Iterator[tuple[list[str], int]]:
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
+        yield from pool.imap(check_file, paths)
+
+
+def check_file(path: Path) -> tuple[list[str], int]:
+    """Runs one check; the lines that it prints, and 1 if anything failed."""
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    try:
+        case = Case.load(path)
+        find_check(path.name)(case)
+    except Exception as error:  # one broken file must not hide the others
+        return [f"{path.name}  raised {type(error).__name__}: {error}  FAILED"], 1
+    lines, unused = [str(row) for row in case.rows], case.unused()
+    if unused:
+        lines.append(f"{path.name}  keys that no check used: {', '.join(unused)}  FAILED")
+    return lines, int(bool(unused) or not case.rows or not all(row.ok for row in case.rows))
