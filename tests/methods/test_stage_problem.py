@@ -1,0 +1,143 @@
+"""Stages as problems of the engine: the equalities between forms, starts, and what a fingerprint depends on."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from seqfinal_jax.config import base_config, input_scaling
+from seqfinal_jax.data.pool import pool_sequences
+from seqfinal_jax.data.sequence import build_sequence
+from seqfinal_jax.methods import RECIPES, Grid, Setting
+from seqfinal_jax.methods.fingerprint import node_fingerprint
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipe import all_stages
+from seqfinal_jax.methods.stage_problem import (
+    Anchor,
+    Training,
+    initial_variables,
+    member_masks,
+    stage_constants,
+    stage_network,
+    stage_problem,
+    start_variables,
+)
+from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
+from seqfinal_jax.models.per_step import extract
+from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.fit import fit
+from seqfinal_jax.training.members import MemberSpec, Settings
+
+NETWORK = build_network("convnet-1", 10, NetworkConfig(width_factor=0.0625))
+GRID = Grid((1e-3,), (1e-2,), (), (0.5,))
+
+
+@pytest.fixture
+def double_precision():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    sequence = build_sequence(
+        "digits", "rotation:corruption:label_flip", 100, (100, 100, 115), test_size=20, seed=0
+    )
+    return pool_sequences({("main", 0): sequence})
+
+
+def training(**changes) -> Training:
+    scaling = input_scaling(base_config("x", "digits", "rotation", 10, (10,), 10, 10))
+    return dataclasses.replace(Training(StopRule(1), 20, scaling, penalise_bn="by_name"), **changes)
+
+
+def final_stage(method: str, grid: Grid = GRID, **options):
+    *_, stage = all_stages(RECIPES.get(method)(Setting(4, grid, "convnet", 1, Options(**options))))
+    return stage
+
+
+def trained(stage, pool, rules):
+    """The last step's plain variables after one epoch, from one and the same model of history."""
+    history = jax.tree.map(lambda leaf: leaf + 0.01, initial_variables(NETWORK, rules, 7, {}))
+    data = {"images": pool.images, "labels": pool.labels}
+    point = stage.grid.points()[0]
+    member = MemberSpec(0, point, member_masks(stage, NETWORK, ()), group=0)
+    anchors = [Anchor(stage.start, history)] if stage.penalty else []
+    problem = stage_problem(
+        stage, NETWORK, rules, pool, data,
+        lambda spec: start_variables(stage, NETWORK, rules, history if stage.start else None, None, spec),
+        lambda seed: stage_constants(stage, NETWORK, rules, pool, data, seed, anchors),
+    )  # fmt: skip
+    last = fit(problem, [member], Settings(StopRule(1)))[0].last
+    network = stage_network(NETWORK, stage.form)
+    return extract(network, last, network.num_steps - 1) if isinstance(network, StepNetwork) else last
+
+
+PREVIOUS_GRID = Grid(
+    (1e-3,), (1e-4,), (), (0.5,)
+)  # the strengths that forms with `prev_reg` give to the adjacent penalty
+EQUAL = [
+    ("standard_using_joint", "erm_final", {}, GRID),
+    ("standard_using_joint_with_init", "erm_fine_tune", {}, GRID),
+    (
+        "standard_using_joint_with_prev_reg",
+        "erm_fine_tune",
+        {"regularization": "previous", "ablate_init": True},
+        PREVIOUS_GRID,
+    ),
+    (
+        "standard_using_joint_with_init_and_prev_reg",
+        "erm_fine_tune",
+        {"regularization": "previous"},
+        PREVIOUS_GRID,
+    ),
+]
+
+
+@pytest.mark.parametrize("mode, method, options, grid", EQUAL)
+def test_frozen_joint_forms_equal_plain_methods(double_precision, pool, mode, method, options, grid):
+    """The equalities of the published debugging modes, with the same start, shuffles and dropout keys."""
+    rules = training()
+    form = trained(final_stage("erm_fine_tune", GRID, mode=mode), pool, rules)
+    plain = trained(final_stage(method, grid, **options), pool, rules)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), form, plain)
+    assert jax.tree.leaves(form)[0].dtype == np.float64
+
+
+def test_methods_of_a_seed_start_from_the_same_weights():
+    rules, member = training(), MemberSpec(0, {"learning_rate": 1e-3}, {})
+    first = start_variables(final_stage("erm_final"), NETWORK, rules, None, None, member)
+    other = MemberSpec(0, {"learning_rate": 1e-4}, {})
+    second = start_variables(final_stage("dro_all"), NETWORK, rules, None, None, other)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    own = dataclasses.replace(rules, init_per_grid_point=True)
+    third = start_variables(final_stage("dro_all"), NETWORK, own, None, None, other)
+    assert np.any(third["params"]["conv1"]["conv"]["kernel"] != first["params"]["conv1"]["conv"]["kernel"])
+
+
+def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the_role():
+    def of(stage, rules=None, data="d"):
+        return node_fingerprint(stage, NETWORK, rules or training(), {"main": data, "oracle": "o"})
+
+    stage = final_stage("erm_fine_tune")
+    changes = [
+        of(dataclasses.replace(stage, start=None)),
+        of(final_stage("erm_fine_tune", regularization="previous")),
+        of(final_stage("erm_fine_tune", layers="fc")),
+        of(final_stage("erm_fine_tune", mode="standard_using_joint")),
+        of(stage, training(batch_size=21)),
+        of(stage, training(pretrained=("a.npz", "digest"))),
+        of(stage, data="e"),
+    ]
+    assert len({of(stage), *changes}) == 8
+    assert of(dataclasses.replace(stage, role="probe")) == of(stage)
+    assert of(stage, training(pretrained=("b.npz", "digest"))) == of(
+        stage, training(pretrained=("a.npz", "digest"))
+    )
+    ewc = final_stage("sequential_ewc", regularization="fisher_all")
+    fewer = dataclasses.replace(
+        ewc, penalty=dataclasses.replace(ewc.penalty, anchors=ewc.penalty.anchors[:2])
+    )
+    assert of(fewer) != of(ewc)
