@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 import seqfinal_jax
-from seqfinal_jax.methods import METHODS, RECIPES
+from seqfinal_jax.methods.catalogue import RECIPES
+from seqfinal_jax.methods.names import METHODS
 from tests.runs import smoke_config, smoke_run
 
 LEARN = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.options import (
     SIDE,
     Options,
@@ -13,7 +14,7 @@ from seqfinal_jax.methods.options import (
     idle_options,
     reached,
 )
-from seqfinal_jax.methods.recipe import RECIPES, Choice, Node, Setting, all_stages
+from seqfinal_jax.methods.recipe import Choice, Node, Setting, all_stages
 
 VALIDATION = "validation accuracy of the final step"
 TEST = "validation accuracy of the final step; the learning-rate decay by TEST accuracy (as published)"

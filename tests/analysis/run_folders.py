@@ -53,7 +53,7 @@ def make_cell(
         for stage, role, mark in STAGES.get(method, (("final", "final", method),))
     ]  # fmt: skip
     _write_json(folder / "result.json", {
-        "schema": 1, "sequence": "digits_rcl", "protocol": "corrected", "method": method,
+        "schema": 2, "sequence": "digits_rcl", "protocol": "corrected", "method": method,
         "architecture": architecture, "seed": seed, "data_seed": seed, "test_accuracy": accuracy,
         "test_loss": 1.25, "valid_accuracy": accuracy, "valid_loss": 1.125, "n_test": 500, "n_valid": 50,
         "selection": "validation accuracy of the final step", **common, "stages": stages,

@@ -69,7 +69,7 @@ def test_no_folder_and_no_run_folder(tmp_path):
         read_cells(tmp_path)
 
 
-@pytest.mark.parametrize("text", ['{"schema": 1,', "", "[1]"])
+@pytest.mark.parametrize("text", ['{"schema": 2,', "", "[1]"])
 def test_damaged_json_names_the_file_and_the_mend(workdir, text):
     result_of(workdir).write_text(text)
     with pytest.raises(
@@ -81,8 +81,8 @@ def test_damaged_json_names_the_file_and_the_mend(workdir, text):
 def test_wrong_schema_place_and_fields(workdir):
     path = result_of(workdir)
     whole = path.read_text()
-    change(path, schema=2)
-    with pytest.raises(RunFolderError, match="has schema 2, this version reads 1; update seqfinal_jax"):
+    change(path, schema=3)
+    with pytest.raises(RunFolderError, match="has schema 3, this version reads 2; update seqfinal_jax"):
         read_cells(workdir)
     path.write_text(whole)
     change(path, seed=5)

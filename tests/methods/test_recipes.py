@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from seqfinal_jax.methods import FULL_ROW, RECIPES, Grid, Setting
+from seqfinal_jax.methods.catalogue import RECIPES
+from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.method_plan import plan_methods
+from seqfinal_jax.methods.names import FULL_ROW
 from seqfinal_jax.methods.options import Options, derived_id, effective
-from seqfinal_jax.methods.recipe import all_stages, at_step
+from seqfinal_jax.methods.recipe import Setting, all_stages, at_step
 from seqfinal_jax.models.low_rank import Adapter
 
 GRID = Grid(adjacent=(0.01, 0.1, 1.0))

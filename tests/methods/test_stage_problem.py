@@ -9,10 +9,11 @@ import pytest
 from seqfinal_jax.config import base_config, input_scaling
 from seqfinal_jax.data.pool import pool_sequences
 from seqfinal_jax.data.sequence import build_sequence
-from seqfinal_jax.methods import RECIPES, Grid, Setting
+from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.fingerprint import node_fingerprint
+from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.options import Options
-from seqfinal_jax.methods.recipe import all_stages
+from seqfinal_jax.methods.recipe import Setting, all_stages
 from seqfinal_jax.methods.stage_problem import (
     Anchor,
     Training,
