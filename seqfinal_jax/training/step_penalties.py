@@ -71,7 +71,7 @@ def adjacent_norm(
     """
     total, steps = jnp.zeros(()), network.num_steps
     for place, group in enumerate(network.group_names):
-        if not is_tied(network, group):
+        if network.kind(group) == "adapted" or (network.mode != "separate" and group not in ("conv1", "fc")):
             continue
         for t in range(steps - 1):
             earlier, later = network.versions[t][place], network.versions[t + 1][place]
