@@ -180,10 +180,10 @@ def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
 
     original = running.write_cell
 
-    def fail_for_oracle(workdir, plan, fitter, method, seed, result):
+    def fail_for_oracle(workdir, plan, fitter, method, seed):
         if method == "oracle":
             raise RuntimeError("planted")
-        return original(workdir, plan, fitter, method, seed, result)
+        return original(workdir, plan, fitter, method, seed)
 
     monkeypatch.setattr(running, "write_cell", fail_for_oracle)
     assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 1
