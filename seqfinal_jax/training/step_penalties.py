@@ -116,34 +116,27 @@ def adjacent_norm(
         changes = (table[:-1, place, None] == pairs) & (table[1:, place, None] == pairs + 1)
         scale = (factor[:, None] * changes).sum(0)
         own = None if weights is None else weights[group]
-        distances = _neighbour_distances(_whole_stack(network, group, params[group]), power, own)
+        distances = neighbour_distances(whole_stack(network, group, params[group]), power, own)
         total += jnp.sum(scale.astype(distances.dtype) * distances) if len(pairs) else 0.0
     return total
 
 
-def _whole_stack(network: StepNetwork, group: str, params: Any) -> Any:
+def whole_stack(network: StepNetwork, group: str, params: Any) -> Any:
+    """All versions of a group whose versions have one structure, as one stack."""
     if network.kind(group) == "separate":
         return params
     if "side" not in params:
         return jax.tree.map(lambda leaf: leaf[None], params["base"])
-    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), params["base"], params["side"])
+    return jax.tree.map(
+        lambda first, later: jnp.concatenate([first[None], later]), params["base"], params["side"]
+    )
 
 
-def _neighbour_distances(stack: Any, power: int, weights: Any) -> Array:
-    """Σ weights·|θ_{k+1} - θ_k|^power of neighbouring versions k, (versions - 1,)."""
+def neighbour_distances(stack: Any, power: int = 2, weights: Any = None) -> Array:
+    """Σ weights·|θ_{k+1} - θ_k|^power of neighbouring versions, (versions - 1,); weights_k are those of version k."""
 
     def distance(leaf: Array, weight: Array | None = None) -> Array:
         terms = TERMS[power](leaf[1:] - leaf[:-1])
         return _per_version(terms if weight is None else weight[: len(terms)] * terms)
 
     return sum(jax.tree.leaves(jax.tree.map(distance, stack, *([] if weights is None else [weights]))))
-
-
-def full_distance(first: Any, second: Any, power: int = 2, weights: Any = None) -> Array:
-    """Σ weights·|second - first|^power over every tensor."""
-
-    def term(a: Array, b: Array, w: Array | float = 1.0) -> Array:
-        return jnp.sum(w * TERMS[power](b - a))
-
-    terms = jax.tree.map(term, first, second, *([] if weights is None else [weights]))
-    return sum(jax.tree.leaves(terms), jnp.zeros(()))

@@ -16,13 +16,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", help="check only files whose name contains this text")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default one a core")
+    parser.add_argument("--single", action="store_true", help="in single precision, with its own tolerances")
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         parser.error(f"{options.folder} is not a folder")
-    return run(options.folder, options.only, options.jobs)
+    return run(options.folder, options.only, options.jobs, options.single)
 
 
-def run(folder: Path, only: str | None, jobs: int = 1) -> int:
+def run(folder: Path, only: str | None, jobs: int = 1, single: bool = False) -> int:
     """0 when every file was recognised, every key used and every comparison within its tolerance."""
     paths = list(reference_files(folder, only))
     known = [path for path in paths if find_check(path.name)]
@@ -30,7 +31,7 @@ def run(folder: Path, only: str | None, jobs: int = 1) -> int:
         if path not in known:
             print(f"{path.name}  not built yet")
     failed = 0
-    for lines, bad in checked(known, jobs):
+    for lines, bad in checked(known, jobs, single):
         print("\n".join(lines), flush=True)
         failed += bad
     unknown = len(paths) - len(known)

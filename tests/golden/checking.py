@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 # The checks compile large programs and run them once, in double precision: time goes into compiling.
@@ -21,24 +22,25 @@ from tests.golden import (  # noqa: F401  (they register their checks)
 from tests.golden.case import Case, find_check
 
 
-def checked(paths: list[Path], jobs: int) -> Iterable[tuple[list[str], int]]:
+def checked(paths: list[Path], jobs: int, single: bool = False) -> Iterable[tuple[list[str], int]]:
     """Checks in this process, or in several; a process ends after a few files, since what it compiled fills it."""
     if jobs <= 1 or len(paths) <= 1:
-        return map(check_file, paths)
-    return _in_processes(paths, jobs)
+        return map(partial(check_file, single=single), paths)
+    return _in_processes(paths, jobs, single)
 
 
-def _in_processes(paths: list[Path], jobs: int) -> Iterator[tuple[list[str], int]]:
+def _in_processes(paths: list[Path], jobs: int, single: bool) -> Iterator[tuple[list[str], int]]:
     with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
-        yield from pool.imap(check_file, paths)
+        yield from pool.imap(partial(check_file, single=single), paths)
 
 
-def check_file(path: Path) -> tuple[list[str], int]:
+def check_file(path: Path, single: bool = False) -> tuple[list[str], int]:
     """Runs one check; the lines that it prints, and 1 if anything failed."""
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", not single)
     jax.config.update("jax_default_matmul_precision", "highest")
     try:
         case = Case.load(path)
+        case.single = single
         find_check(path.name)(case)
     except Exception as error:  # one broken file must not hide the others
         return [f"{path.name}  raised {type(error).__name__}: {error}  FAILED"], 1
