@@ -110,7 +110,7 @@ def adjacent_norm(
     factor = 1 / (steps - np.arange(steps - 1)) if by_time else np.ones(steps - 1)
     table = _table(network, table)
     for place, group in enumerate(network.group_names):
-        if network.kind(group) == "adapted" or (network.mode != "separate" and group not in ("conv1", "fc")):
+        if not is_tied(network, group):
             continue
         pairs = np.arange(network.count(group) - 1)
         changes = (table[:-1, place, None] == pairs) & (table[1:, place, None] == pairs + 1)

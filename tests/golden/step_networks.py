@@ -107,7 +107,7 @@ def check_steps(case: Case) -> None:
     meta = json.loads(str(case["meta"]))
     network = network_of(meta)
     variables = load_steps(case, meta, network)
-    x, labels = jnp.asarray(case["x"].transpose(0, 1, 3, 4, 2), jnp.float64), jnp.asarray(case["labels"])
+    x, labels = jnp.asarray(case["x"].transpose(0, 1, 3, 4, 2).astype(float)), jnp.asarray(case["labels"])
     case.compare("versions", network.versions, "versions", 0)
     case.compare_to("trainable_params", full_count(variables["params"]), meta["trainable_params"], 0)
     if "adapter_ranks" in meta:
