@@ -117,16 +117,21 @@ def adjacent_norm(
         scale = (factor[:, None] * changes).sum(0)
         own = None if weights is None else weights[group]
         distances = neighbour_distances(whole_stack(network, group, params[group]), power, own)
-        total += jnp.sum(scale.astype(distances.dtype) * distances) if len(pairs) else 0.0
+        total += jnp.sum(scale.astype(distances.dtype) * distances)
     return total
+
+
+def is_tied(network: StepNetwork, group: str) -> bool:
+    """Whether the adjacent penalty acts on a group: it has several complete versions, and is no side-tuned block."""
+    if network.count(group) == 1 or network.kind(group) == "adapted":
+        return False
+    return network.mode == "separate" or group in ("conv1", "fc")
 
 
 def whole_stack(network: StepNetwork, group: str, params: Any) -> Any:
     """All versions of a group whose versions have one structure, as one stack."""
     if network.kind(group) == "separate":
         return params
-    if "side" not in params:
-        return jax.tree.map(lambda leaf: leaf[None], params["base"])
     return jax.tree.map(
         lambda first, later: jnp.concatenate([first[None], later]), params["base"], params["side"]
     )
