@@ -2,7 +2,8 @@
 
 A minibatch has one stream a time step, in order of time; running statistics move in that order. A step's pass and its
 gradient are one turn of a compiled loop, so compilation does not grow with the number of steps, the activations of
-one step at a time are held, and of separate layers only the step's own version is touched.
+one step at a time are held, and of separate layers only the step's own version is touched. Few steps of summed layers
+are written out instead: the versions then share what they compute of their common input.
 """
 
 from dataclasses import dataclass
@@ -25,9 +26,13 @@ from seqfinal_jax.models.per_step import (
     row_of,
     table_of,
 )
+from seqfinal_jax.models.versions import stack
 from seqfinal_jax.training.multi_domain import numbered, with_gradient
 from seqfinal_jax.training.objectives import Batch, Context, Objective, Sums, batch_sums
 from seqfinal_jax.training.step_penalties import adjacent_norm, parameter_norms
+
+# Up to so many steps of summed layers are written out; compilation grows with their square.
+WRITTEN_OUT = 4
 
 
 class FisherState(NamedTuple):
@@ -69,6 +74,11 @@ class JointRisk(Objective):
                 f"an adjacent penalty with Fisher weights needs power 2 and separate layers, found power {self.power} "
                 f"and {self.network.mode}"
             )
+
+    @property
+    def is_written_out(self) -> bool:
+        """Whether the steps are no loop of the program; see the module."""
+        return self.network.mode == "side_tune" and self.network.num_steps <= WRITTEN_OUT
 
     def init_extra(self, variables: Variables) -> FisherState | None:
         """Fisher weights 1 and nothing gathered."""
@@ -118,7 +128,8 @@ class JointRisk(Objective):
             return (moved, add_own(network, gradient, row, more)), (loss, sums)
 
         start = (batch_stats, jax.tree.map(jnp.zeros_like, held))
-        (new_stats, gradient), (losses, sums) = lax.scan(one, start, (numbered(batch), weights))
+        loop = in_turn if self.is_written_out else lax.scan
+        (new_stats, gradient), (losses, sums) = loop(one, start, (numbered(batch), weights))
         loss = with_gradient(params, jnp.sum(losses), gradient)
         penalty = self.penalty(params, batch_stats, context, hyper)
         return loss + penalty, (new_stats, jax.tree.map(jnp.sum, sums))
@@ -129,7 +140,7 @@ class JointRisk(Objective):
         batch_stats: Any,
         context: Context,
         batch: Batch,
-        step: Array,
+        step: int | Array,
         weight: Array,
         hyper: dict[str, Array],
         key: Array,
@@ -168,6 +179,16 @@ class JointRisk(Objective):
         """Logits (n,k) of rows (n,) in evaluation mode, of the network of time step `step`."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
         return apply_step(self.network, variables, step, self.inputs(data, index, dtype))[0]
+
+
+def in_turn(one: Any, start: Any, steps: tuple[tuple[Array, Batch], Array]) -> tuple[Any, Any]:
+    """As `lax.scan`, with the loop written out and the steps' numbers known to the program."""
+    (numbers, batch), weights = steps
+    carry, outputs = start, []
+    for t in range(len(numbers)):
+        carry, output = one(carry, ((t, jax.tree.map(lambda leaf, t=t: leaf[t], batch)), weights[t]))
+        outputs.append(output)
+    return carry, stack(outputs)
 
 
 def step_weights(steps: int, final: Array | float | None) -> Array:

@@ -37,13 +37,14 @@ def is_efficient(network: StepNetwork, group: str) -> bool:
 def version_norms(network: StepNetwork, group: str, params: Any, power: int = 2) -> Array:
     """Norm of what each version of a group adds, (versions,): kernels, factors and biases, never batch norms."""
     if network.kind(group) == "separate":
-        return _stack_norms(params, power)
+        return stack_norms(params, power)
     first = NORMS[power](params["base"])[None]
     later = params.get("side" if network.kind(group) == "summed" else "adapters")
-    return jnp.concatenate([first, _stack_norms(later, power)]) if later else first
+    return jnp.concatenate([first, stack_norms(later, power)]) if later else first
 
 
-def _stack_norms(stack: Any, power: int) -> Array:
+def stack_norms(stack: Any, power: int = 2) -> Array:
+    """Norm of every version of a stack, (versions,), never of batch norms."""
     return sum(_per_version(TERMS[power](t)) for path, t in named_tensors(stack) if not is_batch_norm(path))
 
 
