@@ -6,7 +6,8 @@ For every group a table says which version each time step uses. `variables["para
 - summed: {"base": plain tree, "side": stack (versions - 1, ...) of modules}; a step sums versions 0 to its own;
 - adapted: {"base", "adapters", "norms"} of `low_rank.py`; a step uses the kernels that its version makes.
 
-Running statistics are stacked alike. (Spec of the networks, sections 3 to 5.)
+Running statistics are stacked alike. A table that differs between members of one fit travels with them
+(`with_table`). (Spec of the networks, sections 3 to 5.)
 """
 
 from collections.abc import Callable
@@ -24,11 +25,13 @@ from seqfinal_jax.models.layers import EVALUATION, Pass
 from seqfinal_jax.models.low_rank import Adapter, adapted, head_rank, init_adapters, split_norms
 from seqfinal_jax.models.network import Network, Tree, Variables, apply_group, init_variables
 from seqfinal_jax.models.side import SideSizes, block_shapes, side_modules
+from seqfinal_jax.models.versions import Versions, pick, put, stack, version_table
 
 Mode = Literal["separate", "side_tune", "low_rank_adapt"]
 Kind = Literal["separate", "summed", "adapted"]
-Versions = tuple[tuple[int, ...], ...]
 STEM_RANK = 1
+# Where variables hold a version table of their own, beside the groups' running statistics.
+TABLE = "version_table"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class StepNetwork:
     """The static description of the networks of all time steps; hashable. Made by `build_steps`.
 
     versions[t][place] is the version that step t uses of the group at that place. `modules` are the side modules and
-    `ranks` the adapters' ranks of the groups that have them.
+    `ranks` the adapters' ranks of the groups that have them. An `ablated` network leaves all that is summed or
+    adapted out of its forward passes (`ablation.py`).
     """
 
     base: Network
@@ -47,6 +51,7 @@ class StepNetwork:
     all_layers_efficient: bool = False
     modules: tuple[tuple[str, nn.Module], ...] = field(default=(), repr=False)
     ranks: tuple[tuple[str, int], ...] = ()
+    ablated: bool = False
 
     @property
     def name(self) -> str:
@@ -77,31 +82,6 @@ class StepNetwork:
         if group in dict(self.modules):
             return "summed"
         return "adapted" if group in dict(self.ranks) else "separate"
-
-
-def version_table(group_names: tuple[str, ...], num_steps: int, separate: str = "all") -> Versions:
-    """Which version each step uses of each group; `separate` names the layers that are new at each later step.
-
-    "all", or names by comma and time steps by colon; one entry holds for all later steps. Raises ValueError for
-    unknown names and a wrong number of entries.
-    """
-    entries = separate.split(":")
-    if len(entries) not in (1, num_steps - 1):
-        raise ValueError(
-            f"separate_layers = {separate!r} has {len(entries)} entries, expected 1 or one for each of the "
-            f"{num_steps - 1} later time steps"
-        )
-    rows = [(0,) * len(group_names)]
-    for t in range(num_steps - 1):
-        names = entries[t % len(entries)].split(",")
-        names = list(group_names) if names == ["all"] else names
-        for name in names:
-            if name not in group_names:
-                raise ValueError(
-                    f"separate_layers = {separate!r}: unknown layer {name!r}; there are {', '.join(group_names)}"
-                )
-        rows.append(tuple(v + (g in names) for v, g in zip(rows[-1], group_names, strict=True)))
-    return tuple(rows)
 
 
 def build_steps(
@@ -158,11 +138,6 @@ def adapter_ranks(base: Network, adapter: Adapter, all_layers_efficient: bool) -
     return ranks
 
 
-def stack(trees: list[Any]) -> Any:
-    """Trees of one structure to one tree with a new leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
 @partial(jax.jit, static_argnames=("network",))
 def init_steps(network: StepNetwork, key: Array) -> Variables:
     """Random initial variables: every version of every group is an independent draw.
@@ -216,14 +191,56 @@ def _init_adapted(network: StepNetwork, group: str, key: Array, own: list[Variab
     return {"params": params, "batch_stats": stack([each["batch_stats"] for each in own])}
 
 
-def pick(tree: Any, version: int | Array) -> Any:
-    """One version of a stack."""
-    return jax.tree.map(lambda leaf: leaf[version], tree)
+def table_of(network: StepNetwork, batch_stats: Tree) -> Array | Versions:
+    """The version table (steps, groups) that variables with these statistics use."""
+    return batch_stats.get(TABLE, network.versions)
 
 
-def put(tree: Any, version: int | Array, new: Any) -> Any:
-    """The stack with one version replaced."""
-    return jax.tree.map(lambda leaf, value: leaf.at[version].set(value), tree, new)
+def with_table(network: StepNetwork, variables: Variables, table: Versions) -> Variables:
+    """Variables that use another version table than the network's, so that members of one fit may differ in it.
+
+    Raises ValueError unless every group of the network has a version for every step.
+    """
+    if (
+        network.versions != version_table(network.group_names, network.num_steps)
+        or network.mode != "separate"
+    ):
+        raise ValueError(
+            f"a version table of its own needs a network whose layers are all separate at every step, found "
+            f"{network.mode} with {network.versions}"
+        )
+    return {**variables, "batch_stats": {**variables["batch_stats"], TABLE: np.asarray(table, np.int32)}}
+
+
+def row_of(network: StepNetwork, batch_stats: Tree, step: int | Array) -> Any:
+    """Which version of each group time step `step`, which may be traced, uses."""
+    table = table_of(network, batch_stats)
+    return jnp.asarray(table)[step] if TABLE in batch_stats or not isinstance(step, int) else table[step]
+
+
+def own_versions(network: StepNetwork, tree: Tree, row: Any) -> Tree:
+    """What a step with this row needs of parameters or statistics: of separate groups its version alone."""
+    return {
+        group: pick(tree[group], row[place]) if network.kind(group) == "separate" else tree[group]
+        for place, group in enumerate(network.group_names)
+        if group in tree
+    }
+
+
+def put_own(network: StepNetwork, tree: Tree, row: Any, own: Tree) -> Tree:
+    """The inverse of `own_versions`: the whole tree with a step's part replaced."""
+    filled = {
+        group: put(tree[group], row[place], own[group]) if network.kind(group) == "separate" else own[group]
+        for place, group in enumerate(network.group_names)
+        if group in tree
+    }
+    return {**tree, **filled}
+
+
+def add_own(network: StepNetwork, tree: Tree, row: Any, own: Tree) -> Tree:
+    """The whole tree with a step's part added to it."""
+    added = jax.tree.map(jnp.add, own_versions(network, tree, row), own)
+    return put_own(network, tree, row, added)
 
 
 def apply_step(
@@ -241,13 +258,29 @@ def apply_step(
     `step` may be traced. `drop` and `frozen` are as in `apply_network`; `frozen` has the structure of the masks of
     `trained_from`.
     """
-    row = network.versions[step] if isinstance(step, int) else jnp.asarray(network.versions)[step]
-    stats = dict(variables["batch_stats"])
+    row = row_of(network, variables["batch_stats"], step)
+    own = {kind: own_versions(network, tree, row) for kind, tree in variables.items()}
+    x, moved, outputs = apply_own(network, own, row, x, mode, drop=drop, frozen=frozen)
+    return x, put_own(network, variables["batch_stats"], row, moved), outputs
+
+
+def apply_own(
+    network: StepNetwork,
+    own: Variables,
+    row: Any,
+    x: Array,
+    mode: Pass = EVALUATION,
+    *,
+    drop: Callable[[int, Array], Array] | None = None,
+    frozen: Tree | None = None,
+) -> tuple[Array, Tree, list[Array]]:
+    """As `apply_step`, with what `own_versions` gives of the variables, and the same part of the statistics back."""
+    stats = dict(own["batch_stats"])
     outputs: list[Array] = []
     for place, (group, _) in enumerate(network.base.groups):
         still = None if frozen is None else frozen[group]
         x, moved = _apply_versions(
-            network, group, variables["params"][group], stats.get(group), row[place], x, mode, still
+            network, group, own["params"][group], stats.get(group), row[place], x, mode, still
         )
         if moved is not None:
             stats[group] = moved
@@ -267,14 +300,15 @@ def _apply_versions(
     mode: Pass,
     frozen: Any,
 ) -> tuple[Array, Tree | None]:
+    module = dict(network.base.groups)[group]
+    if network.kind(group) == "separate":
+        mode = mode if frozen is None else mode._replace(frozen=frozen[version])
+        return apply_group(module, params, stats, x, mode)
+    version = 0 if network.ablated else version
     if network.kind(group) == "summed":
         return _apply_sum(network, group, params, stats, version, x, mode, frozen)
-    if network.kind(group) == "adapted":
-        own, frozen = adapted(params, version, network.adapter.mode), frozen and frozen["norms"]
-    else:
-        own = pick(params, version)
-    mode = mode if frozen is None else mode._replace(frozen=frozen[version])
-    module = dict(network.base.groups)[group]
+    mode = mode if frozen is None else mode._replace(frozen=frozen["norms"][version])
+    own = adapted(params, version, network.adapter.mode)
     x, moved = apply_group(module, own, None if stats is None else pick(stats, version), x, mode)
     return x, stats if moved is None else put(stats, version, moved)
 
@@ -289,25 +323,28 @@ def _apply_sum(
     mode: Pass,
     frozen: Any,
 ) -> tuple[Array, Tree | None]:
+    """Version 0 and all side modules up to `version`; those beyond a traced one are skipped as the program runs."""
     base_mode = mode if frozen is None else mode._replace(frozen=frozen["base"])
     own = stats and stats["base"]
     total, moved = apply_group(dict(network.base.groups)[group], params["base"], own, x, base_mode)
     new_stats = None if stats is None else {**stats, "base": moved}
     module = dict(network.modules)[group]
-    for k in range(network.count(group) - 1):
+    last = version if isinstance(version, int) else network.count(group) - 1
+    for k in range(last):
         side_mode = mode if frozen is None else mode._replace(frozen=frozen["side"][k])
         side_stats = None if stats is None else pick(stats["side"], k)
 
-        def add(x: Array, k: int = k, side_mode: Pass = side_mode, side_stats: Any = side_stats) -> Any:
-            return apply_group(module, pick(params["side"], k), side_stats, x, side_mode)
+        def add(params: Tree, stats: Tree | None, x: Array, side_mode: Pass = side_mode) -> Any:
+            return apply_group(module, params, stats, x, side_mode)
 
+        def skip(params: Tree, stats: Tree | None, x: Array, like: Array = total) -> Any:
+            return jnp.zeros_like(like), stats
+
+        operands = (pick(params["side"], k), side_stats, x)
         if isinstance(version, int):
-            if k >= version:
-                break
-            output, side_moved = add(x)
+            output, side_moved = add(*operands)
         else:
-            skip = lambda x, s=side_stats, t=total: (jnp.zeros_like(t), s)  # noqa: E731
-            output, side_moved = jax.lax.cond(k < version, add, skip, x)
+            output, side_moved = jax.lax.cond(k < version, add, skip, *operands)
         total = total + output
         if new_stats is not None:
             new_stats["side"] = put(new_stats["side"], k, side_moved)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from seqfinal_jax.models.low_rank import split_norms
 from seqfinal_jax.models.network import Tree, Variables
 from seqfinal_jax.models.per_step import StepNetwork
+from seqfinal_jax.models.pretrained import PathLike, check_network, read_resnet18
 
 
 def start_from_single(network: StepNetwork, fresh: Variables, single: Variables) -> Variables:
@@ -72,6 +73,37 @@ def _continue_biases(adapters: Tree, base: Tree, last: int) -> Tree:
         else:
             result[name] = value
     return result
+
+
+def start_every_version(network: StepNetwork, variables: Variables, single: Variables) -> Variables:
+    """Variables with a plain network's as every version of every group but the head, and of those alone that it has.
+
+    Raises ValueError unless all layers are separate versions.
+    """
+    if network.mode != "separate":
+        raise ValueError(f"a start of every version needs separate layers, found {network.mode}")
+
+    def repeated(stacked: Any, own: Any) -> Any:
+        return jax.tree.map(
+            lambda s, leaf: jnp.broadcast_to(jnp.asarray(leaf, s.dtype), s.shape), stacked, own
+        )
+
+    return {
+        kind: {
+            group: repeated(tree, single[kind][group]) if group in single[kind] and group != "fc" else tree
+            for group, tree in groups.items()
+        }
+        for kind, groups in variables.items()
+    }
+
+
+def start_steps_from_resnet18(network: StepNetwork, variables: Variables, path: PathLike) -> Variables:
+    """Variables with the ImageNet weights of a file as every version of all groups but the head.
+
+    Raises ValueError as `read_resnet18` and `start_every_version` do, and for another base than a `resnet-4`.
+    """
+    check_network(network.base)
+    return start_every_version(network, variables, read_resnet18(path))
 
 
 def init_last_from_previous(variables: Variables) -> Variables:

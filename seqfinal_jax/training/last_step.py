@@ -10,12 +10,12 @@ from jax import Array
 from seqfinal_jax.models.layers import Pass
 from seqfinal_jax.models.network import Variables, random_dropout
 from seqfinal_jax.models.per_step import StepNetwork, apply_step, trained_from
-from seqfinal_jax.training.objectives import Batch, Context, Objective, Sums, batch_sums
+from seqfinal_jax.training.objectives import Context, EmpiricalRisk
 from seqfinal_jax.training.step_penalties import adjacent_norm, parameter_norm
 
 
 @dataclass(frozen=True)
-class LastStepRisk(Objective):
+class LastStepRisk(EmpiricalRisk):
     """Mean w·cross-entropy at the last step + weight_decay·Ω + adjacent·Δ (single-model spec, section 5).
 
     Ω and Δ run over all steps as in the joint model; what is frozen is constant in them. The members' masks must be
@@ -29,18 +29,17 @@ class LastStepRisk(Objective):
         """The last step's number."""
         return self.network.num_steps - 1
 
-    def loss(
+    def training_logits(
         self,
         params: Any,
         batch_stats: Any,
         context: Context,
-        batch: Batch,
+        index: Array,
+        mask: Array | None,
         hyper: dict[str, Array],
         key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
-        """See the class."""
-        index = batch.index[0]
-        mask = None if batch.mask is None else batch.mask[0]
+    ) -> tuple[Array, Any]:
+        """Logits of the last step's network in training mode, (n,) rows to (n,k), and all running statistics."""
         dtype = jax.tree.leaves(params)[0].dtype
         params = hold_frozen(params, trained_from(self.network, self.last))
         logits, new_stats, _ = apply_step(
@@ -52,10 +51,13 @@ class LastStepRisk(Objective):
             drop=random_dropout(hyper["dropout"], key),
             frozen=self.frozen(context),
         )
-        sums = batch_sums(logits, context.data["labels"][index], mask, batch.weight[0])
+        return logits, new_stats
+
+    def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
+        """weight_decay·Ω + adjacent·Δ."""
+        params = hold_frozen(params, trained_from(self.network, self.last))
         penalty = hyper["weight_decay"] * parameter_norm(self.network, params)
-        penalty += hyper["adjacent"] * adjacent_norm(self.network, params)
-        return sums.loss / sums.count + penalty, (new_stats, sums)
+        return penalty + hyper["adjacent"] * adjacent_norm(self.network, params)
 
     def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
         """Logits (n,k) of rows (n,) in evaluation mode, always of the last step's network."""

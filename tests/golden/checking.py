@@ -13,6 +13,8 @@ import jax
 
 from tests.golden import (  # noqa: F401  (they register their checks)
     interpolation,
+    joint,
+    joint_fits,
     networks,
     objectives,
     rules,

@@ -277,15 +277,17 @@ def test_extracted_and_merged_networks_answer_alike(family, form):
 
 def test_merging_is_what_training_uses():
     network = narrow_steps("resnet", "add")
-    params = random_variables(network)["params"]["layer2"]
-    merged = adapted(params, 2, "add")["0"]["conv1"]["kernel"]
-    factors = [jax.tree.map(lambda leaf, k=k: leaf[k], params["adapters"]["0"]["conv1"]) for k in (0, 1)]
-    expected = np.array(params["base"]["0"]["conv1"]["kernel"])
-    for factor in factors:
-        for u in range(3):
-            for v in range(3):
-                expected[u, v] += (np.asarray(factor["A_out"][u, v]) @ np.asarray(factor["A_in"][u, v])).T
-    np.testing.assert_allclose(merged, expected, rtol=1e-5, atol=1e-6)  # sums of entries near 1 may cancel
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: leaf.astype(float), random_variables(network)["params"]["layer2"])
+        merged = adapted(params, 2, "add")["0"]["conv1"]["kernel"]
+        factors = [jax.tree.map(lambda leaf, k=k: leaf[k], params["adapters"]["0"]["conv1"]) for k in (0, 1)]
+        expected = np.array(params["base"]["0"]["conv1"]["kernel"])
+        for factor in factors:
+            for u in range(3):
+                for v in range(3):
+                    expected[u, v] += (np.asarray(factor["A_out"][u, v]) @ np.asarray(factor["A_in"][u, v])).T
+        assert merged.dtype == np.float64
+        np.testing.assert_allclose(merged, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_a_side_network_is_no_plain_one():

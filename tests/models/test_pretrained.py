@@ -10,6 +10,7 @@ import pytest
 
 from seqfinal_jax.models import NetworkConfig, build_network, init_variables, to_torch
 from seqfinal_jax.models.groups import full_count
+from seqfinal_jax.models.per_step import build_steps, extract, init_steps
 from seqfinal_jax.models.pretrained import (
     check_network,
     content_digest,
@@ -17,6 +18,7 @@ from seqfinal_jax.models.pretrained import (
     read_resnet18,
     start_from_resnet18,
 )
+from seqfinal_jax.models.step_start import start_steps_from_resnet18
 
 
 def norm(name, width):
@@ -244,3 +246,16 @@ def test_the_digest_is_of_the_content(tmp_path):
     assert one == same != other
     # b2sum --length 128 of the three bytes "one"
     assert one == "c88d4df74262143a08e9d190e3bd67f1"
+
+
+def test_every_version_of_the_joint_model_starts_from_the_file(network, started, path):
+    steps = build_steps(network, 2)
+    fresh = init_steps(steps, jax.random.key(1))
+    found = start_steps_from_resnet18(steps, fresh, path)
+    for step in (0, 1):
+        own = extract(steps, found, step)
+        jax.tree.map(np.testing.assert_array_equal, own["params"]["layer4"], started["params"]["layer4"])
+        jax.tree.map(np.testing.assert_array_equal, own["batch_stats"], started["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, found["params"]["fc"], fresh["params"]["fc"])
+    with pytest.raises(ValueError, match="needs the architecture resnet-4"):
+        start_steps_from_resnet18(build_steps(build_network("resnet-2", 10), 2), {}, path)

@@ -1,0 +1,96 @@
+"""The joint model's reference arrays as our networks and trees."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqfinal_jax.models import NetworkConfig, build_network
+from seqfinal_jax.models.from_torch import to_torch, to_trees
+from seqfinal_jax.models.network import Network, Variables
+from seqfinal_jax.models.per_step import StepNetwork, build_steps
+from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
+
+CLASSES = 3
+SIZES = {
+    "convnet": NetworkConfig(image_size=16, stem_width=4, widths=(6, 8), strides=(1, 2)),
+    "resnet": NetworkConfig(image_size=16, stem_width=4, widths=(4, 8), strides=(1, 2)),
+    "densenet": NetworkConfig(image_size=16, dense_layers=(2, 1)),
+}
+# By turns; the reference counts units and dense layers from 0.
+PARTS = (
+    (r"^stem/", "conv1/"), (r"^head/", "fc/"), (r"/unit(\d)/", r"/\1/"), (r"/proj_(conv|bn)/", r"/downsample/\1/"),
+    (r"/side_(conv\d|bn)/", r"/side/\1/"), (r"/(conv|bn)_a/", r"/\g<1>1/"), (r"/(conv|bn)_b/", r"/\g<1>2/"),
+)  # fmt: skip
+LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+
+
+def plain_network(arch: str) -> Network:
+    return build_network(f"{arch}-2", CLASSES, SIZES[arch])
+
+
+def steps_network(
+    arch: str, steps: int, side: SideSizes | None = None, all_layers_efficient: bool = False
+) -> StepNetwork:
+    """Separate versions everywhere, or side modules where their sizes are given."""
+    if side is None:
+        return build_steps(plain_network(arch), steps)
+    return build_steps(
+        plain_network(arch), steps, "side_tune", side=side, all_layers_efficient=all_layers_efficient
+    )
+
+
+def canonical(name: str) -> str:
+    """`block0/conv/kernel` to `layer1.conv.weight`, `t1/stem/bn/mean` to `conv1@1.bn.running_mean`."""
+    version = re.match(r"t(\d)/", name)
+    if version:
+        group, rest = canonical(name[version.end() :]).split(".", 1)
+        return f"{group}@{version[1]}.{rest}"
+    name = re.sub(r"^block(\d)", lambda m: f"layer{int(m[1]) + 1}", name)
+    name = re.sub(r"/dense(\d)/", lambda m: f"/dense{int(m[1]) + 1}/", name)
+    for pattern, part in PARTS:
+        name = re.sub(pattern, part, name)
+    *path, leaf = name.split("/")
+    return ".".join((*path, LEAVES.get(leaf, leaf)))
+
+
+def steps_variables(network: StepNetwork, arrays: Mapping[str, np.ndarray]) -> Variables:
+    """Variables of a network of several steps by the reference's names."""
+    state = {canonical(name): array.astype(np.float64) for name, array in arrays.items()}
+    return jax.tree.map(jnp.asarray, steps_from_torch(network, state))
+
+
+def plain_variables(arrays: Mapping[str, np.ndarray]) -> Variables:
+    """Variables of a single network by the reference's names."""
+    return jax.tree.map(jnp.asarray, to_trees({canonical(name): array for name, array in arrays.items()}))
+
+
+class Named:
+    """Trees of a network of several steps, or of a single one, by the reference's names."""
+
+    def __init__(self, network: StepNetwork | None, params: Any, batch_stats: Any = None) -> None:
+        variables = {"params": params, "batch_stats": batch_stats or {}}
+        self.state = to_torch(variables) if network is None else steps_to_torch(network, variables)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.asarray(self.state[canonical(name)])
+
+    def sums(self, names: Iterable[str]) -> np.ndarray:
+        """Sum and sum of squares of every tensor, (n,2)."""
+        return np.asarray([[self[n].sum(), np.square(self[n]).sum()] for n in names])
+
+
+def images(array: np.ndarray) -> np.ndarray:
+    """Reference images (n,c,h,w) as ours."""
+    return array.transpose(0, 2, 3, 1)
+
+
+def joined(case: Any, prefixes: list[str]) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """The samples `x{prefix}`, `y{prefix}` as the data of a problem, and the rows of each set."""
+    xs, ys = ([case[kind + prefix] for prefix in prefixes] for kind in "xy")
+    data = {"images": images(np.concatenate(xs)), "labels": np.concatenate(ys).astype(np.int32)}
+    return data, np.split(np.arange(len(data["labels"])), np.cumsum([len(y) for y in ys])[:-1])
