@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import seqfinal_jax
+from seqfinal_jax.config import PROTOCOLS
 from tests.runs import smoke_config, smoke_run
 
 
@@ -99,7 +100,7 @@ def test_a_fixed_data_seed_shares_the_draws(tmp_path):
     assert all(json.loads(text)["data_seed"] == 7 for text in results(tmp_path).values())
 
 
-@pytest.mark.parametrize(("fields", "name"), [({"input_scaling": "raw", "subpop_sizes": "released"}, "released"),
+@pytest.mark.parametrize(("fields", "name"), [(PROTOCOLS["released"], "released"),
                                               ({"input_scaling": "raw"}, "custom")])  # fmt: skip
 def test_results_name_their_protocol(tmp_path, fields, name):
     smoke_run(
