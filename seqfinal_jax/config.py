@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.grid import JOINT_GRID, Grid
+from seqfinal_jax.methods.joint_options import JOINT_MODES, SAMPLES, STRENGTHS, JointOptions
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS, Options
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import NetworkConfig
@@ -41,6 +42,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "fine_tune.regularization": REGULARIZATIONS,
     "fine_tune.mode": MODES,
     "fine_tune.fisher": ("batch_sums", "per_sample"),
+    "joint.mode": JOINT_MODES,
+    "joint.adjacent_penalty": tuple(STRENGTHS),
+    "joint.loss_samples": SAMPLES,
     "adapter.mode": ("add", "multiply"),
     "adapter.init": ("uniform", "identity"),
     "training.stop_on": ("previous", "best"),
@@ -48,6 +52,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("highest", "high", "default"),
 }
 PRESETS = ("corrected", "released", "quick", "smoke")
+FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 QUICK_EPOCHS = 20
 QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
 
@@ -90,7 +95,9 @@ def base_config(
             "dense_layers": (),
         }
     )  # fmt: skip
-    config.grid = ConfigDict(vars(Grid(adjacent=(0.01, 0.1, 1.0))))
+    config.grid = ConfigDict(
+        {name: getattr(FULL_GRID, name) for name in ("learning_rate", "weight_decay", "adjacent", "dropout")}
+    )
     config.fine_tune = ConfigDict(
         {
             "layers": "all", "regularization": "standard", "mode": "standard", "ablate_init": False,
@@ -100,6 +107,19 @@ def base_config(
     config.side = ConfigDict({"layer_sizes": ""})
     config.adapter = ConfigDict({"mode": "add", "rank": 1, "init": "uniform"})
     config.all_layers_efficient = False
+    config.joint = ConfigDict(
+        {
+            "mode": "separate", "separate_layers": "all", "adjacent_penalty": "l2", "penalty_by_time": False,
+            "increasing_loss_weights": False, "loss_samples": "all", "ablate": False,
+            "sweep_efficient_penalty": False,
+        }
+    )  # fmt: skip
+    config.joint_grid = ConfigDict(
+        {
+            name: getattr(JOINT_GRID, name)
+            for name in ("learning_rate", "weight_decay", "adjacent", "dropout", "final_weight")
+        }
+    )
     config.pretrained = ConfigDict({"resnet18": ""})
     config.training = ConfigDict(
         {
@@ -135,6 +155,7 @@ def _quick(config: ConfigDict) -> None:
     config.oracle_size //= 2
     config.training.max_epochs = min(QUICK_EPOCHS, config.training.max_epochs)
     config.grid = ConfigDict(QUICK_GRID)
+    config.joint_grid.adjacent = (0.1, 1.0)
 
 
 def _smoke(config: ConfigDict) -> None:
@@ -146,6 +167,7 @@ def _smoke(config: ConfigDict) -> None:
     config.training.max_epochs, config.training.batch_size = 2, 40
     config.network.width_factor = 0.125
     config.grid = ConfigDict(QUICK_GRID)
+    config.joint_grid.adjacent = (0.1,)
 
 
 def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
@@ -180,9 +202,9 @@ def network_config(config: ConfigDict, image_size: int, channels: int) -> Networ
     )
 
 
-def grid(config: ConfigDict) -> Grid:
-    """The grid of hyper-parameters of every search."""
-    return Grid(**{name: tuple(float(v) for v in values) for name, values in config.grid.items()})
+def grid(config: ConfigDict, field: str = "grid") -> Grid:
+    """The grid of hyper-parameters of every search; of the joint model's with field "joint_grid"."""
+    return Grid(**{name: tuple(float(v) for v in values) for name, values in config[field].items()})
 
 
 def options(config: ConfigDict) -> Options:
@@ -201,6 +223,22 @@ def options(config: ConfigDict) -> Options:
         decay_selection=protocol.decay_selection,
         penalise_bn=protocol.penalise_bn,
         pretrained=bool(config.pretrained.resnet18),
+        joint=joint_options(config),
+    )
+
+
+def joint_options(config: ConfigDict) -> JointOptions:
+    """How the networks of all time steps hang together."""
+    joint = config.joint
+    return JointOptions(
+        mode=joint.mode,
+        separate=joint.separate_layers,
+        adjacent=joint.adjacent_penalty,
+        by_time=joint.penalty_by_time,
+        increasing=joint.increasing_loss_weights,
+        samples=joint.loss_samples,
+        ablate=joint.ablate,
+        sweep=joint.sweep_efficient_penalty,
     )
 
 
@@ -245,23 +283,20 @@ def check_config(config: ConfigDict) -> None:
     options(config)
     if config.network.width_factor <= 0:
         raise ValueError(f"config.network.width_factor must be above 0, found {config.network.width_factor}")
-    for field, least, most in (
-        ("learning_rate", 0, math.inf),
-        ("weight_decay", 0, math.inf),
-        ("adjacent", 0, math.inf),
-        ("dropout", 0, 1),
-    ):
-        _check_grid(field, tuple(config.grid[field]), least, most)
+    for part in ("grid", "joint_grid"):
+        for field, values in config[part].items():
+            if values or (part, field) != ("joint_grid", "adjacent"):  # empty there: by the penalty's type
+                _check_grid(f"{part}.{field}", tuple(values), 1 if field == "dropout" else math.inf)
 
 
-def _check_grid(field: str, values: tuple[float, ...], least: float, most: float) -> None:
+def _check_grid(field: str, values: tuple[float, ...], most: float) -> None:
     if not values:
-        raise ValueError(f"config.grid.{field} is empty; give at least one value")
+        raise ValueError(f"config.{field} is empty; give at least one value")
     if len(set(values)) < len(values):
-        raise ValueError(f"config.grid.{field} = {values} repeats a value")
+        raise ValueError(f"config.{field} = {values} repeats a value")
     for value in values:
-        if not least <= value < most or (field == "learning_rate" and value == 0):
-            raise ValueError(f"config.grid.{field} has {value}, outside its range")
+        if not 0 <= value < most or (field.endswith("learning_rate") and value == 0):
+            raise ValueError(f"config.{field} has {value}, outside its range")
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -115,7 +115,8 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
 
 def _settings(config: ConfigDict, options: Options, architectures: Sequence[str]) -> dict[str, Setting]:
     num_steps, grid = len(config.data.target_sizes) + 1, configuration.grid(config)
-    return {name: Setting(num_steps, grid, *split_name(name), options) for name in architectures}
+    joint_grid = configuration.grid(config, "joint_grid")
+    return {name: Setting(num_steps, grid, *split_name(name), options, joint_grid) for name in architectures}
 
 
 def _check_test_all_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:

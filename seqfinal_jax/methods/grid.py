@@ -9,15 +9,24 @@ class Grid:
     """Values of each hyper-parameter; on ties of accuracy the earlier point wins.
 
     adjacent: strengths of the penalty between neighbouring time steps, only where a method has one.
+    final_weight: weight of the final step's loss in the joint model. efficient_decay: weight decay of its
+        parameter-efficient parts; empty for the other parts' own.
     """
 
     learning_rate: tuple[float, ...] = (1e-3, 1e-4)
     weight_decay: tuple[float, ...] = (1e-4, 1e-2)
     adjacent: tuple[float, ...] = ()
     dropout: tuple[float, ...] = (0.0, 0.5)
+    final_weight: tuple[float, ...] = ()
+    efficient_decay: tuple[float, ...] = ()
 
     def points(self) -> list[dict[str, float]]:
         """All grid points, in order."""
-        names = [n for n in ("learning_rate", "weight_decay", "adjacent", "dropout") if getattr(self, n)]
+        order = ("efficient_decay", "learning_rate", "weight_decay", "adjacent", "dropout", "final_weight")
+        names = [name for name in order if getattr(self, name)]
         values = itertools.product(*(getattr(self, name) for name in names))
         return [dict(zip(names, point, strict=True)) for point in values]
+
+
+# The joint model's grid; its strengths of the adjacent penalty depend on the penalty's type.
+JOINT_GRID = Grid((1e-3,), (1e-4,), (), (0.5,), (3.0,))

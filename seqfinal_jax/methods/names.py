@@ -53,6 +53,21 @@ METHODS: dict[str, MethodName] = {
         MethodName("sequential_ewc", "EWC", "EWC", FOLLOW, ("sequential_fine_tune_reg_all_previous_fisher",)),
         MethodName("sequential_side_tune", "SST-1", "sequential side tune", FOLLOW),
         MethodName("sequential_side_tune_block", "SST-B", "sequential side tune block", FOLLOW),
+        MethodName("joint", "JM", "joint model", "joint", ("joint_model_adjacent_reg_l2",)),
+        MethodName(
+            "joint_side_tune",
+            "JST-1",
+            "joint with side layer",
+            "joint",
+            ("joint_model_side_tune_adjacent_reg_none",),
+        ),
+        MethodName(
+            "joint_side_tune_block",
+            "JST-B",
+            "joint with side block",
+            "joint",
+            ("joint_model_side_tune_block_adjacent_reg_none",),
+        ),
     )
 }
 

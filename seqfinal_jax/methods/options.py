@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from seqfinal_jax.methods.joint_options import JointOptions, check_joint, joint_suffix
 from seqfinal_jax.methods.layer_language import layers_name, parse_layers
 from seqfinal_jax.models.groups import PenaliseBatchNorm
 from seqfinal_jax.models.low_rank import Adapter
@@ -35,12 +36,14 @@ class Options:
     decay_selection: Literal["validation", "test"] = "validation"
     penalise_bn: PenaliseBatchNorm = "none"
     pretrained: bool = False
+    joint: JointOptions = JointOptions()
 
 
 TUNED = ("erm_fine_tune", "irm_fine_tune", "dro_fine_tune")
 CHAINS = ("sequential_fine_tune_linear", "sequential_fine_tune_exponential")
 FOLLOWING = ("sequential_fine_tune", "sequential_fine_tune_none", *CHAINS)
-SIDE = ("erm_side_tune", "sequential_side_tune")
+SIDE = ("erm_side_tune", "sequential_side_tune", "joint_side_tune")
+JOINT = ("joint", "joint_side_tune", "joint_side_tune_block")
 SEQUENTIAL = (*FOLLOWING, "sequential_ewc", "sequential_side_tune", "sequential_side_tune_block")
 
 # What a method's name settles, whatever the options say.
@@ -51,6 +54,10 @@ FIXED: dict[str, dict[str, object]] = {
     "sequential_ewc": {"regularization": "fisher_all"},
     "sequential_side_tune": {"mode": "side_tune"},
     "sequential_side_tune_block": {"mode": "side_tune", "side": "block"},
+}
+JOINT_FIXED: dict[str, dict[str, object]] = {
+    "joint_side_tune": {"mode": "side_tune", "adjacent": "none"},
+    "joint_side_tune_block": {"mode": "side_tune", "adjacent": "none"},
 }
 PROTOCOL_FIELDS = ("history_steps", "decay_selection", "penalise_bn")
 
@@ -64,6 +71,10 @@ def reached(method: str) -> frozenset[str]:
             names |= {"side", "adapter", "all_layers_efficient"}
     if method in SIDE:
         names |= {"side", "all_layers_efficient"}
+    if method in JOINT:
+        names |= {"joint"}
+    if method == "joint":
+        names |= {"side", "adapter", "all_layers_efficient"}
     if method in ("erm_side_tune_block", "sequential_side_tune_block"):
         names |= {"all_layers_efficient"}
     if method == "erm_all_weighted":
@@ -75,6 +86,8 @@ def effective(method: str, options: Options) -> Options:
     """The options as they act on a method: what does not reach it is at its default, what its name fixes is fixed."""
     kept = {name: getattr(options, name) for name in (*reached(method), *PROTOCOL_FIELDS)}
     found = replace(Options(**kept), **FIXED.get(method, {}))
+    if method in JOINT:
+        return _effective_joint(method, found)
     if found.mode != "side_tune":
         found = replace(found, side=())
     if found.mode != "low_rank_adapt":
@@ -82,6 +95,18 @@ def effective(method: str, options: Options) -> Options:
     if found.mode not in ("side_tune", "low_rank_adapt"):
         found = replace(found, all_layers_efficient=False)
     return found
+
+
+def _effective_joint(method: str, options: Options) -> Options:
+    joint = replace(options.joint, **JOINT_FIXED.get(method, {}))
+    named = method != "joint"
+    return replace(
+        options,
+        joint=joint,
+        side="block" if method.endswith("block") else options.side if joint.mode == "side_tune" else (),
+        adapter=options.adapter if joint.mode == "low_rank_adapt" else None,
+        all_layers_efficient=named or (options.all_layers_efficient and joint.mode != "separate"),
+    )
 
 
 def changed(options: Options) -> frozenset[str]:
@@ -94,6 +119,8 @@ def check_options(method: str, options: Options) -> None:
     """Raises ValueError for a combination that a method does not allow."""
     found = effective(method, options)
     ask = f"method {method}"
+    if method in JOINT:
+        check_joint(found.joint, method)
     if found.mode != "standard" and method in ("irm_fine_tune", "dro_fine_tune", *CHAINS):
         raise ValueError(
             f"config.fine_tune.mode = {found.mode!r} works with erm_fine_tune and sequential_fine_tune_none, not with "
@@ -116,7 +143,7 @@ def check_options(method: str, options: Options) -> None:
 
 def idle_options(method: str, options: Options) -> list[str]:
     """Options that have been set and do nothing in a method's mode: to be warned of."""
-    if effective(method, options).mode == "standard":
+    if method in JOINT or effective(method, options).mode == "standard":
         return []
     return sorted({"layers", "regularization"} & reached(method) & changed(options))
 
@@ -124,6 +151,8 @@ def idle_options(method: str, options: Options) -> list[str]:
 def derived_id(method: str, options: Options, num_blocks: int) -> str:
     """The method's id with what the options change (single-model spec, section 6); itself where they change nothing."""
     found, sequential = effective(method, options), method in SEQUENTIAL
+    if method in JOINT:
+        return _joint_id(method, found)
     if method in FIXED and "mode" not in FIXED[method]:
         return method + ("_start_with_imagenet" if found.pretrained else "")
     first = "sequential" if sequential else method.split("_")[0]
@@ -139,6 +168,21 @@ def derived_id(method: str, options: Options, num_blocks: int) -> str:
     name += "_all_efficient" if found.all_layers_efficient else ""
     name += "_normalised" if found.normalise_time_weights else ""
     return name + ("_start_with_imagenet" if found.pretrained else "")
+
+
+def _joint_id(method: str, options: Options) -> str:
+    joint, name = options.joint, "joint"
+    if joint.mode == "side_tune":
+        name += f"_side_tune{_side_name(options.side)}"
+    elif joint.mode == "low_rank_adapt":
+        name += f"_low_rank_{options.adapter.mode}_rank{options.adapter.rank}"
+        name += "_identity" if options.adapter.init == "identity" else ""
+    named = method != "joint"
+    if joint.mode != "separate" and options.all_layers_efficient != named:
+        name += "_all_efficient"
+    default = JointOptions(adjacent="none" if named else "l2")
+    name += joint_suffix(joint, default)
+    return name + ("_start_with_imagenet" if options.pretrained else "")
 
 
 REGULARIZED = {

@@ -4,22 +4,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Union
 
-from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.grid import JOINT_GRID, Grid
+from seqfinal_jax.methods.joint_options import JointTerms
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import Mode
 from seqfinal_jax.models.side import SideSizes
 from seqfinal_jax.registry import Registry
 
-Objective = Literal["erm", "irm", "dro"]
+Objective = Literal["erm", "irm", "dro", "joint"]
 LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
 
 
 @dataclass(frozen=True)
 class Form:
-    """A per-step network whose last step alone is trained; what earlier steps use comes from the start and is frozen.
+    """A per-step network.
+
+    But for the joint model its last step alone is trained; what earlier steps use comes from the start and is frozen.
 
     init_last: "fresh" weights, or those of the step before ("previous", separate mode only).
+    separate: which layers are new at each later step (`per_step.version_table`).
     """
 
     mode: Mode
@@ -28,6 +32,7 @@ class Form:
     adapter: Adapter | None = None
     all_layers_efficient: bool = False
     init_last: Literal["fresh", "previous"] = "fresh"
+    separate: str = "all"
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,14 @@ class Stage:
         one stage, whichever method asks for them.
     role: what it is for in its method: "start", "source", "probe" or "final".
     train, valid: time steps whose training samples are used, and whose validation samples select.
-    objective: "erm" pools the training steps; "irm" and "dro" take each as a domain.
+    objective: "erm" pools the training steps; "irm" and "dro" take each as a domain; "joint" gives each its own network.
     weights: one loss weight a training step, or None for 1.
     start: the stage (or choice) whose best member, per seed, gives the start variables; None for random ones.
     fresh: random weights although there is a `start` (it matters as an anchor only).
     variant: which build of the sequence, "main" or "oracle" (a larger final step, its own draw).
     layers: sets of layer groups, each trained with the whole grid; empty for all groups; or the surgical rule that
         ranks the groups at the time.
+    joint: terms of the joint objective. max_epochs: at most so many, where a search asks for fewer than the run.
     """
 
     name: str
@@ -70,6 +76,8 @@ class Stage:
     layers: LayerSets = ()
     penalty: Penalty | None = None
     form: Form | None = None
+    joint: JointTerms | None = None
+    max_epochs: int | None = None
 
     def num_members(self, num_groups: int) -> int:
         """Fits of one seed, for a network of so many layer groups."""
@@ -125,6 +133,7 @@ class Setting:
     family: str = "convnet"
     num_blocks: int = 1
     options: Options = Options()
+    joint_grid: Grid = JOINT_GRID
 
     @property
     def final_step(self) -> int:

@@ -36,6 +36,7 @@ COUNTS = {
     "erm_side_tune": 32, "erm_side_tune_block": 32, "sequential_fine_tune_exponential": 44,
     "sequential_fine_tune_linear": 32, "sequential_fine_tune_none": 32, "sequential_ewc": 32,
     "sequential_side_tune": 80, "sequential_side_tune_block": 80, "sequential_fine_tune": 44 + 32 + 24,
+    "joint": 3, "joint_side_tune": 1, "joint_side_tune_block": 1,
 }  # fmt: skip
 
 
@@ -48,8 +49,8 @@ def test_every_method_has_a_count():
     assert set(COUNTS) == set(RECIPES)
 
 
-@pytest.mark.parametrize("family, expected", [("resnet", 425 - 5), ("convnet", 328 - 4)])
-def test_fits_of_the_whole_row_without_the_joint_model(family, expected):
+@pytest.mark.parametrize("family, expected", [("resnet", 425), ("convnet", 328)])
+def test_fits_of_the_whole_row(family, expected):
     plans = plan_methods(FULL_ROW, False, {f"{family}-1": setting(family)})
     assert fits(plan.node for plan in plans.found.values()) == expected
 

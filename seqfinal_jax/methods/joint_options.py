@@ -1,0 +1,103 @@
+"""The options of the joint model, the terms of its objective, and the part of its id that they make."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from seqfinal_jax.models.per_step import Mode
+
+Adjacent = Literal["none", "l2", "l2_high", "l2_very_high", "l1", "l2_fisher"]
+Samples = Literal["all", "nearest_neighbours", "optimal_matching"]
+
+JOINT_MODES: tuple[str, ...] = get_args(Mode)
+SAMPLES: tuple[str, ...] = get_args(Samples)
+
+# Strengths of the adjacent penalty that are tried, and the one of the layer search (joint spec, section 1.3).
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "none": (0.0,), "l2": (0.01, 0.1, 1.0), "l2_high": (10.0, 100.0, 1000.0), "l2_very_high": (1e4, 1e5, 1e6),
+    "l1": (0.01, 0.1, 1.0), "l2_fisher": (0.01, 0.1, 1.0),
+}  # fmt: skip
+SEARCHED = {"none": 0.0, "l2": 0.1, "l2_high": 10.0, "l2_very_high": 1e4, "l1": 0.1, "l2_fisher": 0.1}
+SEARCH_EPOCHS = 50
+SWEPT_STRENGTH = 0.1
+EFFICIENT_SWEEP = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class JointOptions:
+    """How the networks of all time steps hang together (`config.joint`)."""
+
+    mode: Mode = "separate"
+    separate: str = "all"
+    adjacent: Adjacent = "l2"
+    by_time: bool = False
+    increasing: bool = False
+    samples: Samples = "all"
+    ablate: bool = False
+    sweep: bool = False
+
+
+@dataclass(frozen=True)
+class JointTerms:
+    """What of it the objective and the data of a stage need."""
+
+    power: int = 2
+    by_time: bool = False
+    increasing: bool = False
+    fisher: bool = False
+    samples: Samples = "all"
+    ablate: bool = False
+
+
+def joint_terms(options: JointOptions) -> JointTerms:
+    """The terms of a stage."""
+    return JointTerms(
+        power=1 if options.adjacent == "l1" else 2,
+        by_time=options.by_time,
+        increasing=options.increasing,
+        fisher=options.adjacent == "l2_fisher",
+        samples=options.samples,
+        ablate=options.ablate,
+    )
+
+
+def adjacent_strengths(
+    options: JointOptions, asked: tuple[float, ...], search: bool = False
+) -> tuple[float, ...]:
+    """The strengths to try: by type, or those asked for; 0 alone for type none."""
+    if search or options.adjacent == "none":
+        return (SEARCHED[options.adjacent],)
+    if options.sweep:
+        return (SWEPT_STRENGTH,)
+    return asked or STRENGTHS[options.adjacent]
+
+
+def joint_suffix(options: JointOptions, default: JointOptions) -> str:
+    """The part of the id behind the mode (joint spec, section 6); empty for the method's own defaults."""
+    parts = {
+        "_ablate": options.ablate,
+        "_weight_reg_by_time": options.by_time,
+        "_nearest_neighbors_loss": options.samples == "nearest_neighbours",
+        "_optimal_matching_loss": options.samples == "optimal_matching",
+        "_increasing": options.increasing,
+        f"_adjacent_reg_{options.adjacent}": options.adjacent != default.adjacent,
+        "_sweep_efficient_reg": options.sweep,
+        f"_separate_{options.separate}": options.separate != default.separate,
+    }
+    return "".join(name for name, wanted in parts.items() if wanted)
+
+
+def check_joint(options: JointOptions, method: str) -> None:
+    """Raises ValueError for options of the joint model that do not go together."""
+    if options.ablate and options.mode == "separate":
+        raise ValueError(
+            f"config.joint.ablate makes added modules without effect, and method {method} in mode 'separate' adds none"
+        )
+    if options.sweep and options.mode == "separate":
+        raise ValueError(
+            "config.joint.sweep_efficient_penalty varies the decay of side modules or adapters, which mode 'separate' "
+            "does not have"
+        )
+    if options.adjacent == "l2_fisher" and options.mode != "separate":
+        raise ValueError("config.joint.adjacent_penalty = 'l2_fisher' is for mode 'separate' only")
+    if options.separate == "search" and options.mode != "separate":
+        raise ValueError("config.joint.separate_layers = 'search' is for mode 'separate' only")
