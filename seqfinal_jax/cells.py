@@ -16,11 +16,12 @@ from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.options import SEQUENTIAL
 from seqfinal_jax.methods.recipe import Node, Stage, at_step
 from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.store import GRID_COLUMNS, HISTORY_COLUMNS, StageResult, rows_to_csv
+from seqfinal_jax.methods.store import StageResult, grid_columns, history_columns, rows_to_csv
 from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.training.objectives import cross_entropy, right
 
 HYPER = ("learning_rate", "weight_decay", "dropout")
+SOME_HYPER = ("adjacent", "final_weight", "efficient_decay")
 
 
 def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Path:
@@ -85,10 +86,9 @@ def _evaluate(
 
 
 def hyper_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters of a member's row; adjacent strength and layers only where the method has them."""
+    """The hyper-parameters of a member's row; those of some methods only, and layers, only where it has them."""
     found = {name: row[name] for name in HYPER}
-    adjacent = row.get("adjacent")
-    found |= {} if adjacent is None or np.isnan(adjacent) else {"adjacent": adjacent}
+    found |= {name: row[name] for name in SOME_HYPER if not np.isnan(row.get(name, np.nan))}
     return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})
 
 
@@ -126,8 +126,8 @@ def _write_folder(
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    (beside / "grid.csv").write_text(rows_to_csv(("stage", "role", *GRID_COLUMNS), grid))
-    (beside / "history.csv").write_text(rows_to_csv(("stage", *HISTORY_COLUMNS), history))
+    (beside / "grid.csv").write_text(rows_to_csv(("stage", "role", *grid_columns(grid)), grid))
+    (beside / "history.csv").write_text(rows_to_csv(("stage", *history_columns(history)), history))
     np.savez_compressed(beside / "predictions.npz", **predictions)
     (beside / "result.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,9 @@
 """How many fits a run needs, and how long that may take at most."""
 
+import math
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -9,9 +11,10 @@ import jax.numpy as jnp
 
 from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.recipe import Stage, all_stages
+from seqfinal_jax.methods.stage_training import stage_network, stage_rule
 from seqfinal_jax.methods.store import StageStore
-from seqfinal_jax.models.network import Network, apply_network, init_variables
-from seqfinal_jax.models.per_step import StepNetwork, init_steps
+from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
+from seqfinal_jax.models.per_step import StepNetwork, apply_step, init_steps
 from seqfinal_jax.plan import Plan, make_training
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
@@ -46,13 +49,19 @@ def network_bytes(network: Network | StepNetwork) -> tuple[int, int]:
     return 4 * sum(leaf.size for leaf in jax.tree.leaves(variables)), 4 * 12 * activations
 
 
-def forward_operations(network: Network) -> float:
-    """Floating-point operations of one sample's forward pass, by XLA's own count."""
-    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    config, batch = network.config, 8
+@lru_cache(maxsize=64)
+def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
+    """Floating-point operations of one sample's forward pass (at a time step), by XLA's own count."""
+    many = isinstance(network, StepNetwork)
+    config, batch = (network.base if many else network).config, 8
+    init = init_steps if many else init_variables
+    variables = jax.eval_shape(lambda key: init(network, key), jax.random.key(0))
     x = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, config.channels), jnp.float32)
-    lowered = jax.jit(lambda v, x: apply_network(network, v, x)[0]).lower(variables, x)
-    return float(lowered.cost_analysis()["flops"]) / batch
+
+    def logits(variables: Variables, x: jax.Array) -> jax.Array:
+        return (apply_step(network, variables, step, x) if many else apply_network(network, variables, x))[0]
+
+    return float(jax.jit(logits).lower(variables, x).cost_analysis()["flops"]) / batch
 
 
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
@@ -64,7 +73,6 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     rate *= (os.cpu_count() or 1) if jax.default_backend() == "cpu" else len(jax.local_devices())
     for architecture in plan.architectures:
         network = plan.network(architecture)
-        operations = forward_operations(network)
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
         for stage in dict.fromkeys(stage for node in nodes for stage in all_stages(node)):
             name = node_fingerprint(stage, network, training, identity)
@@ -72,13 +80,20 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             seen.update((name, seed) for seed in seeds)
             members = len(seeds) * stage.num_members(len(network.group_names))
             fits += members
-            epochs += members * training.rule.max_epochs
-            seconds += members * training.rule.max_epochs * _epoch_operations(plan, stage, operations) / rate
+            most = members * stage_rule(stage, training).max_epochs
+            epochs += most
+            seconds += most * _epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
     return Estimate(fits, epochs, seconds)
 
 
-def _epoch_operations(plan: Plan, stage: Stage, operations: float) -> float:
+def _epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
+    """Training and validation pass; of the joint model every step has as many minibatches as the longest one."""
     sizes = plan.specs[stage.variant].sizes
+    if stage.objective == "joint":
+        own = [forward_operations(stage_network(network, stage.form), step) for step in stage.train]
+        train = batch_size * max(math.ceil(0.8 * sizes[step] / batch_size) for step in stage.train)
+        valid = 0.2 * sum(sizes[step] * each for step, each in zip(stage.train, own, strict=True))
+        return TRAIN_OVER_FORWARD * train * sum(own) + valid
     train = 0.8 * sum(sizes[step] for step in stage.train)
     valid = 0.2 * sum(sizes[step] for step in stage.valid)
-    return operations * (TRAIN_OVER_FORWARD * train + valid)
+    return forward_operations(network) * (TRAIN_OVER_FORWARD * train + valid)

@@ -14,7 +14,7 @@ from seqfinal_jax.methods.method_plan import MethodPlan, plan_methods
 from seqfinal_jax.methods.names import FULL_ROW, method_id
 from seqfinal_jax.methods.options import SEQUENTIAL, Options
 from seqfinal_jax.methods.recipe import Node, Setting, all_stages
-from seqfinal_jax.methods.stage_problem import Training, stage_network
+from seqfinal_jax.methods.stage_training import Training, stage_network
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
 from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18

@@ -19,7 +19,7 @@ from seqfinal_jax.data.sequence import build_from_spec
 from seqfinal_jax.estimate import Estimate, estimate_run, network_bytes
 from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.stage_problem import Training, stage_network
+from seqfinal_jax.methods.stage_training import Training, stage_network, stage_rule
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step import StepNetwork
@@ -114,10 +114,9 @@ def make_fitter(
     """The stage fitter of one architecture, with settings for this hardware."""
     config, network = plan.config, plan.network(architecture)
     training = make_training(config)
-    max_epochs = training.rule.max_epochs
 
     def report(stage: Stage, members: int) -> Any:
-        return fit_progress(f"  {stage.name}", members, max_epochs, console)
+        return fit_progress(f"  {stage.name}", members, stage_rule(stage, training).max_epochs, console)
 
     return StageFitter(
         network=network,
@@ -126,19 +125,19 @@ def make_fitter(
         device_data=device_data,
         data_identity=plan.data_identity(),
         store=store,
-        settings=lambda stage: fit_settings(stage_network(network, stage.form), training),
+        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
         describe=folders.describe_model(plan, network),
         report=report,
         log_fit=lambda row: folders.append_timing(workdir, row),
     )
 
 
-def fit_settings(network: Network | StepNetwork, training: Training) -> Settings:
+def fit_settings(stage: Stage, network: Network | StepNetwork, training: Training) -> Settings:
     """Members one after another on CPUs, as one batch elsewhere; all local devices."""
     backend = jax.default_backend()
     variables, sample = network_bytes(network)
     return Settings(
-        rule=training.rule,
+        rule=stage_rule(stage, training),
         vectorise="map" if backend == "cpu" else "vmap",
         members_per_program=members_per_program(backend, variables, sample, training.batch_size),
         evaluation_batch_size=training.batch_size,

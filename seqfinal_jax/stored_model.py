@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from seqfinal_jax.methods.recipe import Form
-from seqfinal_jax.methods.stage_problem import stage_network
+from seqfinal_jax.methods.stage_training import stage_network
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import StepNetwork, apply_step

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from seqfinal_jax.methods.recipe import Choice, Node, Stage
-from seqfinal_jax.methods.stage_problem import Training
+from seqfinal_jax.methods.stage_training import Training
 from seqfinal_jax.models.network import Network
 
 RESULTS_VERSION = 1  # raise by hand when the same configuration comes to give other results

@@ -1,49 +1,56 @@
-"""The joint model over time: one network a time step, all trained together (joint spec)."""
+"""The joint model over time: one network a time step, all trained together (joint-model spec)."""
 
 from dataclasses import replace
 
+from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import EFFICIENT_SWEEP, SEARCH_EPOCHS, adjacent_strengths, joint_terms
 from seqfinal_jax.methods.layer_language import layer_groups, layer_subsets
-from seqfinal_jax.methods.recipe import Choice, Form, Node, Setting, Stage, recipe
+from seqfinal_jax.methods.recipe import Form, Setting, Stage, recipe
 
 
-def joint_stage(setting: Setting, separate: str) -> Stage:
-    """All steps at once with the layers `separate` of their own; the final step's validation set selects."""
+def joint(setting: Setting) -> Stage:
+    """All steps at once; the final step's validation set selects. With `separate_layers` "search" see `layer_search`."""
+    options, last = setting.options.joint, (setting.final_step,)
+    stage = Stage(
+        "joint", "final", setting.all_steps, last, joint_grid(setting), "joint", form=joint_form(setting),
+        joint=joint_terms(options),
+    )  # fmt: skip
+    return layer_search(setting, stage) if options.separate == "search" else stage
+
+
+def joint_form(setting: Setting) -> Form:
+    """The networks of all steps; in a layer search every layer has a version for every step."""
     options, joint = setting.options, setting.options.joint
-    form = Form(
+    separate = "all" if joint.separate == "search" else joint.separate
+    return Form(
         joint.mode,
         setting.num_steps,
         options.side,
         options.adapter,
         options.all_layers_efficient,
         separate=separate,
+        ablate=joint.ablate,
     )
+
+
+def joint_grid(setting: Setting) -> Grid:
+    """The grid, with the strengths that the penalty's type calls for."""
+    joint = setting.options.joint
     grid = replace(setting.joint_grid, adjacent=adjacent_strengths(joint, setting.joint_grid.adjacent))
     if joint.increasing:  # the weights of all steps are given then
         grid = replace(grid, final_weight=(1.0,))
-    if joint.sweep:
-        grid = replace(grid, efficient_decay=EFFICIENT_SWEEP)
-    last = (setting.final_step,)
-    return Stage(
-        "joint", "final", setting.all_steps, last, grid, "joint", form=form, joint=joint_terms(joint)
-    )
+    return replace(grid, efficient_decay=EFFICIENT_SWEEP) if joint.sweep else grid
 
 
-def searched_stage(setting: Setting, separate: tuple[str, ...]) -> Stage:
-    """One subset of the layer search: a single grid point without dropout, half the epochs (joint spec, section 4)."""
-    groups = layer_groups(setting.num_blocks)
-    stage = joint_stage(setting, "all" if separate == groups else ",".join(separate))
+def layer_search(setting: Setting, stage: Stage) -> Stage:
+    """Every non-empty subset of layers separate, the others shared: one grid point without dropout, fewer epochs.
+
+    (Joint-model spec, section 4.) The subsets are members of one fit: which version a step uses is data.
+    """
     strength = adjacent_strengths(setting.options.joint, (), search=True)
     grid = replace(stage.grid, adjacent=strength, dropout=(0.0,), final_weight=(1.0,))
-    return replace(stage, name="joint-search", grid=grid, max_epochs=SEARCH_EPOCHS)
-
-
-def joint(setting: Setting) -> Node:
-    """The joint model, or with `separate_layers` "search" the best of all subsets of layers."""
-    if setting.options.joint.separate != "search":
-        return joint_stage(setting, setting.options.joint.separate)
     subsets = layer_subsets(layer_groups(setting.num_blocks))
-    return Choice(tuple(searched_stage(setting, subset) for subset in subsets))
+    return replace(stage, name="joint-search", grid=grid, layers=subsets, max_epochs=SEARCH_EPOCHS)
 
 
 for method in ("joint", "joint_side_tune", "joint_side_tune_block"):

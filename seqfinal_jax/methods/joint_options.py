@@ -45,7 +45,6 @@ class JointTerms:
     increasing: bool = False
     fisher: bool = False
     samples: Samples = "all"
-    ablate: bool = False
 
 
 def joint_terms(options: JointOptions) -> JointTerms:
@@ -56,7 +55,6 @@ def joint_terms(options: JointOptions) -> JointTerms:
         increasing=options.increasing,
         fisher=options.adjacent == "l2_fisher",
         samples=options.samples,
-        ablate=options.ablate,
     )
 
 

@@ -23,7 +23,7 @@ class Form:
     But for the joint model its last step alone is trained; what earlier steps use comes from the start and is frozen.
 
     init_last: "fresh" weights, or those of the step before ("previous", separate mode only).
-    separate: which layers are new at each later step (`per_step.version_table`).
+    separate: which layers are new at each later step (`per_step.version_table`). ablate: what is added has no effect.
     """
 
     mode: Mode
@@ -33,6 +33,7 @@ class Form:
     all_layers_efficient: bool = False
     init_last: Literal["fresh", "previous"] = "fresh"
     separate: str = "all"
+    ablate: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Stage:
     fresh: random weights although there is a `start` (it matters as an anchor only).
     variant: which build of the sequence, "main" or "oracle" (a larger final step, its own draw).
     layers: sets of layer groups, each trained with the whole grid; empty for all groups; or the surgical rule that
-        ranks the groups at the time.
+        ranks the groups at the time. Of the joint model, the groups that are separate; the others are shared.
     joint: terms of the joint objective. max_epochs: at most so many, where a search asks for fewer than the run.
     """
 

@@ -14,16 +14,10 @@ import numpy as np
 from seqfinal_jax.data.pool import ImagePool
 from seqfinal_jax.methods.fingerprint import describe_stage, node_fingerprint
 from seqfinal_jax.methods.recipe import Choice, Node, Stage
-from seqfinal_jax.methods.stage_problem import (
-    Anchor,
-    Training,
-    member_masks,
-    stage_constants,
-    stage_objective,
-    stage_problem,
-    start_variables,
-    training_set,
-)
+from seqfinal_jax.methods.stage_data import training_set
+from seqfinal_jax.methods.stage_problem import Anchor, stage_constants, stage_objective, stage_problem
+from seqfinal_jax.methods.stage_start import member_masks, start_variables
+from seqfinal_jax.methods.stage_training import Training
 from seqfinal_jax.methods.store import StageResult, StageStore, stage_result
 from seqfinal_jax.models.network import Network, Variables
 from seqfinal_jax.training.compile_clock import compile_seconds

@@ -28,6 +28,7 @@ GRID_COLUMNS = (
     "member", "layers", "learning_rate", "weight_decay", "adjacent", "dropout", "best_accuracy", "best_epoch",
     "stop_epoch", "failed", "chosen",
 )  # fmt: skip
+JOINT_COLUMNS = ("final_weight", "efficient_decay")  # after dropout, in the grids that have them
 HISTORY_COLUMNS = ("member", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
@@ -89,8 +90,8 @@ class StageStore:
         trees = {"best": result.best, "last": result.last, "optimiser": result.optimiser}
         meta = {**describe, "seed": seed, "chosen": result.chosen}
         files = {
-            "grid.csv": rows_to_csv(GRID_COLUMNS, result.grid),
-            "history.csv": rows_to_csv(HISTORY_COLUMNS, result.history),
+            "grid.csv": rows_to_csv(grid_columns(result.grid), result.grid),
+            "history.csv": rows_to_csv(history_columns(result.history), result.history),
         }
         write_folder(self.place(fingerprint, seed), named_leaves(trees), meta, files)
 
@@ -106,6 +107,19 @@ class StageStore:
         trees = nested(arrays)
         grid, history = (rows_from_csv(files[name]) for name in ("grid.csv", "history.csv"))
         return StageResult(trees["best"], trees["last"], trees["optimiser"], meta["chosen"], grid, history)
+
+
+def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of a grid's rows."""
+    found = [name for name in JOINT_COLUMNS if any(name in row for row in rows)]
+    place = GRID_COLUMNS.index("dropout") + 1
+    return (*GRID_COLUMNS[:place], *found, *GRID_COLUMNS[place:])
+
+
+def history_columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of a history's rows: the usual ones, then those of other time steps' sets where there are any."""
+    others = sorted({name for row in rows for name in row} - set(HISTORY_COLUMNS) - {"stage"})
+    return (*HISTORY_COLUMNS, *others)
 
 
 def rows_to_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:

@@ -14,16 +14,9 @@ from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipe import Setting, all_stages
-from seqfinal_jax.methods.stage_problem import (
-    Anchor,
-    Training,
-    initial_variables,
-    member_masks,
-    stage_constants,
-    stage_network,
-    stage_problem,
-    start_variables,
-)
+from seqfinal_jax.methods.stage_problem import Anchor, stage_constants, stage_problem
+from seqfinal_jax.methods.stage_start import initial_variables, member_masks, start_variables
+from seqfinal_jax.methods.stage_training import Training, stage_network
 from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
 from seqfinal_jax.models.per_step import extract
 from seqfinal_jax.training.early_stopping import StopRule

@@ -1,0 +1,106 @@
+"""The variables that a member of a stage starts from, and what of them it trains."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqfinal_jax.methods.recipe import Form, Stage
+from seqfinal_jax.methods.stage_training import Training, stage_network
+from seqfinal_jax.models.ablation import ablate, ablation_masks
+from seqfinal_jax.models.network import Network, Variables, init_variables
+from seqfinal_jax.models.per_step import StepNetwork, init_steps, trained_from, with_table
+from seqfinal_jax.models.pretrained import start_from_resnet18
+from seqfinal_jax.models.step_start import (
+    init_last_from_previous,
+    start_from_fewer,
+    start_from_single,
+    start_steps_from_resnet18,
+)
+from seqfinal_jax.models.versions import put
+from seqfinal_jax.training.members import MemberSpec
+from seqfinal_jax.training.streams import fold
+
+
+def initial_variables(
+    network: Network, training: Training, seed: int, hyper: Mapping[str, float]
+) -> Variables:
+    """Random start variables of a seed (the same for all methods), or ImageNet's with a random head."""
+    variables = init_variables(network, _init_key(network, training, seed, hyper))
+    return (
+        start_from_resnet18(network, variables, training.pretrained[0]) if training.pretrained else variables
+    )
+
+
+def _init_key(
+    network: Network, training: Training, seed: int, hyper: Mapping[str, float], *parts: Any
+) -> Any:
+    extra = [json.dumps(dict(hyper), sort_keys=True)] if training.init_per_grid_point else []
+    return jax.random.key(fold(seed, "init", network.name, network.num_classes, *parts, *extra))
+
+
+def start_variables(
+    stage: Stage,
+    network: Network,
+    training: Training,
+    previous: Variables | None,
+    previous_form: Form | None,
+    member: MemberSpec,
+) -> Variables:
+    """The variables that a member of a stage starts from; `previous` is the winner of the stage before."""
+    if stage.form is None:
+        if previous is None or stage.fresh:
+            return initial_variables(network, training, member.seed, member.hyper)
+        return previous
+    steps = stage_network(network, stage.form)
+    fresh = fresh_steps(steps, network, training, member)
+    if stage.objective == "joint":
+        return _joint_start(stage, steps, fresh, training, member)
+    started = (start_from_single if previous_form is None else start_from_fewer)(steps, fresh, previous)
+    return init_last_from_previous(started) if stage.form.init_last == "previous" else started
+
+
+def fresh_steps(steps: StepNetwork, network: Network, training: Training, member: MemberSpec) -> Variables:
+    """Random start variables of the networks of all steps; a separate last step starts as `erm_final` does."""
+    fresh = init_steps(
+        steps, _init_key(network, training, member.seed, member.hyper, "steps", steps.num_steps)
+    )
+    if steps.mode != "separate":
+        return fresh
+    last = initial_variables(network, training, member.seed, member.hyper)
+    return {k: {g: put(fresh[k][g], -1, tree) for g, tree in last[k].items()} for k in fresh}
+
+
+def _joint_start(
+    stage: Stage, steps: StepNetwork, fresh: Variables, training: Training, member: MemberSpec
+) -> Variables:
+    if training.pretrained:
+        fresh = start_steps_from_resnet18(steps, fresh, training.pretrained[0])
+    if stage.form.ablate:
+        return ablate(steps, fresh)
+    return with_table(steps, fresh, searched_versions(steps, member.trainable)) if stage.layers else fresh
+
+
+def searched_versions(steps: StepNetwork, trainable: Mapping[str, Any]) -> np.ndarray:
+    """The version table (steps, groups) of a member of the layer search: a step uses the last version that is trained."""
+    last = [int(np.sum(trainable[group])) - 1 for group in steps.group_names]
+    return np.minimum(np.arange(steps.num_steps)[:, None], last)
+
+
+def member_masks(stage: Stage, network: Network, layers: Sequence[str]) -> dict[str, Any]:
+    """1 for what a member trains, 0 for what is frozen; `layers` empty for all.
+
+    In the joint model's layer search `layers` are those that are separate; of the others version 0 alone is used.
+    """
+    if stage.form is None:
+        return {group: int(not layers or group in layers) for group in network.group_names}
+    steps = stage_network(network, stage.form)
+    if stage.objective != "joint":
+        return trained_from(steps, steps.num_steps - 1)
+    if stage.form.ablate:
+        return ablation_masks(steps)
+    masks = trained_from(steps, 0)
+    first = np.arange(steps.num_steps) == 0
+    return {g: mask if not layers or g in layers else first.astype(np.int32) for g, mask in masks.items()}
