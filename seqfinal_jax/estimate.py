@@ -82,7 +82,9 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             fits += members
             most = members * stage_rule(stage, training).max_epochs
             epochs += most
-            seconds += most * _epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
+            seconds += (
+                most * _epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
+            )
     return Estimate(fits, epochs, seconds)
 
 

@@ -20,11 +20,12 @@ LEARN = {
     "grid__learning_rate": (3e-3,),
     "grid__dropout": (0.0,),
 }
-CONVNET = tuple(m for m in RECIPES if m not in ("erm_side_tune", "sequential_side_tune"))
+CONVNET = tuple(m for m in RECIPES if m not in ("erm_side_tune", "sequential_side_tune", "joint_side_tune"))
 
 # Fits of one seed with a grid of one: chains take their own rates, so the source is fitted five times
 # (2e-3, 2e-4; 1e-3, 1e-4; 3e-3); see tests/methods/test_recipes.py for the published counts.
 FITS = 6 + 2 + 2 + 2 + 2 + 1 + 5 + (3 + 2 * 3 + 3 * 3) + 3 + 3
+FITS += 2  # the joint model and its side blocks
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_a_stage_that_methods_share_is_one_panel(workdir):
     assert panels[0].best == {0: 4, 1: 4, 2: 4}
 
 
-@pytest.mark.parametrize("module", ["tables", "report"])
+@pytest.mark.parametrize("module", ["tables", "report", "matching_usage"])
 def test_analysis_imports_neither_jax_nor_matplotlib(module):
     code = f"import sys, seqfinal_jax.analysis.{module}; print({{'jax', 'matplotlib'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

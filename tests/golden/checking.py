@@ -15,6 +15,7 @@ from tests.golden import (  # noqa: F401  (they register their checks)
     interpolation,
     joint,
     joint_fits,
+    matching,
     networks,
     objectives,
     rules,
