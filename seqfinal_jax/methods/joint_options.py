@@ -34,17 +34,19 @@ class JointOptions:
     samples: Samples = "all"
     ablate: bool = False
     sweep: bool = False
+    same_init: bool = False
+    resume_to: int = 0
+    resume_patience: int = 10
 
 
 @dataclass(frozen=True)
 class JointTerms:
-    """What of it the objective and the data of a stage need."""
+    """What of it the objective of a stage needs."""
 
     power: int = 2
     by_time: bool = False
     increasing: bool = False
     fisher: bool = False
-    samples: Samples = "all"
 
 
 def joint_terms(options: JointOptions) -> JointTerms:
@@ -54,7 +56,6 @@ def joint_terms(options: JointOptions) -> JointTerms:
         by_time=options.by_time,
         increasing=options.increasing,
         fisher=options.adjacent == "l2_fisher",
-        samples=options.samples,
     )
 
 
@@ -80,6 +81,8 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
         f"_adjacent_reg_{options.adjacent}": options.adjacent != default.adjacent,
         "_sweep_efficient_reg": options.sweep,
         f"_separate_{options.separate}": options.separate != default.separate,
+        "_same_init": options.same_init,
+        f"_resumed_to_{options.resume_to}": options.resume_to > 0,
     }
     return "".join(name for name, wanted in parts.items() if wanted)
 

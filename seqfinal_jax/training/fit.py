@@ -30,7 +30,7 @@ from seqfinal_jax.training.members import (
 )
 from seqfinal_jax.training.objectives import Batch
 from seqfinal_jax.training.programs import Member
-from seqfinal_jax.training.resume import resume_chunk, save_finished, save_running
+from seqfinal_jax.training.resume import continue_chunk, resume_chunk, save_finished, save_running
 from seqfinal_jax.training.streams import Batches, fold
 
 
@@ -60,6 +60,8 @@ def fit(
 def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
     name = chunk_name([run.members[row] for row in rows])
     chunk = _start_chunk(run, np.asarray(rows), device)
+    if run.problem.earlier:
+        chunk = continue_chunk(run, chunk)
     chunk = resume_chunk(run, name, chunk, rows)
     if chunk.epoch < 0:
         _finish_epoch(run, chunk, data, None, np.ones(len(rows), bool))
@@ -199,7 +201,7 @@ def _result(chunk: Chunk, place: int) -> MemberResult:
         history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},
         best=own(chunk.best),
         last=own(chunk.state.variables),
-        optimiser=own(chunk.state.optimiser),
+        optimiser=own((chunk.state.optimiser, chunk.state.extra)),
     )
 
 
