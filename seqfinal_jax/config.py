@@ -223,7 +223,6 @@ def options(config: ConfigDict) -> Options:
         normalise_time_weights=config.training.normalise_time_weights,
         history_steps=protocol.history_steps,
         decay_selection=protocol.decay_selection,
-        penalise_bn=protocol.penalise_bn,
         pretrained=bool(config.pretrained.resnet18),
         joint=joint_options(config),
     )

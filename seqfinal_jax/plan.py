@@ -13,7 +13,7 @@ from seqfinal_jax.data.sources import Source, load_source
 from seqfinal_jax.methods.method_plan import MethodPlan, plan_methods
 from seqfinal_jax.methods.names import FULL_ROW, method_id
 from seqfinal_jax.methods.options import JOINT, SEQUENTIAL, Options
-from seqfinal_jax.methods.recipe import Node, Setting, all_stages
+from seqfinal_jax.methods.recipe import Node, Setting, Stage, all_stages
 from seqfinal_jax.methods.stage_training import Training, stage_network
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
@@ -93,6 +93,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
     planned = plan_methods(asked or FULL_ROW, bool(asked), _settings(config, options, architectures))
     _check_steps(config, planned.found.values())
     nodes = [each.node for each in planned.found.values()]
+    _check_unused(config, [stage for node in nodes for stage in all_stages(node)])
     specs = _specs(config, {stage.variant for node in nodes for stage in all_stages(node)})
     source = load_source(config.data.dataset, data_dir)
     methods = tuple(dict.fromkeys(method for _, method in planned.found))
@@ -123,6 +124,28 @@ def _check_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:
             f"config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
             f"joint model have; add one of {', '.join((*SEQUENTIAL, *JOINT))} to config.methods"
         )
+
+
+def _check_unused(config: ConfigDict, stages: Sequence[Stage]) -> None:
+    """Raises ValueError for an option of the training that reaches no stage."""
+    tune = config.fine_tune
+    if tune.fisher != "batch_sums" and not any(stage.penalty and stage.penalty.fisher for stage in stages):
+        raise ValueError(
+            f"config.fine_tune.fisher = {tune.fisher!r}, and no method has a penalty with Fisher weights; add "
+            f"sequential_ewc or set config.fine_tune.regularization to 'fisher', or leave it at 'batch_sums'"
+        )
+    if tune.freeze_batch_stats and not any(map(freezes, stages)):
+        raise ValueError(
+            "config.fine_tune.freeze_batch_stats is on, and no method of this run freezes anything; leave it off, or add "
+            "one that does, such as erm_linear_probe_fine_tune or erm_side_tune_block"
+        )
+
+
+def freezes(stage: Stage) -> bool:
+    """Whether a stage leaves some of its network as it is."""
+    if stage.objective == "joint":
+        return stage.form.ablate
+    return bool(stage.layers) or stage.form is not None
 
 
 def _check_networks(plan: Plan) -> None:

@@ -100,5 +100,9 @@ def check_joint(options: JointOptions, method: str) -> None:
         )
     if options.adjacent == "l2_fisher" and options.mode != "separate":
         raise ValueError("config.joint.adjacent_penalty = 'l2_fisher' is for mode 'separate' only")
+    if options.same_init and options.mode != "separate":
+        raise ValueError(
+            "config.joint.same_init_over_time is for mode 'separate' only: elsewhere steps share version 0"
+        )
     if options.separate == "search" and options.mode != "separate":
         raise ValueError("config.joint.separate_layers = 'search' is for mode 'separate' only")
