@@ -16,6 +16,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "none": (0.0,), "l2": (0.01, 0.1, 1.0), "l2_high": (10.0, 100.0, 1000.0), "l2_very_high": (1e4, 1e5, 1e6),
     "l1": (0.01, 0.1, 1.0), "l2_fisher": (0.01, 0.1, 1.0),
 }  # fmt: skip
+HIGH = ("l2_high", "l2_very_high")
 SEARCHED = {"none": 0.0, "l2": 0.1, "l2_high": 10.0, "l2_very_high": 1e4, "l1": 0.1, "l2_fisher": 0.1}
 SEARCH_EPOCHS = 50
 SWEPT_STRENGTH = 0.1
@@ -62,12 +63,21 @@ def joint_terms(options: JointOptions) -> JointTerms:
 def adjacent_strengths(
     options: JointOptions, asked: tuple[float, ...], search: bool = False
 ) -> tuple[float, ...]:
-    """The strengths to try: by type, or those asked for; 0 alone for type none."""
+    """The strengths to try: by type, or those asked for; 0 alone for type none.
+
+    Raises ValueError where those asked for are not of the type's size: names of methods tell the type only.
+    """
     if search or options.adjacent == "none":
         return (SEARCHED[options.adjacent],)
     if options.sweep:
         return (SWEPT_STRENGTH,)
-    return asked or STRENGTHS[options.adjacent]
+    usual = STRENGTHS[options.adjacent]
+    if options.adjacent in HIGH and any(value < usual[0] for value in asked):
+        raise ValueError(
+            f"config.joint_grid.adjacent = {asked} is too small for config.joint.adjacent_penalty = {options.adjacent!r}; "
+            f"give strengths from {usual[0]:g} on, or () for {', '.join(f'{value:g}' for value in usual)}"
+        )
+    return asked or usual
 
 
 def joint_suffix(options: JointOptions, default: JointOptions) -> str:

@@ -65,6 +65,15 @@ def test_strengths_of_the_adjacent_penalty(joint, strengths, fits):
     assert stage.grid.adjacent == strengths and stage.num_members(3) == fits
 
 
+def test_strengths_that_are_asked_for():
+    asked = dataclasses.replace(setting().joint_grid, adjacent=(10.0, 50.0))
+    high = dataclasses.replace(setting(joint={"adjacent": "l2_high"}), joint_grid=asked)
+    assert RECIPES.get("joint")(high).grid.adjacent == (10.0, 50.0)
+    quick = dataclasses.replace(high, joint_grid=dataclasses.replace(asked, adjacent=(0.1, 1.0)))
+    with pytest.raises(ValueError, match=r"give strengths from 10 on, or \(\) for 10, 100, 1000"):
+        RECIPES.get("joint")(quick)
+
+
 def test_the_published_grid():
     points = build().grid.points()
     assert points[0] == {
