@@ -74,7 +74,7 @@ def adjacent_strengths(
     usual = STRENGTHS[options.adjacent]
     if options.adjacent in HIGH and any(value < usual[0] for value in asked):
         raise ValueError(
-            f"config.joint_grid.adjacent = {asked} is too small for config.joint.adjacent_penalty = {options.adjacent!r}; "
+            f"config.joint_grid.adjacent = {asked} is below what adjacent_penalty = {options.adjacent!r} stands for; "
             f"give strengths from {usual[0]:g} on, or () for {', '.join(f'{value:g}' for value in usual)}"
         )
     return asked or usual
