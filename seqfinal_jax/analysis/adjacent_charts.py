@@ -105,7 +105,8 @@ def _figure(effect: AdjacentEffect, title: str, what: str) -> tuple["Figure", "A
 def _subtitle(effect: AdjacentEffect, what: str) -> str:
     spread = "; mean ± sample standard deviation" if _many(effect) else ""
     lines = [
-        f"protocol {effect.protocol}; {what}; selection: {effect.selection} ({effect.n_valid} samples)",
+        f"protocol {effect.protocol}; {what}",
+        f"selection: {effect.selection} ({effect.n_valid} samples)",
         f"seed{'s' * _many(effect)} {listed(effect.seeds)}, n = {len(effect.seeds)}"
         + (" unless noted" if _many(effect) else "")
         + spread,
