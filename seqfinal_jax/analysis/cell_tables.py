@@ -104,7 +104,8 @@ def _read(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.Data
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}); {_mend(path)}") from error
+        reason = " ".join(str(error).split())
+        raise RunFolderError(f"{path} cannot be read ({reason}); {_mend(path)}") from error
     lacking = [name for name in columns if name not in table]
     if lacking:
         found = ", ".join(map(str, table.columns))
