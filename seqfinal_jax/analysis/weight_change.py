@@ -95,9 +95,8 @@ def layer_scales(means: pd.DataFrame, layers: list[str]) -> dict[str, Scale]:
     tops = (means["mean"] + means["spread"].fillna(0)).groupby(means["layer"]).max()
     if tops.max() <= LIKE * tops.min():
         tops = pd.Series(tops.max(), tops.index)
-    return {
-        layer: Scale(0.0, 1.08 * tops[layer] if tops[layer] else 1.0, [], None, False) for layer in layers
-    }
+    highs = {layer: 1.08 * float(tops[layer]) or 1.0 for layer in layers}
+    return {layer: Scale(-0.03 * high, high, [], None, False) for layer, high in highs.items()}
 
 
 def _log_scale(means: pd.DataFrame) -> Scale:

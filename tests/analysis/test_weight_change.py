@@ -114,4 +114,5 @@ def test_two_steps_make_a_single_point(tmp_path):
     figure = drawn(make_run(tmp_path, {("joint", 0): {"conv1": (1.0,), "fc": (0.0,)}}))
     assert [lines_of(axes) for axes in figure.axes] == [[[(1, 1)]], [[(1, 0)]]]
     assert figure.axes[0].get_xticks().tolist() == [1]
+    assert all(axes.get_ylim()[0] < 0 for axes in figure.axes)  # markers at 0 are whole
     assert_nothing_is_cut_off(figure)
