@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from seqfinal_jax.data.matching import MEMORY_GIB
 from seqfinal_jax.methods.grid import JOINT_GRID, Grid
-from seqfinal_jax.methods.joint_options import JOINT_MODES, SAMPLES, STRENGTHS, JointOptions
+from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, STRENGTHS, JointOptions
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS, Options
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import NetworkConfig
@@ -46,6 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "joint.mode": JOINT_MODES,
     "joint.adjacent_penalty": tuple(STRENGTHS),
     "joint.loss_samples": SAMPLES,
+    "joint.fisher": FISHERS,
     "adapter.mode": ("add", "multiply"),
     "adapter.init": ("uniform", "identity"),
     "training.stop_on": ("previous", "best"),
@@ -113,7 +114,7 @@ def base_config(
             "mode": "separate", "separate_layers": "all", "adjacent_penalty": "l2", "penalty_by_time": False,
             "increasing_loss_weights": False, "loss_samples": "all", "ablate": False,
             "sweep_efficient_penalty": False, "same_init_over_time": False, "resume_to_epochs": 0,
-            "resume_patience": 10, "matching_memory_gib": MEMORY_GIB,
+            "fisher": "batch_sums", "resume_patience": 10, "matching_memory_gib": MEMORY_GIB,
         }
     )  # fmt: skip
     config.joint_grid = ConfigDict(
@@ -240,6 +241,7 @@ def joint_options(config: ConfigDict) -> JointOptions:
         samples=joint.loss_samples,
         ablate=joint.ablate,
         sweep=joint.sweep_efficient_penalty,
+        fisher=joint.fisher,
         same_init=joint.same_init_over_time,
         resume_to=joint.resume_to_epochs,
         resume_patience=joint.resume_patience,

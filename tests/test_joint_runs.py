@@ -124,7 +124,7 @@ def test_an_ablated_model_is_one_model_for_all_steps(tmp_path):
 
 RESUMED = [
     {},
-    {"joint__adjacent_penalty": "l2_fisher"},
+    {"joint__adjacent_penalty": "l2_fisher", "joint__fisher": "per_sample_ce"},
     {"joint__separate_layers": "search", "training__patience": 0},
 ]
 

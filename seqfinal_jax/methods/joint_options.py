@@ -8,6 +8,8 @@ from seqfinal_jax.models.per_step import Mode
 Adjacent = Literal["none", "l2", "l2_high", "l2_very_high", "l1", "l2_fisher"]
 Samples = Literal["all", "nearest_neighbours", "optimal_matching"]
 
+Fisher = Literal["batch_sums", "per_sample_ce"]
+FISHERS: tuple[str, ...] = get_args(Fisher)
 JOINT_MODES: tuple[str, ...] = get_args(Mode)
 SAMPLES: tuple[str, ...] = get_args(Samples)
 
@@ -36,6 +38,7 @@ class JointOptions:
     ablate: bool = False
     sweep: bool = False
     same_init: bool = False
+    fisher: Fisher = "batch_sums"
     resume_to: int = 0
     resume_patience: int = 10
 
@@ -48,6 +51,7 @@ class JointTerms:
     by_time: bool = False
     increasing: bool = False
     fisher: bool = False
+    per_sample: bool = False
 
 
 def joint_terms(options: JointOptions) -> JointTerms:
@@ -57,6 +61,7 @@ def joint_terms(options: JointOptions) -> JointTerms:
         by_time=options.by_time,
         increasing=options.increasing,
         fisher=options.adjacent == "l2_fisher",
+        per_sample=options.adjacent == "l2_fisher" and options.fisher == "per_sample_ce",
     )
 
 
@@ -89,6 +94,7 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
         "_optimal_matching_loss": options.samples == "optimal_matching",
         "_increasing": options.increasing,
         f"_adjacent_reg_{options.adjacent}": options.adjacent != default.adjacent,
+        "_per_sample": options.fisher == "per_sample_ce",
         "_sweep_efficient_reg": options.sweep,
         f"_separate_{options.separate}": options.separate != default.separate,
         "_same_init": options.same_init,

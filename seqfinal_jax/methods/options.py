@@ -112,6 +112,8 @@ def _effective_joint(method: str, options: Options) -> Options:
     joint = replace(options.joint, **JOINT_FIXED.get(method, {}))
     if not joint.resume_to:
         joint = replace(joint, resume_patience=JointOptions.resume_patience)
+    if joint.adjacent != "l2_fisher":
+        joint = replace(joint, fisher=JointOptions.fisher)
     named = method != "joint"
     return replace(
         options,

@@ -38,6 +38,7 @@ IDS = [
      "joint_side_tune_3layers_size4,8_all_efficient_sweep_efficient_reg"),
     ("joint", {"separate": "fc"}, {}, "joint_separate_fc"),
     ("joint", {"separate": "search"}, {"pretrained": True}, "joint_separate_search_start_with_imagenet"),
+    ("joint", {"adjacent": "l2_fisher", "fisher": "per_sample_ce"}, {}, "joint_adjacent_reg_l2_fisher_per_sample"),
     ("joint", {"same_init": True, "resume_to": 200}, {}, "joint_same_init_resumed_to_200"),
     ("joint_side_tune", {"adjacent": "l1", "resume_to": 150}, {}, "joint_side_tune_resumed_to_150"),
 ]  # fmt: skip
@@ -114,6 +115,7 @@ ERRORS = [
     ("joint_side_tune_block", {}, {"pretrained": True}, "in mode 'separate' only"),
     ("erm_final", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
     ("joint_side_tune_block", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
+    ("joint", {"fisher": "per_sample_ce"}, {}, "config.joint.fisher: what is set there changes none"),
     ("joint", {"resume_patience": 20}, {}, "config.joint.resume_patience: what is set there changes none"),
     ("joint", {}, {"all_layers_efficient": True}, "config.all_layers_efficient: what is set there changes none"),
     ("joint", {}, {"adapter": Adapter("add", 2)}, "config.adapter: what is set there changes none"),
