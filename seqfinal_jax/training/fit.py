@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqfinal_jax.models.versions import stack
 from seqfinal_jax.training import programs
 from seqfinal_jax.training.checkpoints import ProgressStore
 from seqfinal_jax.training.devices import run_on_devices
@@ -78,11 +79,6 @@ def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> 
         run.unsaved[name] = rows
     if run.store and run.store.budget.due():
         save_finished(run)
-
-
-def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure to one tree with a new leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
