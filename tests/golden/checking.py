@@ -24,7 +24,6 @@ from tests.golden import (  # noqa: F401  (they register their checks)
 )
 from tests.golden.case import Case, find_check
 
-
 FILES_A_PROCESS = 4
 
 
