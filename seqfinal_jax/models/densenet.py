@@ -19,9 +19,9 @@ class DenseLayer(nn.Module):
     growth: int
 
     @nn.compact
-    def __call__(self, x: Array, mode: Pass) -> Array:
-        """(n,h,w,c) to the new features (n,h,w,growth)."""
-        x = jax.nn.relu(BatchNorm(name="bn1")(x, mode))
+    def __call__(self, x: Array, mode: Pass, moments: ops.Moments | None = None) -> Array:
+        """(n,h,w,c), and in training the moments of its channels, to the new features (n,h,w,growth)."""
+        x = jax.nn.relu(BatchNorm(name="bn1")(x, mode, moments))
         x = Conv(BOTTLENECK * self.growth, 1, name="conv1")(x)
         x = jax.nn.relu(BatchNorm(name="bn2")(x, mode))
         return Conv(self.growth, 3, padding=1, name="conv2")(x)
@@ -31,15 +31,18 @@ class Transition(nn.Module):
     """Batch norm, ReLU, 1x1 convolution to half the width, 2x2 mean of stride 2."""
 
     @nn.compact
-    def __call__(self, x: Array, mode: Pass) -> Array:
-        """(n,h,w,c) to (n,h/2,w/2,c/2)."""
+    def __call__(self, x: Array, mode: Pass, moments: ops.Moments | None = None) -> Array:
+        """(n,h,w,c), and in training the moments of its channels, to (n,h/2,w/2,c/2)."""
         width = x.shape[-1] // 2
-        x = jax.nn.relu(BatchNorm(name="bn")(x, mode))
+        x = jax.nn.relu(BatchNorm(name="bn")(x, mode, moments))
         return ops.mean_pool(Conv(width, 1, name="conv")(x))
 
 
 class DenseBlock(nn.Module):
-    """Dense layers, each fed with the input and all earlier outputs, and the transition that follows."""
+    """Dense layers, each fed with the input and all earlier outputs, and the transition that follows.
+
+    What is fed on is a concatenation of pieces that stay as they are, so the moments of each are computed once.
+    """
 
     layers: int
     growth: int
@@ -53,9 +56,27 @@ class DenseBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array, mode: Pass) -> Array:
         """(n,h,w,c) to (n,h,w,c + layers x growth), or what the transition makes of it."""
+        pieces, moments = [x], _moments(x, mode)
         for i in range(1, self.layers + 1):
-            x = jnp.concatenate([x, DenseLayer(self.growth, name=f"dense{i}")(x, mode)], axis=-1)
-        return Transition(name="transition")(x, mode) if self.transition else x
+            added = DenseLayer(self.growth, name=f"dense{i}")(x, mode, moments)
+            pieces.append(added)
+            moments = _joined(moments, _moments(added, mode))
+            x = jnp.concatenate(pieces, axis=-1)
+        return Transition(name="transition")(x, mode, moments) if self.transition else x
+
+
+def _moments(x: Array, mode: Pass) -> ops.Moments | None:
+    return ops.batch_moments(x, mode.sample_mask) if mode.train else None
+
+
+def _joined(first: ops.Moments | None, second: ops.Moments | None) -> ops.Moments | None:
+    """Moments of a concatenation, from those of its two parts."""
+    if first is None or second is None:
+        return None
+    mean, variance = (
+        jnp.concatenate([getattr(each, name) for each in (first, second)]) for name in ("mean", "variance")
+    )
+    return ops.Moments(mean, variance, first.unbiased)
 
 
 class DenseHead(nn.Module):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.models import ops
+from seqfinal_jax.models.convolution import conv
 
 Initialiser = Callable[..., Array]
 
@@ -49,15 +50,18 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = self.size * self.size * x.shape[-1]
         kernel = self.param("kernel", fan_in_initialiser(fan_in), shape)
-        return ops.conv(x, kernel, self.stride, self.padding)
+        return conv(x, kernel, self.stride, self.padding)
 
 
 class BatchNorm(nn.Module):
     """Batch norm with PyTorch's conventions; parameters `scale`, `bias`, statistics `mean`, `var`."""
 
     @nn.compact
-    def __call__(self, x: Array, mode: Pass) -> Array:
-        """Normalises by the batch (training, and the running statistics move) or by the running statistics."""
+    def __call__(self, x: Array, mode: Pass, moments: ops.Moments | None = None) -> Array:
+        """Normalises by the batch (training, and the running statistics move) or by the running statistics.
+
+        `moments` are the batch's, where they are known already.
+        """
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones_init(), channels)
         bias = self.param("bias", nn.initializers.zeros_init(), channels)
@@ -65,7 +69,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
         if not mode.train:
             return ops.normalise(x, running_mean.value, running_var.value, scale, bias)
-        mean, variance, unbiased = ops.batch_moments(x, mode.sample_mask)
+        mean, variance, unbiased = moments or ops.batch_moments(x, mode.sample_mask)
         next_mean = _follow(running_mean.value, mean)
         next_var = _follow(running_var.value, variance * unbiased)
         if mode.frozen is not None:

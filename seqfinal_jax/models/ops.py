@@ -1,59 +1,27 @@
-"""The arithmetic of all networks: convolution, batch norm, pooling, dropout, initial weights.
+"""The arithmetic of all networks beside convolution: batch norm, pooling, dropout, initial weights.
 
-Arrays are NHWC, kernels HWIO, nothing fixes a dtype. The conventions are PyTorch's: explicit symmetric padding,
-batch norm that normalises with the biased variance and keeps the unbiased one, kernels uniform in
-±1/sqrt(fan_in).
+Arrays are NHWC, nothing fixes a dtype. The conventions are PyTorch's: batch norm that normalises with the biased
+variance and keeps the unbiased one, kernels uniform in ±1/sqrt(fan_in).
 """
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-ConvForm = Literal["patches", "native"]
-
-# Which form of the convolution each backend gets. CPU: measured, docs/performance.md (inside a compiled loop
-# the native form is 50 to 200 times slower). GPU and TPU: patches become one batched matrix product under
-# `vmap`, where native kernels become a grouped convolution; to be measured on such a machine.
-CONV_FORM: dict[str, ConvForm] = {"cpu": "patches", "gpu": "patches", "tpu": "patches"}
 EPSILON = 1e-5
 MOMENTUM = 0.1
 
 
-def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | None = None) -> Array:
-    """Two-dimensional convolution without bias, (n,h,w,c) by (kh,kw,c,o) to (n,h',w',o).
+class Moments(NamedTuple):
+    """Mean and biased variance per channel (c,), and the factor m/(m-1) that makes the variance unbiased."""
 
-    `form` is "patches" (gather patches, one matrix product) or "native" (XLA's convolution); both agree to
-    rounding. Left out, `CONV_FORM` chooses by backend.
-    """
-    form = form or CONV_FORM.get(jax.default_backend(), "patches")
-    if form == "native":
-        return lax.conv_general_dilated(
-            x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    columns = patches(x, kernel.shape[0], kernel.shape[1], stride, padding)
-    n, height, width, depth = columns.shape
-    product = columns.reshape(n * height * width, depth) @ kernel.reshape(depth, kernel.shape[3])
-    return product.reshape(n, height, width, kernel.shape[3])
-
-
-def patches(x: Array, kernel_h: int, kernel_w: int, stride: int, padding: int) -> Array:
-    """All kernel-sized windows of x, (n,h,w,c) to (n,h',w',kh*kw*c), in the order of an HWIO kernel."""
-    if kernel_h == kernel_w == stride == 1 and padding == 0:
-        return x
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    out_h = (x.shape[1] - kernel_h) // stride + 1
-    out_w = (x.shape[2] - kernel_w) // stride + 1
-    span_h, span_w = (out_h - 1) * stride + 1, (out_w - 1) * stride + 1
-    windows = [
-        x[:, i : i + span_h : stride, j : j + span_w : stride, :]
-        for i in range(kernel_h)
-        for j in range(kernel_w)
-    ]
-    return jnp.concatenate(windows, axis=-1)
+    mean: Array
+    variance: Array
+    unbiased: Array
 
 
 def max_pool(x: Array) -> Array:
@@ -84,23 +52,37 @@ def global_mean(x: Array) -> Array:
     return jnp.mean(x, axis=(1, 2))
 
 
-def batch_moments(x: Array, sample_mask: Array | None) -> tuple[Array, Array, Array]:
+def batch_moments(x: Array, sample_mask: Array | None) -> Moments:
     """Mean and biased variance per channel, and the unbiased factor m/(m-1), over all axes but the last.
 
     `sample_mask` (n,) leaves padded samples out; m counts the values of one channel that took part.
     """
-    axes = tuple(range(x.ndim - 1))
     per_sample = math.prod(x.shape[1:-1])
     if sample_mask is None:
-        count = jnp.asarray(x.shape[0] * per_sample, x.dtype)
-        mean = jnp.mean(x, axis=axes)
-        variance = jnp.mean(jnp.square(x - mean), axis=axes)
+        weight, count = None, jnp.asarray(x.shape[0] * per_sample, x.dtype)
     else:
         weight = sample_mask.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1))
         count = jnp.sum(weight) * per_sample
-        mean = jnp.sum(x * weight, axis=axes) / count
-        variance = jnp.sum(jnp.square(x - mean) * weight, axis=axes) / count
-    return mean, variance, count / jnp.maximum(count - 1, 1)
+    mean = _channel_mean(x, weight, count)
+    return Moments(mean, _centred_square(x, mean, weight, count), count / jnp.maximum(count - 1, 1))
+
+
+def _channel_mean(x: Array, weight: Array | None, count: Array) -> Array:
+    return jnp.sum(x if weight is None else x * weight, axis=tuple(range(x.ndim - 1))) / count
+
+
+@jax.custom_jvp
+def _centred_square(x: Array, mean: Array, weight: Array | None, count: Array) -> Array:
+    """Mean over a channel of the squared distance from `mean`, which must be the mean of x by the same weights."""
+    return _channel_mean(jnp.square(x - mean), weight, count)
+
+
+@_centred_square.defjvp
+def _centred_square_tangent(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """Moving the mean changes nothing, because distances from it cancel; so no pass over x is spent on that."""
+    x, mean, weight, count = primals
+    moved: Any = 2 * (x - mean) * tangents[0]
+    return _centred_square(*primals), _channel_mean(moved, weight, count)
 
 
 def normalise(x: Array, mean: Array, variance: Array, scale: Array, bias: Array) -> Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models import build_network, build_steps, init_steps, ops
+from seqfinal_jax.models import build_network, build_steps, convolution, init_steps
 from seqfinal_jax.models.ablation import neutral_adapters
 from seqfinal_jax.models.groups import full_count, is_batch_norm, named_tensors
 from seqfinal_jax.models.layers import Pass
@@ -229,7 +229,11 @@ def check_adapter(case: Case, prefix: str, mode: str, kind: str) -> None:
 
     def output(tree: Any, version: int) -> Any:
         layer = adapted(tree, version, mode)["layer"]
-        return ops.conv(x, layer["kernel"], 2, 1) if kind == "conv" else x @ layer["kernel"] + layer["bias"]
+        return (
+            convolution.conv(x, layer["kernel"], 2, 1)
+            if kind == "conv"
+            else x @ layer["kernel"] + layer["bias"]
+        )
 
     neutral = {**tree, "adapters": neutral_adapters(tree["base"], tree["adapters"], mode)}
     for t in range(3):

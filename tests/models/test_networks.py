@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
+from seqfinal_jax.models.densenet import DenseBlock
 from seqfinal_jax.models.groups import full_count, reported_count
 from seqfinal_jax.models.layers import Pass
 from seqfinal_jax.models.network import random_dropout, smallest_map
@@ -129,3 +130,19 @@ def test_wrong_names_say_what_is_wrong(name, message):
 def test_a_network_needs_two_classes():
     with pytest.raises(ValueError, match="at least 2 classes"):
         build_network("convnet-1", 1)
+
+
+@pytest.mark.parametrize("kept", [4, 3])
+def test_every_dense_layer_normalises_by_the_moments_of_all_that_came_before(kept):
+    block = DenseBlock(layers=3, growth=2, transition=False)
+    x = jnp.asarray(np.random.RandomState(0).normal(size=(4, 3, 3, 5)), jnp.float32)
+    variables = block.init(jax.random.key(0), x, Pass())
+    mode = Pass(train=True, sample_mask=jnp.arange(4) < kept)
+    out, moved = block.apply(variables, x, mode, mutable=["batch_stats"])
+    for i in (1, 2, 3):
+        seen = np.asarray(out)[:kept, ..., : 5 + 2 * (i - 1)]
+        stats = moved["batch_stats"][f"dense{i}"]["bn1"]
+        np.testing.assert_allclose(stats["mean"], 0.1 * seen.mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            stats["var"], 0.9 + 0.1 * seen.var((0, 1, 2), ddof=1), rtol=1e-4, atol=1e-6
+        )

@@ -13,21 +13,6 @@ def normal(seed, *shape):
     return jnp.asarray(np.random.RandomState(seed).normal(size=shape).astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding"),
-    [(32, 7, 2, 3), (8, 3, 2, 1), (8, 3, 1, 1), (5, 3, 2, 1), (4, 1, 1, 0), (4, 1, 2, 0)],
-)
-def test_both_forms_of_the_convolution_agree(size, kernel, stride, padding):
-    x, k = normal(0, 3, size, size, 4), normal(1, kernel, kernel, 4, 5)
-
-    def outputs(form):
-        out, back = jax.vjp(lambda x, k: ops.conv(x, k, stride, padding, form), x, k)
-        return out, *back(jnp.cos(out))
-
-    for patches, native in zip(outputs("patches"), outputs("native"), strict=True):
-        np.testing.assert_allclose(patches, native, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("size", [16, 7, 2])
 def test_max_pool_is_a_window_maximum(size):
     x = normal(0, 2, size, size, 3)
@@ -53,6 +38,25 @@ def test_a_masked_sample_changes_nothing():
     for a, b, c in zip(first, second, alone, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [None, [True, True, True, False]])
+def test_derivatives_of_the_moments_are_those_of_a_plain_formula(mask):
+    """The rule leaves the mean's part out, which cancels; second derivatives have to see it."""
+    x, mask = normal(0, 4, 2, 2, 3), None if mask is None else jnp.asarray(mask)
+    away = normal(1, 4, 2, 2, 3)
+
+    def plain(x):
+        kept = x if mask is None else x[np.flatnonzero(mask)]
+        return jnp.sum(jnp.sin(jnp.var(kept, axis=(0, 1, 2)) + jnp.mean(kept, axis=(0, 1, 2))))
+
+    def ours(x):
+        mean, variance, _ = ops.batch_moments(x, mask)
+        return jnp.sum(jnp.sin(variance + mean))
+
+    np.testing.assert_allclose(jax.grad(ours)(x), jax.grad(plain)(x), rtol=1e-4, atol=1e-6)
+    curvature = [jax.grad(lambda x, f=f: jnp.sum(jax.grad(f)(x) * away))(x) for f in (ours, plain)]
+    np.testing.assert_allclose(*curvature, rtol=1e-4, atol=1e-6)
 
 
 def test_dropout_keeps_the_share_and_scales():

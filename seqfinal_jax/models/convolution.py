@@ -1,0 +1,138 @@
+"""Two-dimensional convolution as matrix products, in the form that measurement chose for its layer.
+
+Arrays are NHWC, kernels HWIO, padding is symmetric and explicit. Every form agrees with the others to rounding.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+ConvForm = Literal["patches", "shifts", "native"]
+
+# CPU: measured, docs/performance.md (inside a compiled loop the native form is 50 to 200 times slower). GPU and TPU:
+# patches become one batched matrix product under `vmap`, where native kernels become a grouped convolution; to be
+# measured on such a machine. "patches" gives way to "shifts" where a layer has few outputs (`choose_form`).
+CONV_FORM: dict[str, ConvForm] = {"cpu": "patches", "gpu": "patches", "tpu": "patches"}
+
+
+class Taps(NamedTuple):
+    """Which entries of a kernel ever meet the image along one axis, and where they do.
+
+    Entries first to end - 1 do; the others see padding alone. `before` is the padding that the first of them needs.
+    `out` is the size of the output.
+    """
+
+    first: int
+    end: int
+    before: int
+    out: int
+
+
+def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | None = None) -> Array:
+    """Two-dimensional convolution without bias, (n,h,w,c) by (kh,kw,c,o) to (n,h',w',o).
+
+    `form` is "patches" (gather patches, one matrix product), "shifts" (one matrix product, whose parts are shifted
+    and added; only where height and width stay) or "native" (XLA's convolution). Left out, `choose_form` decides.
+    """
+    form = form or choose_form(x.shape, kernel.shape, stride, padding)
+    if form == "native":
+        return lax.conv_general_dilated(
+            x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    rows, columns = (used_taps(x.shape[1 + axis], kernel.shape[axis], stride, padding) for axis in range(2))
+    kernel = kernel[rows.first : rows.end, columns.first : columns.end]
+    if form == "shifts":
+        return _shifted_products(x, kernel, (rows.before, columns.before))
+    windows = patches(x, stride, rows, columns)
+    product = windows.reshape(-1, windows.shape[3]) @ kernel.reshape(-1, kernel.shape[3])
+    return product.reshape(*windows.shape[:3], kernel.shape[3])
+
+
+def choose_form(x: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int) -> ConvForm:
+    """The form for a backend and the shapes (n,h,w,c) and (kh,kw,c,o).
+
+    Patches hold kh·kw·c numbers a pixel, shifted products kh·kw·o: the fewer of them, the less is moved to and fro.
+    """
+    form = CONV_FORM.get(jax.default_backend(), "patches")
+    size_stays = stride == 1 and kernel[0] == kernel[1] == 2 * padding + 1
+    several_taps = padding > 0 and max(x[1:3]) > 1
+    few_outputs = several_taps and kernel[3] < kernel[2]
+    return "shifts" if form == "patches" and size_stays and few_outputs else form
+
+
+def used_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
+    """The taps of a kernel along an axis; on maps of one pixel a 3x3 kernel has one that meets it."""
+    out = (size + 2 * padding - kernel) // stride + 1
+    starts = [stride * place - padding for place in range(out)]
+    used = [tap for tap in range(kernel) if any(0 <= start + tap < size for start in starts)]
+    return Taps(used[0], used[-1] + 1, padding - used[0], out)
+
+
+def patches(x: Array, stride: int, rows: Taps, columns: Taps) -> Array:
+    """All windows of x, (n,h,w,c) to (n,h',w',kh·kw·c), in the order of an HWIO kernel."""
+    x = _padded(_padded(x, 1, rows, stride), 2, columns, stride)
+    if max(rows.end - rows.first, columns.end - columns.first) > 3:  # measured: pays for the 7x7 stem only
+        across = jnp.concatenate(_slices(x, 2, columns, stride), axis=3)
+        return jnp.concatenate(_slices(across, 1, rows, stride), axis=3)
+    bands = _slices(x, 1, rows, stride)
+    windows = [window for band in bands for window in _slices(band, 2, columns, stride)]
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=3)
+
+
+def _padded(x: Array, axis: int, taps: Taps, stride: int) -> Array:
+    """x with zeros before and after along an axis, or cut where no window reaches its end."""
+    reach = (taps.out - 1) * stride + taps.end - taps.first
+    after = reach - taps.before - x.shape[axis]
+    if taps.before == after == 0:
+        return x
+    around = [(0, 0, 0)] * x.ndim
+    around[axis] = (taps.before, after, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), around)
+
+
+def _slices(x: Array, axis: int, taps: Taps, stride: int) -> list[Array]:
+    span = (taps.out - 1) * stride + 1
+    starts = range(taps.end - taps.first)
+    return [lax.slice_in_dim(x, start, start + span, stride, axis) for start in starts]
+
+
+def _shifted_products(x: Array, kernel: Array, before: tuple[int, int]) -> Array:
+    """Convolution of stride 1 that keeps height and width, as one product with kh·kw·o outputs.
+
+    Pixels are rows of a matrix, so moving by (down, right) pixels is moving by w·down + right rows; what comes from
+    beyond an edge of the image is left out.
+    """
+    (n, height, width, depth), (kernel_h, kernel_w, _, features) = x.shape, kernel.shape
+    pixels, margin = n * height * width, before[0] * width + before[1]
+    x = jnp.pad(x.reshape(pixels, depth), ((margin, margin), (0, 0)))
+    product = x @ kernel.transpose(2, 0, 1, 3).reshape(depth, -1)
+    row, column = np.arange(pixels) // width % height, np.arange(pixels) % width
+    total = jnp.zeros((pixels, features), x.dtype)
+    for place, part in enumerate(lax.split(product, [features] * (kernel_h * kernel_w), axis=1)):
+        down, right = place // kernel_w - before[0], place % kernel_w - before[1]
+        inside = (row + down >= 0) & (row + down < height) & (column + right >= 0) & (column + right < width)
+        start = margin + down * width + right
+        moved = lax.slice_in_dim(part, start, start + pixels, axis=0)
+        total = total + jnp.where(inside[:, None], moved, 0)
+    return stored_gradient(total).reshape(n, height, width, features)
+
+
+@jax.custom_jvp
+def stored_gradient(x: Array) -> Array:
+    """(rows, features) as they are; the gradient that arrives is stored before it is used.
+
+    Without this XLA computes it anew for every tap that needs it, and in a dense block it is a sum over all later
+    layers. A product with the identity is what it does not look through; barriers have no effect on a CPU.
+    """
+    return x
+
+
+@stored_gradient.defjvp
+def _stored_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (moved,) = primals, tangents
+    if jax.default_backend() != "cpu":
+        return x, moved
+    return x, jnp.matmul(moved, jnp.eye(x.shape[1], dtype=x.dtype), precision=lax.Precision.HIGHEST)

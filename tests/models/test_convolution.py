@@ -1,0 +1,98 @@
+"""Every form of the convolution against a sum written out tap by tap, forward and backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqfinal_jax.models import convolution
+
+LAYERS = [
+    (32, 7, 2, 3, 4, 5),
+    (8, 3, 2, 1, 4, 5),
+    (7, 3, 2, 1, 4, 5),
+    (2, 3, 2, 1, 4, 5),
+    (5, 3, 1, 1, 6, 3),
+    (2, 3, 1, 1, 6, 3),
+    (1, 3, 1, 1, 6, 3),
+    (4, 5, 1, 2, 6, 3),
+    (4, 1, 1, 0, 4, 5),
+    (4, 1, 2, 0, 4, 5),
+]
+
+
+def normal(seed, *shape):
+    return np.random.RandomState(seed).normal(size=shape).astype(np.float32)
+
+
+def by_hand(x, kernel, stride, padding):
+    """The definition: every output pixel is a sum over the kernel's entries that meet the image."""
+    n, height, width, _ = x.shape
+    size, features = kernel.shape[0], kernel.shape[3]
+    out = [(side + 2 * padding - size) // stride + 1 for side in (height, width)]
+    result = np.zeros((n, *out, features))
+    for row, column, i, j in np.ndindex(*out, size, size):
+        y, z = row * stride - padding + i, column * stride - padding + j
+        if 0 <= y < height and 0 <= z < width:
+            result[:, row, column] += x[:, y, z] @ kernel[i, j]
+    return result
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_chosen_form_is_the_definition(layer):
+    size, taps, stride, padding, channels, features = layer
+    x, kernel = normal(0, 3, size, size, channels), normal(1, taps, taps, channels, features)
+    found = convolution.conv(jnp.asarray(x), jnp.asarray(kernel), stride, padding)
+    np.testing.assert_allclose(found, by_hand(x, kernel, stride, padding), rtol=1e-4, atol=1e-4)
+
+
+def outputs(form, layer):
+    """Output and both gradients."""
+    size, taps, stride, padding, channels, features = layer
+    x, kernel = normal(0, 3, size, size, channels), normal(1, taps, taps, channels, features)
+    conv = lambda x, k: convolution.conv(x, k, stride, padding, form)  # noqa: E731
+    out, back = jax.vjp(conv, jnp.asarray(x), jnp.asarray(kernel))
+    return out, *back(jnp.cos(out))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_forms_agree_with_the_native_one(layer):
+    wanted = outputs("native", layer)
+    keeps_size = layer[2] == 1
+    for form in ("patches", "shifts") if keeps_size else ("patches",):
+        for found, each in zip(outputs(form, layer), wanted, strict=True):
+            np.testing.assert_allclose(found, each, rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_other_height_than_width():
+    x, kernel = normal(0, 2, 3, 5, 6), normal(1, 3, 3, 6, 2)
+    for form in ("patches", "shifts", "native"):
+        found = convolution.conv(jnp.asarray(x), jnp.asarray(kernel), 1, 1, form)
+        np.testing.assert_allclose(found, by_hand(x, kernel, 1, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_not_finite_stays_in_reach_of_the_kernel():
+    x = jnp.zeros((1, 4, 4, 4)).at[0, 0, 0, 0].set(jnp.inf)
+    kernel = jnp.ones((3, 3, 4, 2))
+    finite = jnp.isfinite(convolution.conv(x, kernel, 1, 1, "shifts"))
+    assert not finite[0, :2, :2].any() and finite.sum() == 2 * (16 - 4)
+
+
+def test_few_outputs_are_shifted_and_one_pixel_is_not():
+    assert convolution.choose_form((100, 8, 8, 128), (3, 3, 128, 32), 1, 1) == "shifts"
+    assert convolution.choose_form((100, 8, 8, 64), (3, 3, 64, 512), 1, 1) == "patches"
+    assert convolution.choose_form((100, 8, 8, 128), (3, 3, 128, 32), 2, 1) == "patches"
+    assert convolution.choose_form((100, 1, 1, 128), (3, 3, 128, 32), 1, 1) == "patches"
+    assert convolution.choose_form((100, 8, 8, 128), (1, 1, 128, 32), 1, 0) == "patches"
+
+
+def test_taps_that_meet_padding_only_are_left_out():
+    assert convolution.used_taps(8, 3, 1, 1) == (0, 3, 1, 8)
+    assert convolution.used_taps(1, 3, 1, 1) == (1, 2, 0, 1)
+    assert convolution.used_taps(2, 3, 2, 1) == (1, 3, 0, 1)
+
+
+def test_a_stored_gradient_is_the_gradient():
+    x, ahead = jnp.asarray(normal(0, 5, 3)), jnp.asarray(normal(1, 5, 3))
+    _, back = jax.vjp(convolution.stored_gradient, x)
+    np.testing.assert_array_equal(back(ahead)[0], ahead)
