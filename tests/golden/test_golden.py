@@ -14,11 +14,8 @@ from tests.golden.case import find_check, reference_files
 
 HERE = Path(__file__).parent
 WHOLE_SET = os.environ.get("SEQFINAL_GOLDEN_DIR")
-# The large networks take minutes to compile: `python -m tests.golden FOLDER` checks them too.
-SLOW = re.compile(
-    r"reference_numbers.*|objective_densenet.*|base_(resnet[134]|densenet[14])_.*|base_resnet1_c2.*|"
-    r"(side|lowrank|joint)_densenet.*|(side|lowrank)_resnet2_(?!8|add_r3).*|lowrank_convnet2_(?!add_r1_noale_T3_partial).*"
-)
+# What takes more than seconds to compile is left to `python -m tests.golden FOLDER`.
+QUICK = re.compile(r"(base_convnet|base_.*micro|interp_convnet|train_|lr_decay|fit_sep_none).*")
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +39,12 @@ def test_the_files_of_the_whole_set_that_are_built_and_quick(capsys):
     paths = [
         p
         for p in reference_files(Path(WHOLE_SET), None)
-        if find_check(p.name) and p.name not in here and not SLOW.match(p.name)
+        if find_check(p.name) and p.name not in here and QUICK.match(p.name)
     ]
     assert paths, f"no reference file below {WHOLE_SET} was recognised"
     for path in paths:
         assert command.run(path.parent, path.name) == 0, capsys.readouterr().out
+        jax.clear_caches()
 
 
 def altered(tmp_path, name, **changes):
