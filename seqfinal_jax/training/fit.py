@@ -79,8 +79,18 @@ def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> 
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure to one tree with a new leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    """Trees of one structure to one tree with a new leading axis, in one program: one a leaf takes long to compile."""
+    return _stacked([jax.tree.map(jnp.asarray, tree) for tree in trees])
+
+
+@jax.jit
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
 
 def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
@@ -98,7 +108,7 @@ def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
         for figure in ("loss", "accuracy")
     ]
     history = {name: np.full((len(rows), epochs), np.nan) for name in names}
-    best = jax.tree.map(jnp.copy, state.variables)
+    best = _copied(state.variables)
     return Chunk(rows, members, state, best, seeds, constants, evaluation, Track.fresh(len(rows)), history)
 
 
