@@ -15,7 +15,7 @@ import time
 import numpy as np
 import scipy
 
-from seqfinal_jax.data.matching import RULES, Samples, matching_rule
+from seqfinal_jax.data.matching import MATCHING_RULES, Samples, matching_rule
 
 
 def random_step(seed: int, count: int, classes: int, kind: str) -> Samples:
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"numpy {np.__version__}, scipy {scipy.__version__}, {os.cpu_count()} cores, {options}")
     print("| rule | anchors | candidates | seconds | start MiB | peak MiB | samples used |")
     print("|---|---|---|---|---|---|---|")
-    for how in RULES:
+    for how in MATCHING_RULES:
         for way in (1, -1):
             sizes = counts[::way]
             seconds, start, peak, used = in_a_process_of_its_own(

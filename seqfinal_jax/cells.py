@@ -12,15 +12,19 @@ import numpy as np
 
 from seqfinal_jax import config as configuration
 from seqfinal_jax.analysis.run_folder import RESULT_SCHEMA
+from seqfinal_jax.data.matched_rows import usage_counts
+from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.methods.fingerprint import node_fingerprint
-from seqfinal_jax.methods.options import SEQUENTIAL
+from seqfinal_jax.methods.options import JOINT, SEQUENTIAL
 from seqfinal_jax.methods.recipe import Node, Stage, at_step
 from seqfinal_jax.methods.stage_fit import StageFitter
+from seqfinal_jax.methods.step_models import CHANGE_COLUMNS, layer_changes
 from seqfinal_jax.methods.store import StageResult, grid_columns, history_columns, rows_to_csv
 from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.training.objectives import cross_entropy, right
 
 HYPER = ("learning_rate", "weight_decay", "dropout")
+USAGE_COLUMNS = ("step", "times_used", "samples")
 SOME_HYPER = ("adjacent", "final_weight", "efficient_decay")
 
 
@@ -60,9 +64,10 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "recipe": fitter.fingerprint(planned.node),
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
     }  # fmt: skip
-    if plan.config.data.test_all_steps and planned.method in SEQUENTIAL:
+    if plan.config.data.test_all_steps and planned.method in (*SEQUENTIAL, *JOINT):
         record["steps"] = _step_records(plan, fitter, planned.node, seed)
-    _write_folder(cell_folder(workdir, method, architecture, seed), record, chain, predictions)
+    tables = _tables(fitter, chain, seed)
+    _write_folder(cell_folder(workdir, method, architecture, seed), record, tables, predictions)
     return figures["test_accuracy"]
 
 
@@ -93,11 +98,13 @@ def hyper_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> list[dict[str, Any]]:
-    """At each later time step, the model that is best by that step's validation set, and its accuracies there."""
-    records = []
+    """At each later time step that step's model, and its accuracies there.
+
+    Of a sequential method the best by that step's validation set, of the joint model the reported one's network.
+    """
+    records, whole = [], fitter.resolve(node, seed)
     for step in range(1, len(plan.specs["main"].sizes)):
-        there = at_step(node, step)
-        stage = fitter.resolve(there, seed)
+        stage = whole if whole.objective == "joint" else fitter.resolve(at_step(node, step), seed)
         best = fitter.results(stage, [seed])[seed].best
         figures = {
             f"{split}_accuracy": fitter.accuracy(stage, best, seed, step, split)
@@ -111,23 +118,48 @@ def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> lis
 def _stage_record(fitter: StageFitter, stage: Stage, result: StageResult) -> dict[str, Any]:
     winner = result.winner
     return {
-        "stage": stage.name, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
+        "stage": stage.label, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
         "fingerprint": fitter.fingerprint(stage), "hyper": hyper_of(winner),
         "best_epoch": winner["best_epoch"], "stop_epoch": winner["stop_epoch"],
         "valid_accuracy": winner["best_accuracy"],
     }  # fmt: skip
 
 
+def _tables(fitter: StageFitter, chain: dict[Stage, StageResult], seed: int) -> dict[str, str]:
+    """The CSV files of a cell by name: every member, every epoch, and what only some methods have."""
+    grid = [{"stage": s.label, "role": s.role, **row} for s, r in chain.items() for row in r.grid]
+    history = [{"stage": s.label, **row} for s, r in chain.items() for row in r.history]
+    changes = layer_changes(fitter.network, chain)
+    found = {
+        "grid.csv": (("stage", "role", *grid_columns(grid)), grid),
+        "history.csv": (("stage", *history_columns(history)), history),
+        "layer_change.csv": (CHANGE_COLUMNS, changes),
+        "sample_usage.csv": (USAGE_COLUMNS, _sample_usage(fitter, list(chain)[-1], seed)),
+    }
+    return {name: rows_to_csv(*table) for name, table in found.items() if table[1]}
+
+
+def _sample_usage(fitter: StageFitter, stage: Stage, seed: int) -> list[dict[str, int]]:
+    """How many training samples of each step are used how often, where some stand in for those of the final step."""
+    if stage.variant not in MATCHING_RULES:
+        return []
+    whole = fitter.pool.of(("main", seed), stage.train, "train")
+    matched = fitter.pool.of((stage.variant, seed), stage.train[:-1], "train")
+    return [
+        {"step": step, "times_used": int(times), "samples": int(samples)}
+        for step, counts in enumerate(usage_counts(whole, matched))
+        for times, samples in zip(*np.unique(counts, return_counts=True), strict=True)
+    ]
+
+
 def _write_folder(
-    folder: Path, record: dict[str, Any], chain: dict[Stage, StageResult], predictions: dict[str, np.ndarray]
+    folder: Path, record: dict[str, Any], tables: dict[str, str], predictions: dict[str, np.ndarray]
 ) -> None:
-    grid = [{"stage": s.name, "role": s.role, **row} for s, r in chain.items() for row in r.grid]
-    history = [{"stage": s.name, **row} for s, r in chain.items() for row in r.history]
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    (beside / "grid.csv").write_text(rows_to_csv(("stage", "role", *grid_columns(grid)), grid))
-    (beside / "history.csv").write_text(rows_to_csv(("stage", *history_columns(history)), history))
+    for name, text in tables.items():
+        (beside / name).write_text(text)
     np.savez_compressed(beside / "predictions.npz", **predictions)
     (beside / "result.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from seqfinal_jax.data.matching import MEMORY_GIB
 from seqfinal_jax.methods.grid import JOINT_GRID, Grid
-from seqfinal_jax.methods.joint_options import JOINT_MODES, SAMPLES, STRENGTHS, JointOptions
+from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, STRENGTHS, JointOptions
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS, Options
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import NetworkConfig
@@ -45,6 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "joint.mode": JOINT_MODES,
     "joint.adjacent_penalty": tuple(STRENGTHS),
     "joint.loss_samples": SAMPLES,
+    "joint.fisher": FISHERS,
     "adapter.mode": ("add", "multiply"),
     "adapter.init": ("uniform", "identity"),
     "training.stop_on": ("previous", "best"),
@@ -111,7 +113,8 @@ def base_config(
         {
             "mode": "separate", "separate_layers": "all", "adjacent_penalty": "l2", "penalty_by_time": False,
             "increasing_loss_weights": False, "loss_samples": "all", "ablate": False,
-            "sweep_efficient_penalty": False,
+            "sweep_efficient_penalty": False, "same_init_over_time": False, "resume_to_epochs": 0,
+            "fisher": "batch_sums", "resume_patience": 10, "matching_memory_gib": MEMORY_GIB,
         }
     )  # fmt: skip
     config.joint_grid = ConfigDict(
@@ -221,7 +224,6 @@ def options(config: ConfigDict) -> Options:
         normalise_time_weights=config.training.normalise_time_weights,
         history_steps=protocol.history_steps,
         decay_selection=protocol.decay_selection,
-        penalise_bn=protocol.penalise_bn,
         pretrained=bool(config.pretrained.resnet18),
         joint=joint_options(config),
     )
@@ -239,6 +241,10 @@ def joint_options(config: ConfigDict) -> JointOptions:
         samples=joint.loss_samples,
         ablate=joint.ablate,
         sweep=joint.sweep_efficient_penalty,
+        fisher=joint.fisher,
+        same_init=joint.same_init_over_time,
+        resume_to=joint.resume_to_epochs,
+        resume_patience=joint.resume_patience,
     )
 
 
@@ -278,6 +284,7 @@ def check_config(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} must be at least 1, found {_get(config, field)}")
     if config.training.patience < 0:
         raise ValueError(f"config.training.patience must be 0 or more, found {config.training.patience}")
+    _check_resume(config)
     if config.adapter.rank < 1:
         raise ValueError(f"config.adapter.rank must be at least 1, found {config.adapter.rank}")
     options(config)
@@ -287,6 +294,26 @@ def check_config(config: ConfigDict) -> None:
         for field, values in config[part].items():
             if values or (part, field) != ("joint_grid", "adjacent"):  # empty there: by the penalty's type
                 _check_grid(f"{part}.{field}", tuple(values), 1 if field == "dropout" else math.inf)
+
+
+def _check_resume(config: ConfigDict) -> None:
+    joint, training = config.joint, config.training
+    if not joint.matching_memory_gib > 0:
+        raise ValueError(
+            f"config.joint.matching_memory_gib must be above 0, found {joint.matching_memory_gib}"
+        )
+    if joint.resume_to_epochs == 0:
+        return
+    if joint.resume_to_epochs <= training.max_epochs:
+        raise ValueError(
+            f"config.joint.resume_to_epochs = {joint.resume_to_epochs} counts earlier epochs too: expected more than "
+            f"config.training.max_epochs = {training.max_epochs}, or 0 for none"
+        )
+    if joint.resume_patience < training.patience:
+        raise ValueError(
+            f"config.joint.resume_patience = {joint.resume_patience} is below config.training.patience = "
+            f"{training.patience}: fits that stopped early would end where they are"
+        )
 
 
 def _check_grid(field: str, values: tuple[float, ...], most: float) -> None:

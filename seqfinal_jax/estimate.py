@@ -9,9 +9,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.recipe import Stage, all_stages
-from seqfinal_jax.methods.stage_training import stage_network, stage_rule
+from seqfinal_jax.methods.stage_training import Training, stage_network, stage_rule
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.per_step import StepNetwork, apply_step, init_steps
@@ -80,7 +81,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             seen.update((name, seed) for seed in seeds)
             members = len(seeds) * stage.num_members(len(network.group_names))
             fits += members
-            most = members * stage_rule(stage, training).max_epochs
+            most = members * _most_epochs(stage, training)
             epochs += most
             seconds += (
                 most * _epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
@@ -88,12 +89,19 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     return Estimate(fits, epochs, seconds)
 
 
+def _most_epochs(stage: Stage, training: Training) -> int:
+    """Epochs of a member that never stops early; one that goes on from another stage has those before at least."""
+    own = stage_rule(stage, training).max_epochs
+    return own - stage_rule(stage.start, training).max_epochs if stage.resume else own
+
+
 def _epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
     """Training and validation pass; of the joint model every step has as many minibatches as the longest one."""
     sizes = plan.specs[stage.variant].sizes
+    used = sizes if stage.variant not in MATCHING_RULES else len(sizes) * sizes[-1:]
     if stage.objective == "joint":
         own = [forward_operations(stage_network(network, stage.form), step) for step in stage.train]
-        train = batch_size * max(math.ceil(0.8 * sizes[step] / batch_size) for step in stage.train)
+        train = batch_size * max(math.ceil(0.8 * used[step] / batch_size) for step in stage.train)
         valid = 0.2 * sum(sizes[step] * each for step, each in zip(stage.train, own, strict=True))
         return TRAIN_OVER_FORWARD * train * sum(own) + valid
     train = 0.8 * sum(sizes[step] for step in stage.train)

@@ -12,8 +12,8 @@ from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_
 from seqfinal_jax.data.sources import Source, load_source
 from seqfinal_jax.methods.method_plan import MethodPlan, plan_methods
 from seqfinal_jax.methods.names import FULL_ROW, method_id
-from seqfinal_jax.methods.options import SEQUENTIAL, Options
-from seqfinal_jax.methods.recipe import Node, Setting, all_stages
+from seqfinal_jax.methods.options import JOINT, SEQUENTIAL, Options
+from seqfinal_jax.methods.recipe import Node, Setting, Stage, all_stages
 from seqfinal_jax.methods.stage_training import Training, stage_network
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
@@ -91,11 +91,10 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
             raise ValueError(f"config.seeds: expected whole numbers 0..{2**32 - 1}, found {seed!r}")
     options = configuration.options(config)
     planned = plan_methods(asked or FULL_ROW, bool(asked), _settings(config, options, architectures))
-    _check_test_all_steps(config, planned.found.values())
+    _check_steps(config, planned.found.values())
     nodes = [each.node for each in planned.found.values()]
-    specs = {"main": _spec(config, config.data.target_sizes)}
-    if any(stage.variant == "oracle" for node in nodes for stage in all_stages(node)):
-        specs["oracle"] = _spec(config, (*config.data.target_sizes[:-1], config.oracle_size))
+    _check_unused(config, [stage for node in nodes for stage in all_stages(node)])
+    specs = _specs(config, {stage.variant for node in nodes for stage in all_stages(node)})
     source = load_source(config.data.dataset, data_dir)
     methods = tuple(dict.fromkeys(method for _, method in planned.found))
     plan = Plan(
@@ -119,12 +118,34 @@ def _settings(config: ConfigDict, options: Options, architectures: Sequence[str]
     return {name: Setting(num_steps, grid, *split_name(name), options, joint_grid) for name in architectures}
 
 
-def _check_test_all_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:
-    if config.data.test_all_steps and not any(each.method in SEQUENTIAL for each in planned):
+def _check_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:
+    if config.data.test_all_steps and not any(each.method in (*SEQUENTIAL, *JOINT) for each in planned):
         raise ValueError(
-            f"config.data.test_all_steps tests the models of all time steps, which only sequential methods have; "
-            f"add one of {', '.join(SEQUENTIAL)} to config.methods"
+            f"config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
+            f"joint model have; add one of {', '.join((*SEQUENTIAL, *JOINT))} to config.methods"
         )
+
+
+def _check_unused(config: ConfigDict, stages: Sequence[Stage]) -> None:
+    """Raises ValueError for an option of the training that reaches no stage."""
+    tune = config.fine_tune
+    if tune.fisher != "batch_sums" and not any(stage.penalty and stage.penalty.fisher for stage in stages):
+        raise ValueError(
+            f"config.fine_tune.fisher = {tune.fisher!r}, and no method has a penalty with Fisher weights; add "
+            f"sequential_ewc or set config.fine_tune.regularization to 'fisher', or leave it at 'batch_sums'"
+        )
+    if tune.freeze_batch_stats and not any(map(freezes, stages)):
+        raise ValueError(
+            "config.fine_tune.freeze_batch_stats is on, and no method of this run freezes anything; leave it off, or add "
+            "one that does, such as erm_linear_probe_fine_tune or erm_side_tune_block"
+        )
+
+
+def freezes(stage: Stage) -> bool:
+    """Whether a stage leaves some of its network as it is."""
+    if stage.objective == "joint":
+        return stage.form.ablate
+    return bool(stage.layers) or stage.form is not None
 
 
 def _check_networks(plan: Plan) -> None:
@@ -140,6 +161,14 @@ def _check_networks(plan: Plan) -> None:
                     stage_network(network, stage.form)
     if pretrained:
         read_resnet18(pretrained)
+
+
+def _specs(config: ConfigDict, variants: set[str]) -> dict[str, SequenceSpec]:
+    """What is drawn for each variant of the sequence; samples that stand in for others come from the main one."""
+    specs = {"main": _spec(config, config.data.target_sizes)}
+    if "oracle" in variants:
+        specs["oracle"] = _spec(config, (*config.data.target_sizes[:-1], config.oracle_size))
+    return specs | dict.fromkeys(sorted(variants - specs.keys()), specs["main"])
 
 
 def _spec(config: ConfigDict, target_sizes: Sequence[int]) -> SequenceSpec:

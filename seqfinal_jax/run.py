@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 from seqfinal_jax import config as configuration
 from seqfinal_jax import workdir as folders
 from seqfinal_jax.cells import cell_done, write_cell, write_error
+from seqfinal_jax.data.matched_rows import with_matched
+from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequence import build_from_spec
 from seqfinal_jax.estimate import Estimate, estimate_run, network_bytes
@@ -88,10 +90,14 @@ def fit_cells(
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
-    """The images of every variant of the sequence, of all seeds; equal draws are built once."""
+    """The images of every variant of the sequence, of all seeds; equal draws are built once.
+
+    Variants with other samples of earlier steps are row numbers only, into the images of the main one.
+    """
     built: dict[tuple[str, int], Any] = {}
     sequences = {}
-    for variant, spec in plan.specs.items():
+    drawn = {variant: spec for variant, spec in plan.specs.items() if variant not in MATCHING_RULES}
+    for variant, spec in drawn.items():
         for seed in seeds:
             key = (variant, plan.data_seed(seed))
             if key not in built:
@@ -99,7 +105,10 @@ def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
                 for note in built[key].warnings:
                     log.warning("data, seed %d: %s", seed, note)
             sequences[variant, seed] = built[key]
-    return pool_sequences(sequences)
+    pool = pool_sequences(sequences)
+    for how in plan.specs.keys() - drawn.keys():
+        pool = with_matched(pool, how, seeds, plan.config.joint.matching_memory_gib)
+    return pool
 
 
 def make_fitter(
@@ -116,7 +125,7 @@ def make_fitter(
     training = make_training(config)
 
     def report(stage: Stage, members: int) -> Any:
-        return fit_progress(f"  {stage.name}", members, stage_rule(stage, training).max_epochs, console)
+        return fit_progress(f"  {stage.label}", members, stage_rule(stage, training).max_epochs, console)
 
     return StageFitter(
         network=network,
@@ -136,10 +145,11 @@ def fit_settings(stage: Stage, network: Network | StepNetwork, training: Trainin
     """Members one after another on CPUs, as one batch elsewhere; all local devices."""
     backend = jax.default_backend()
     variables, sample = network_bytes(network)
+    together = 1 if stage.resume else members_per_program(backend, variables, sample, training.batch_size)
     return Settings(
         rule=stage_rule(stage, training),
         vectorise="map" if backend == "cpu" else "vmap",
-        members_per_program=members_per_program(backend, variables, sample, training.batch_size),
+        members_per_program=together,
         evaluation_batch_size=training.batch_size,
         devices=tuple(jax.local_devices()),
     )

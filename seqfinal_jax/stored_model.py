@@ -24,7 +24,7 @@ from seqfinal_jax.training.objectives import InputScaling
 class StoredModel:
     """A network with its best variables; call it with images to get logits.
 
-    A per-step network answers with its last time step.
+    A per-step network answers with its last time step, or with the one that `step` names, counted from 0.
     """
 
     network: Network | StepNetwork
@@ -32,11 +32,13 @@ class StoredModel:
     scaling: InputScaling
     class_names: tuple[str, ...]
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode.
 
-        Raises ValueError when the images have another shape than the network was trained on.
+        Raises ValueError when the images have another shape than the network was trained on, and for a time step
+        that the model does not have.
         """
+        number = self._number(step)
         config = _base(self.network).config
         wanted = (config.image_size, config.image_size, config.channels)
         images = np.asarray(images)
@@ -46,19 +48,29 @@ class StoredModel:
             )
         batches = np.array_split(images, range(100, len(images), 100))
         return np.concatenate(
-            [np.asarray(_logits(self.network, self.scaling, self.variables, b)) for b in batches]
+            [np.asarray(_logits(self.network, self.scaling, self.variables, b, number)) for b in batches]
         )
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """The most likely class of each image, (n,) int."""
-        return np.argmax(self(images), axis=-1)
+        return np.argmax(self(images, step), axis=-1)
+
+    def _number(self, step: int | None) -> int:
+        count = self.network.num_steps if isinstance(self.network, StepNetwork) else 1
+        if step is not None and not (count > 1 and 0 <= step < count):
+            raise ValueError(
+                f"step = {step}: this model has {f'steps 0..{count - 1}' if count > 1 else 'a single network'}"
+            )
+        return count - 1 if step is None else step
 
 
 @partial(jax.jit, static_argnames=("network", "scaling"))
-def _logits(network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: Array) -> Array:
+def _logits(
+    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: Array, step: Array
+) -> Array:
     x = scaling(images, jnp.float32)
     if isinstance(network, StepNetwork):
-        return apply_step(network, variables, network.num_steps - 1, x)[0]
+        return apply_step(network, variables, step, x)[0]
     return apply_network(network, variables, x)[0]
 
 

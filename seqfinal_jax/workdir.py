@@ -27,6 +27,8 @@ MEND = "delete the run folder, or restore the file"
 
 # What may differ between runs in one folder.
 FREE_FIELDS = ("methods", "architectures", "seeds")
+# Also those that make methods of another id, or do not change results.
+FREE_NAMES = ("joint.resume_to_epochs", "joint.resume_patience", "joint.matching_memory_gib")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn")
 TIMING_COLUMNS = (
     "stage", "architecture", "fingerprint", "seeds", "members", "epochs", "seconds", "compile_seconds",
@@ -56,7 +58,7 @@ def open_workdir(workdir: Path, plan: Plan) -> None:
 def _refuse_other(workdir: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
     before, now = flat(there), flat(wanted)
     names = sorted(name for name in before.keys() | now.keys() if name.split(".")[0] not in FREE_FIELDS)
-    differing = [name for name in names if before.get(name) != now.get(name)]
+    differing = [name for name in names if name not in FREE_NAMES and before.get(name) != now.get(name)]
     if differing:
         listed = "; ".join(f"{n}: {before.get(n)!r} there, {now.get(n)!r} now" for n in differing)
         raise ValueError(

@@ -1,7 +1,8 @@
 """Colours, markers and sizes that all figures share; colours are those of Okabe and Ito (2008)."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqfinal_jax.analysis.run_folder import write_whole
 
@@ -38,6 +39,17 @@ def clean_axes(axes: "Axes") -> None:
     axes.grid(color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=LABEL_SIZE - 1, color=GREY)
+
+
+def legend_below(figure: "Figure", handles: Sequence[Any], title: str = "") -> None:
+    """A legend under the axes, of as many columns as fit the figure's width."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    width = CAPTION_SIZE * (0.6 * longest + 6) / 72  # inches: letters are 0.6 of their size wide
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, fontsize=CAPTION_SIZE, frameon=False,
+        title=title or None, title_fontsize=CAPTION_SIZE, handlelength=3,
+    )  # fmt: skip
 
 
 def save_png(figure: "Figure", path: Path) -> Path:

@@ -62,7 +62,11 @@ every cell in <a href="../results.csv">results.csv</a>.</p>
 
 <h2 id="figures">Figures</h2>
 {%- for figure in figures %}
+{%- if figure.endswith('.csv') %}
+<p>Its numbers: <a href="../figures/{{ figure }}">{{ figure }}</a></p>
+{%- else %}
 <p><a href="../figures/{{ figure }}"><img src="../figures/{{ figure }}" alt="{{ figure }}"></a></p>
+{%- endif %}
 {%- else %}
 <p>No figure yet: no cell is done.</p>
 {%- endfor %}

@@ -3,10 +3,12 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from seqfinal_jax.data.matching import MEMORY_GIB, Samples, links_back, matching_rule
+from seqfinal_jax.data.pool import ImagePool
 from seqfinal_jax.data.stored_arrays import add_array, cache_dir, read_arrays, write_arrays
 
 # Raised by hand whenever the same data would give other samples.
@@ -49,6 +51,25 @@ def matched_rows(
         if cache and chosen:
             _keep(how, key, chosen)
     return [numbers[positions] for numbers, positions in zip(rows, chosen, strict=False)]
+
+
+def with_matched(
+    pool: ImagePool, how: str, seeds: Sequence[int], memory_gib: float = MEMORY_GIB
+) -> ImagePool:
+    """The pool with a variant `how` of the main sequence of every seed: training samples of earlier steps stand in
+    for those of the final one. No image is copied; errors are those of `matched_rows`, with the option to change.
+    """
+    rows = dict(pool.rows)
+    for seed in seeds:
+        steps = pool.rows["main", seed]
+        train = [step["train"] for step in steps]
+        try:
+            matched = matched_rows(pool.images, pool.labels, train, how, memory_gib)
+        except ValueError as error:
+            raise ValueError(f"config.joint.loss_samples = {how!r}, seed {seed}: {error}") from error
+        stand_in = [{**step, "train": own} for step, own in zip(steps, matched, strict=False)]
+        rows[how, seed] = (*stand_in, steps[-1])
+    return replace(pool, rows=rows)
 
 
 def usage_counts(rows: Sequence[np.ndarray], matched: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -119,7 +119,7 @@ def _of_class(samples: Samples, label: int) -> np.ndarray:
     return np.flatnonzero(samples.labels == label)
 
 
-RULES: dict[str, Callable[..., Link]] = {
+MATCHING_RULES: dict[str, Callable[..., Link]] = {
     "nearest_neighbours": nearest_neighbours,
     "optimal_matching": optimal_matching,
 }
@@ -159,9 +159,11 @@ def links_back(
 
 def matching_rule(how: str, memory_gib: float = MEMORY_GIB) -> Callable[..., Link]:
     """The rule of that name; raises ValueError that names the nearest known one."""
-    if how not in RULES:
-        raise ValueError(f"unknown choice of samples {how!r}; {nearest(how, list(RULES))}")
-    return partial(optimal_matching, memory_gib=memory_gib) if how == "optimal_matching" else RULES[how]
+    if how not in MATCHING_RULES:
+        raise ValueError(f"unknown choice of samples {how!r}; {nearest(how, list(MATCHING_RULES))}")
+    return (
+        partial(optimal_matching, memory_gib=memory_gib) if how == "optimal_matching" else MATCHING_RULES[how]
+    )
 
 
 def check_step(anchors: Samples, candidates: Samples, step: int) -> None:

@@ -3,9 +3,15 @@
 from dataclasses import replace
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.joint_options import EFFICIENT_SWEEP, SEARCH_EPOCHS, adjacent_strengths, joint_terms
+from seqfinal_jax.methods.joint_options import (
+    EFFICIENT_SWEEP,
+    SEARCH_EPOCHS,
+    JointOptions,
+    adjacent_strengths,
+    joint_terms,
+)
 from seqfinal_jax.methods.layer_language import layer_groups, layer_subsets
-from seqfinal_jax.methods.recipe import Form, Setting, Stage, recipe
+from seqfinal_jax.methods.recipe import Form, Resume, Setting, Stage, recipe
 
 
 def joint(setting: Setting) -> Stage:
@@ -13,9 +19,17 @@ def joint(setting: Setting) -> Stage:
     options, last = setting.options.joint, (setting.final_step,)
     stage = Stage(
         "joint", "final", setting.all_steps, last, joint_grid(setting), "joint", form=joint_form(setting),
-        joint=joint_terms(options),
+        joint=joint_terms(options), variant="main" if options.samples == "all" else options.samples,
     )  # fmt: skip
-    return layer_search(setting, stage) if options.separate == "search" else stage
+    if options.separate == "search":
+        stage = layer_search(setting, stage)
+    return resumed(stage, options) if options.resume_to else stage
+
+
+def resumed(stage: Stage, options: JointOptions) -> Stage:
+    """The winner trained on to more epochs with another patience. Of equal name, so its random streams go on too."""
+    resume = Resume(options.resume_to, options.resume_patience)
+    return replace(stage, start=replace(stage, role="start"), resume=resume)
 
 
 def joint_form(setting: Setting) -> Form:
@@ -30,6 +44,7 @@ def joint_form(setting: Setting) -> Form:
         options.all_layers_efficient,
         separate=separate,
         ablate=joint.ablate,
+        same_init=joint.same_init,
     )
 
 

@@ -8,6 +8,8 @@ from seqfinal_jax.models.per_step import Mode
 Adjacent = Literal["none", "l2", "l2_high", "l2_very_high", "l1", "l2_fisher"]
 Samples = Literal["all", "nearest_neighbours", "optimal_matching"]
 
+Fisher = Literal["batch_sums", "per_sample_ce"]
+FISHERS: tuple[str, ...] = get_args(Fisher)
 JOINT_MODES: tuple[str, ...] = get_args(Mode)
 SAMPLES: tuple[str, ...] = get_args(Samples)
 
@@ -16,6 +18,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "none": (0.0,), "l2": (0.01, 0.1, 1.0), "l2_high": (10.0, 100.0, 1000.0), "l2_very_high": (1e4, 1e5, 1e6),
     "l1": (0.01, 0.1, 1.0), "l2_fisher": (0.01, 0.1, 1.0),
 }  # fmt: skip
+HIGH = ("l2_high", "l2_very_high")
 SEARCHED = {"none": 0.0, "l2": 0.1, "l2_high": 10.0, "l2_very_high": 1e4, "l1": 0.1, "l2_fisher": 0.1}
 SEARCH_EPOCHS = 50
 SWEPT_STRENGTH = 0.1
@@ -34,17 +37,21 @@ class JointOptions:
     samples: Samples = "all"
     ablate: bool = False
     sweep: bool = False
+    same_init: bool = False
+    fisher: Fisher = "batch_sums"
+    resume_to: int = 0
+    resume_patience: int = 10
 
 
 @dataclass(frozen=True)
 class JointTerms:
-    """What of it the objective and the data of a stage need."""
+    """What of it the objective of a stage needs."""
 
     power: int = 2
     by_time: bool = False
     increasing: bool = False
     fisher: bool = False
-    samples: Samples = "all"
+    per_sample: bool = False
 
 
 def joint_terms(options: JointOptions) -> JointTerms:
@@ -54,19 +61,28 @@ def joint_terms(options: JointOptions) -> JointTerms:
         by_time=options.by_time,
         increasing=options.increasing,
         fisher=options.adjacent == "l2_fisher",
-        samples=options.samples,
+        per_sample=options.adjacent == "l2_fisher" and options.fisher == "per_sample_ce",
     )
 
 
 def adjacent_strengths(
     options: JointOptions, asked: tuple[float, ...], search: bool = False
 ) -> tuple[float, ...]:
-    """The strengths to try: by type, or those asked for; 0 alone for type none."""
+    """The strengths to try: by type, or those asked for; 0 alone for type none.
+
+    Raises ValueError where those asked for are not of the type's size: names of methods tell the type only.
+    """
     if search or options.adjacent == "none":
         return (SEARCHED[options.adjacent],)
     if options.sweep:
         return (SWEPT_STRENGTH,)
-    return asked or STRENGTHS[options.adjacent]
+    usual = STRENGTHS[options.adjacent]
+    if options.adjacent in HIGH and any(value < usual[0] for value in asked):
+        raise ValueError(
+            f"config.joint_grid.adjacent = {asked} is below what adjacent_penalty = {options.adjacent!r} stands for; "
+            f"give strengths from {usual[0]:g} on, or () for {', '.join(f'{value:g}' for value in usual)}"
+        )
+    return asked or usual
 
 
 def joint_suffix(options: JointOptions, default: JointOptions) -> str:
@@ -78,8 +94,11 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
         "_optimal_matching_loss": options.samples == "optimal_matching",
         "_increasing": options.increasing,
         f"_adjacent_reg_{options.adjacent}": options.adjacent != default.adjacent,
+        "_per_sample": options.fisher == "per_sample_ce",
         "_sweep_efficient_reg": options.sweep,
         f"_separate_{options.separate}": options.separate != default.separate,
+        "_same_init": options.same_init,
+        f"_resumed_to_{options.resume_to}": options.resume_to > 0,
     }
     return "".join(name for name, wanted in parts.items() if wanted)
 
@@ -97,5 +116,9 @@ def check_joint(options: JointOptions, method: str) -> None:
         )
     if options.adjacent == "l2_fisher" and options.mode != "separate":
         raise ValueError("config.joint.adjacent_penalty = 'l2_fisher' is for mode 'separate' only")
+    if options.same_init and options.mode != "separate":
+        raise ValueError(
+            "config.joint.same_init_over_time is for mode 'separate' only: elsewhere steps share version 0"
+        )
     if options.separate == "search" and options.mode != "separate":
         raise ValueError("config.joint.separate_layers = 'search' is for mode 'separate' only")

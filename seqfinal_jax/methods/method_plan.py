@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 
 from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.options import (
+    JOINT,
     SIDE,
     Options,
-    changed,
     check_options,
     derived_id,
     effective,
     idle_options,
-    reached,
+    unused_options,
 )
 from seqfinal_jax.methods.recipe import Choice, Node, Setting, all_stages
 
@@ -54,15 +54,12 @@ def plan_methods(methods: Sequence[str], asked: bool, settings: Mapping[str, Set
     for method in methods:
         RECIPES.get(method)
         check_options(method, options)
-        missing = [name for name, setting in settings.items() if lacks(method, setting)]
+        missing = {name: why for name, setting in settings.items() if (why := lacks(method, setting))}
         if asked and len(missing) == len(settings):
-            raise ValueError(
-                f"config.methods: {method} needs side modules other than whole blocks, which a ConvNet does not have; "
-                f"use {method}_block"
-            )
+            raise ValueError(f"config.methods: {method}: {next(iter(missing.values()))}")
         if missing:
             plans.left_out += (
-                f"{method} is left out for {', '.join(missing)}, which have only {method}_block",
+                f"{method} is left out for {', '.join(missing)}: {next(iter(missing.values()))}",
             )
         for name, setting in settings.items():
             if name not in missing:
@@ -71,10 +68,14 @@ def plan_methods(methods: Sequence[str], asked: bool, settings: Mapping[str, Set
     return plans
 
 
-def lacks(method: str, setting: Setting) -> bool:
-    """Whether an architecture does not have a method: ConvNet blocks have no smaller side modules."""
-    side = effective(method, setting.options)
-    return setting.family == "convnet" and method in SIDE and side.side != "block"
+def lacks(method: str, setting: Setting) -> str | None:
+    """Why an architecture does not have a method, or None where it has."""
+    found = effective(method, setting.options)
+    if setting.family == "convnet" and method in SIDE and found.side != "block":
+        return f"a ConvNet has no side modules other than whole blocks; use {method}_block"
+    if method in JOINT and found.pretrained and found.joint.mode != "separate":
+        return "the joint model starts from config.pretrained.resnet18 in mode 'separate' only"
+    return None
 
 
 def _add(plans: MethodPlans, architecture: str, method: str, setting: Setting) -> None:
@@ -90,12 +91,10 @@ def _add(plans: MethodPlans, architecture: str, method: str, setting: Setting) -
 
 def _warnings(plans: MethodPlans, methods: Sequence[str], options: Options) -> list[str]:
     """What does nothing, and what selects or trains on data that a careful user would keep apart."""
-    used = frozenset().union(*(reached(method) for method in methods))
-    unused = changed(options) - used - {"adapter", "side"}
-    if unused:
+    if unused := unused_options(methods, options):
         raise ValueError(
-            f"the options {', '.join(sorted(unused))} change none of the methods {', '.join(methods)}; "
-            f"leave them at their defaults"
+            f"{', '.join(unused)}: what is set there changes none of the methods {', '.join(methods)}; "
+            f"leave it at its default, or add a method or a mode that it acts on"
         )
     idle = {name for method in methods for name in idle_options(method, options)}
     said = [f"{', '.join(sorted(idle))} have no effect in mode {options.mode!r}"] if idle else []

@@ -1,11 +1,11 @@
 """The options of fine-tuning methods, which methods they reach, and the rules between them (spec 4.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from seqfinal_jax.methods.joint_options import JointOptions, check_joint, joint_suffix
 from seqfinal_jax.methods.layer_language import layers_name, parse_layers
-from seqfinal_jax.models.groups import PenaliseBatchNorm
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.side import SideSizes
 
@@ -34,7 +34,6 @@ class Options:
     normalise_time_weights: bool = False
     history_steps: Literal["history", "all"] = "history"
     decay_selection: Literal["validation", "test"] = "validation"
-    penalise_bn: PenaliseBatchNorm = "none"
     pretrained: bool = False
     joint: JointOptions = JointOptions()
 
@@ -59,7 +58,19 @@ JOINT_FIXED: dict[str, dict[str, object]] = {
     "joint_side_tune": {"mode": "side_tune", "adjacent": "none"},
     "joint_side_tune_block": {"mode": "side_tune", "adjacent": "none"},
 }
-PROTOCOL_FIELDS = ("history_steps", "decay_selection", "penalise_bn")
+PROTOCOL_FIELDS = ("history_steps", "decay_selection")
+UNCHANGED = Options(adapter=Adapter("add", 1))
+
+# The configuration's names of the options.
+CONFIG_FIELDS = {
+    "layers": "fine_tune.layers", "regularization": "fine_tune.regularization", "mode": "fine_tune.mode",
+    "ablate_init": "fine_tune.ablate_init", "side": "side.layer_sizes", "adapter": "adapter",
+    "normalise_time_weights": "training.normalise_time_weights", "pretrained": "pretrained.resnet18",
+    "joint.separate": "joint.separate_layers", "joint.adjacent": "joint.adjacent_penalty",
+    "joint.by_time": "joint.penalty_by_time", "joint.increasing": "joint.increasing_loss_weights",
+    "joint.samples": "joint.loss_samples", "joint.sweep": "joint.sweep_efficient_penalty",
+    "joint.same_init": "joint.same_init_over_time", "joint.resume_to": "joint.resume_to_epochs",
+}  # fmt: skip
 
 
 def reached(method: str) -> frozenset[str]:
@@ -99,6 +110,10 @@ def effective(method: str, options: Options) -> Options:
 
 def _effective_joint(method: str, options: Options) -> Options:
     joint = replace(options.joint, **JOINT_FIXED.get(method, {}))
+    if not joint.resume_to:
+        joint = replace(joint, resume_patience=JointOptions.resume_patience)
+    if joint.adjacent != "l2_fisher":
+        joint = replace(joint, fisher=JointOptions.fisher)
     named = method != "joint"
     return replace(
         options,
@@ -109,10 +124,24 @@ def _effective_joint(method: str, options: Options) -> Options:
     )
 
 
+def each_option(options: Options) -> dict[str, object]:
+    """All that a user sets, by name; the joint model's as "joint.<name>"."""
+    own = {f.name: getattr(options, f.name) for f in fields(Options) if f.name not in PROTOCOL_FIELDS}
+    return {**own, **{f"joint.{name}": value for name, value in vars(own.pop("joint")).items()}}
+
+
 def changed(options: Options) -> frozenset[str]:
     """The names of the options that a user has set to other than their default."""
-    names = {f.name for f in fields(Options)} - set(PROTOCOL_FIELDS)
-    return frozenset(name for name in names if getattr(options, name) != getattr(Options(), name))
+    default = each_option(UNCHANGED)
+    return frozenset(name for name, value in each_option(options).items() if value != default[name])
+
+
+def unused_options(methods: Sequence[str], options: Options) -> list[str]:
+    """Options that have been set and act on none of the methods, by the configuration's names."""
+    asked = each_option(options)
+    acting = [each_option(effective(method, options)) for method in methods]
+    lost = [name for name in changed(options) if all(each[name] != asked[name] for each in acting)]
+    return sorted(f"config.{CONFIG_FIELDS.get(name, name)}" for name in lost)
 
 
 def check_options(method: str, options: Options) -> None:

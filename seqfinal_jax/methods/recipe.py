@@ -24,6 +24,7 @@ class Form:
 
     init_last: "fresh" weights, or those of the step before ("previous", separate mode only).
     separate: which layers are new at each later step (`per_step.version_table`). ablate: what is added has no effect.
+    same_init: all versions start from the same random weights (separate mode only).
     """
 
     mode: Mode
@@ -34,6 +35,15 @@ class Form:
     init_last: Literal["fresh", "previous"] = "fresh"
     separate: str = "all"
     ablate: bool = False
+    same_init: bool = False
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Going on from where another stage's winner stopped, as if it had had this patience and so many epochs."""
+
+    to_epochs: int
+    patience: int
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,12 @@ class Stage:
     weights: one loss weight a training step, or None for 1.
     start: the stage (or choice) whose best member, per seed, gives the start variables; None for random ones.
     fresh: random weights although there is a `start` (it matters as an anchor only).
-    variant: which build of the sequence, "main" or "oracle" (a larger final step, its own draw).
+    variant: which build of the sequence: "main", "oracle" (a larger final step, its own draw), or with training samples
+        of earlier steps that stand in for those of the final one, "nearest_neighbours" or "optimal_matching".
     layers: sets of layer groups, each trained with the whole grid; empty for all groups; or the surgical rule that
         ranks the groups at the time. Of the joint model, the groups that are separate; the others are shared.
     joint: terms of the joint objective. max_epochs: at most so many, where a search asks for fewer than the run.
+    resume: the stage is its `start` trained on: the winner alone, from its last epoch, with its optimiser's state.
     """
 
     name: str
@@ -79,9 +91,17 @@ class Stage:
     form: Form | None = None
     joint: JointTerms | None = None
     max_epochs: int | None = None
+    resume: Resume | None = None
+
+    @property
+    def label(self) -> str:
+        """The name in results: stages that go on from another one share its streams' name."""
+        return f"{self.name}-resumed" if self.resume else self.name
 
     def num_members(self, num_groups: int) -> int:
         """Fits of one seed, for a network of so many layer groups."""
+        if self.resume:
+            return 1
         sets = num_groups if isinstance(self.layers, str) else max(1, len(self.layers))
         return sets * len(self.grid.points())
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -111,13 +111,18 @@ class StageFitter:
         stage = self.resolve(node, seed)
         return [*(self.chain(stage.start, seed) if stage.start else []), stage]
 
-    def predict(self, stage: Stage, variables: Variables, rows: np.ndarray) -> np.ndarray:
-        """Logits (n,k) of rows (n,) of the pool, in evaluation mode."""
+    def predict(
+        self, stage: Stage, variables: Variables, rows: np.ndarray, step: int | None = None
+    ) -> np.ndarray:
+        """Logits (n,k) of rows (n,) of the pool, in evaluation mode; of a per-step network `step`'s or the last one's."""
         objective, size = stage_objective(stage, self.network, self.training), self.training.batch_size
         padded = np.concatenate([rows, np.zeros(-len(rows) % size, rows.dtype)]).astype(np.int32)
-        variables, step = jax.tree.map(jnp.asarray, variables), jnp.int32(stage.train[-1])
+        variables, number = (
+            jax.tree.map(jnp.asarray, variables),
+            jnp.int32(stage.train[-1] if step is None else step),
+        )
         parts = [
-            predict_batch(objective, variables, self.device_data, jnp.asarray(part), step)
+            predict_batch(objective, variables, self.device_data, jnp.asarray(part), number)
             for part in padded.reshape(-1, size)
         ]
         return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
@@ -125,7 +130,8 @@ class StageFitter:
     def accuracy(self, stage: Stage, variables: Variables, seed: int, step: int, split: str) -> float:
         """Fraction of right answers on a split of a time step."""
         rows = self.pool.rows[stage.variant, seed][step][split]
-        return float(np.mean(np.asarray(right(self.predict(stage, variables, rows), self.pool.labels[rows]))))
+        logits = self.predict(stage, variables, rows, step)
+        return float(np.mean(np.asarray(right(logits, self.pool.labels[rows]))))
 
     def layer_sets(self, stage: Stage, seed: int, start: Variables | None) -> LayerSets:
         """The sets of layers that compete in a stage; surgical ones are ranked on the stage's training set."""
@@ -157,13 +163,15 @@ class StageFitter:
                 stage, self.network, self.training, self.pool, self.device_data, seed, anchors[seed]
             ),
         )  # fmt: skip
+        if stage.resume:
+            problem = replace(problem, earlier=lambda member: starts[member.seed].winner_result())
         progress, settings = self.store.progress(name), self.settings(stage)
         with contextlib.closing(self.report(stage, len(members))) as reporter:
             results = fit(problem, members, settings, reporter, progress)
         self.fits += len(members)
         self.log_fit(
             {
-                "stage": stage.name, "architecture": self.network.name, "fingerprint": name,
+                "stage": stage.label, "architecture": self.network.name, "fingerprint": name,
                 "seeds": " ".join(map(str, seeds)), "members": len(members),
                 "epochs": sum(result.stop_epoch for result in results),
                 "seconds": time.monotonic() - began, "compile_seconds": compile_seconds() - compiled,
@@ -178,6 +186,8 @@ class StageFitter:
     def _rows(
         self, stage: Stage, seed: int, starts: dict[int, StageResult]
     ) -> list[tuple[tuple[str, ...], dict]]:
+        if stage.resume:
+            return [starts[seed].winner_row(tuple(stage.grid.points()[0]))]
         sets = self.layer_sets(stage, seed, starts[seed].best if seed in starts else None)
         return [(layers, point) for layers in sets for point in stage.grid.points()]
 
@@ -186,7 +196,7 @@ class StageFitter:
         return [Anchor(self.resolve(node, seed), self.results(node, seeds)[seed].best) for node in nodes]
 
     def _start(self, stage: Stage, starts: dict[int, StageResult], member: MemberSpec) -> Variables:
-        if stage.start is None:
+        if stage.start is None or stage.resume:
             return start_variables(stage, self.network, self.training, None, None, member)
         form = self.resolve(stage.start, member.seed).form
         previous = starts[member.seed].best

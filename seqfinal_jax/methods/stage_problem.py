@@ -31,6 +31,7 @@ def stage_objective(stage: Stage, network: Network, training: Training) -> Objec
             power=terms.power,
             by_time=terms.by_time,
             fisher=terms.fisher,
+            per_sample=terms.per_sample,
         )
     if stage.form is not None:
         return LastStepRisk(*common)

@@ -76,6 +76,8 @@ def fresh_steps(steps: StepNetwork, network: Network, training: Training, member
 def _joint_start(
     stage: Stage, steps: StepNetwork, fresh: Variables, training: Training, member: MemberSpec
 ) -> Variables:
+    if stage.form.same_init:
+        fresh = jax.tree.map(lambda leaf: np.broadcast_to(leaf[-1:], leaf.shape), fresh)
     if training.pretrained:
         fresh = start_steps_from_resnet18(steps, fresh, training.pretrained[0])
     if stage.form.ablate:

@@ -32,7 +32,9 @@ class Training:
 
 
 def stage_rule(stage: Stage, training: Training) -> StopRule:
-    """When a stage's members stop: as the run says, or sooner where the stage has fewer epochs."""
+    """When a stage's members stop: as the run says, sooner where the stage has fewer epochs, later where it resumes."""
+    if stage.resume:
+        return replace(training.rule, max_epochs=stage.resume.to_epochs, patience=stage.resume.patience)
     most = training.rule.max_epochs
     return replace(training.rule, max_epochs=min(most, stage.max_epochs or most))
 

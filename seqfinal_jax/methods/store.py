@@ -48,6 +48,23 @@ class StageResult:
         """The chosen grid point's row."""
         return self.grid[self.chosen]
 
+    def winner_row(self, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, float]]:
+        """The layers (empty for all) and the hyper-parameters of those names of the chosen grid point."""
+        layers = self.winner["layers"]
+        return () if layers == "all" else tuple(layers.split(",")), {n: float(self.winner[n]) for n in names}
+
+    def winner_result(self) -> MemberResult:
+        """The chosen grid point as the engine left it, its optimiser's state by names."""
+        rows = [row for row in self.history if row["member"] == self.chosen]
+        names = [name for name in rows[0] if name not in ("member", "epoch")]
+        scalars = {
+            name: self.winner[name] for name in ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+        }
+        history = {name: np.array([float(row[name]) for row in rows]) for name in names}
+        return MemberResult(
+            **scalars, history=history, best=self.best, last=self.last, optimiser=self.optimiser
+        )
+
 
 def stage_result(
     hypers: Sequence[Mapping[str, Any]], results: Sequence[MemberResult], chosen: int

@@ -114,9 +114,10 @@ def product(factors: Tree) -> Array:
 def adapted(tree: Tree, version: int | Array, mode: AdapterMode) -> Tree:
     """The plain parameter tree of one version: adapted kernels, the version's bias and batch norms.
 
-    Adapters 1..version act together; the bias is that of the last one alone. `version` may be traced.
+    Adapters 1..version act together; the bias is that of the last one alone. `version` may be traced. A group without
+    batch norms may lack the entry "norms": stored trees have no empty branches.
     """
-    norms = jax.tree.map(lambda leaf: leaf[version], tree["norms"])
+    norms = jax.tree.map(lambda leaf: leaf[version], tree.get("norms", {}))
     return join(_adapt_kernels(tree["base"], tree.get("adapters", {}), version, mode), norms)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqfinal_jax.models.versions import stack
 from seqfinal_jax.training import programs
 from seqfinal_jax.training.checkpoints import ProgressStore
 from seqfinal_jax.training.devices import run_on_devices
@@ -30,7 +31,7 @@ from seqfinal_jax.training.members import (
 )
 from seqfinal_jax.training.objectives import Batch
 from seqfinal_jax.training.programs import Member
-from seqfinal_jax.training.resume import resume_chunk, save_finished, save_running
+from seqfinal_jax.training.resume import continue_chunk, resume_chunk, save_finished, save_running
 from seqfinal_jax.training.streams import Batches, fold
 
 
@@ -60,6 +61,8 @@ def fit(
 def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
     name = chunk_name([run.members[row] for row in rows])
     chunk = _start_chunk(run, np.asarray(rows), device)
+    if run.problem.earlier:
+        chunk = continue_chunk(run, chunk)
     chunk = resume_chunk(run, name, chunk, rows)
     if chunk.epoch < 0:
         _finish_epoch(run, chunk, data, None, np.ones(len(rows), bool))
@@ -76,16 +79,6 @@ def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> 
         run.unsaved[name] = rows
     if run.store and run.store.budget.due():
         save_finished(run)
-
-
-def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure to one tree with a new leading axis, in one program: one a leaf takes long to compile."""
-    return _stacked([jax.tree.map(jnp.asarray, tree) for tree in trees])
-
-
-@jax.jit
-def _stacked(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 @jax.jit
@@ -209,7 +202,7 @@ def _result(chunk: Chunk, place: int) -> MemberResult:
         history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},
         best=own(chunk.best),
         last=own(chunk.state.variables),
-        optimiser=own(chunk.state.optimiser),
+        optimiser=own((chunk.state.optimiser, chunk.state.extra)),
     )
 
 

@@ -29,6 +29,7 @@ from seqfinal_jax.models.per_step import (
 from seqfinal_jax.models.versions import stack
 from seqfinal_jax.training.multi_domain import numbered, with_gradient
 from seqfinal_jax.training.objectives import Batch, Context, Objective, Sums, batch_sums
+from seqfinal_jax.training.step_fisher import sample_fisher
 from seqfinal_jax.training.step_penalties import adjacent_norm, parameter_norms
 
 # Up to so many steps of summed layers are written out; compilation grows with their square.
@@ -53,7 +54,8 @@ class JointRisk(Objective):
     w_t = 1 and hyper["final_weight"] at the last step, or 1/(T-t) if `increasing`. `power` (2 or 1) is that of Δ;
     `by_time` weighs both penalties by time. The weight of Ω for parameter-efficient versions is
     hyper["efficient_decay"] if there is one. With `fisher` Δ is weighted by the last epoch's mean of squared gradients
-    of this whole objective, a minibatch at a time; 1 in the first epoch.
+    of this whole objective, a minibatch at a time; 1 in the first epoch. `per_sample` takes squares of single samples'
+    gradients of the cross-entropy instead, at the end of the epoch (`step_fisher`).
 
     Minibatches are (T, b). The sums returned are over the samples of all steps, each of weight 1. Raises ValueError
     for other powers, and for `fisher` with layers that are no complete versions.
@@ -64,6 +66,7 @@ class JointRisk(Objective):
     power: int = 2
     by_time: bool = False
     fisher: bool = False
+    per_sample: bool = False
 
     def __post_init__(self) -> None:
         """Checks the combination."""
@@ -91,16 +94,25 @@ class JointRisk(Objective):
 
     def after_step(self, extra: FisherState | None, gradients: Any, batch: Batch) -> FisherState | None:
         """Gathers squared gradients."""
-        if extra is None:
-            return None
+        if extra is None or self.per_sample:
+            return extra
         squares = jax.tree.map(lambda s, g: s + jnp.square(g), extra.squares, gradients)
         count = batch.index.size if batch.mask is None else jnp.sum(batch.mask)
         return FisherState(extra.weights, squares, extra.count + count)
 
-    def after_epoch(self, extra: FisherState | None) -> FisherState | None:
-        """What was gathered becomes the weights of the next epoch."""
+    def after_epoch(
+        self,
+        extra: FisherState | None,
+        variables: Variables,
+        data: dict[str, Array],
+        batches: Batch,
+        num_batches: Array,
+    ) -> FisherState | None:
+        """What was gathered becomes the weights of the next epoch; or the squares of single samples' gradients do."""
         if extra is None:
             return None
+        if self.per_sample:
+            return extra._replace(weights=sample_fisher(self, variables, data, batches, num_batches))
         weights = jax.tree.map(lambda s: s / jnp.maximum(extra.count, 1), extra.squares)
         zeros = jax.tree.map(jnp.zeros_like, extra.squares)
         return FisherState(weights, zeros, jnp.zeros_like(extra.count))

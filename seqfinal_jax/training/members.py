@@ -48,6 +48,8 @@ class Problem:
         those of the training passes.
     start(member): start variables. constants(seed): arrays that the objective needs, fixed for the fit.
     role: names the stage's random streams (dropout keys).
+    earlier(member): the result from whose last epoch a member goes on, its optimiser's state by names; None for fits
+        that begin at epoch 0. Only with one member a program.
     """
 
     objective: Objective
@@ -57,6 +59,7 @@ class Problem:
     start: Callable[[MemberSpec], Variables]
     role: str
     constants: Callable[[int], Any] = lambda seed: None
+    earlier: "Callable[[MemberSpec], MemberResult] | None" = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ class Settings:
 
 @dataclass
 class MemberResult:
-    """What became of a member: history per epoch (0 first), and its variables unless it lost."""
+    """What became of a member: history per epoch (0 first), and its variables unless it lost.
+
+    optimiser: the state of the optimiser and of the objective (None where it has none), all that another epoch needs.
+    """
 
     best_accuracy: float
     best_epoch: int

@@ -110,8 +110,10 @@ class Objective:
         """The objective's state after an optimiser step."""
         return extra
 
-    def after_epoch(self, extra: Any) -> Any:
-        """The objective's state after an epoch."""
+    def after_epoch(
+        self, extra: Any, variables: Variables, data: dict[str, Array], batches: Batch, num_batches: Array
+    ) -> Any:
+        """The objective's state after an epoch over the first `num_batches` minibatches of `batches`."""
         return extra
 
     def frozen(self, context: Context) -> dict[str, Array] | None:

@@ -130,7 +130,9 @@ def train_epoch(
         dtype = jax.tree.leaves(state.params)[0].dtype
         zeros = Sums(*(jnp.zeros((), dtype) for _ in Sums._fields))
         state, sums, finite = lax.fori_loop(0, num_batches, step, (state, zeros, jnp.asarray(True)))
-        state = state._replace(extra=objective.after_epoch(state.extra))
+        own_batches = jax.tree.map(lambda leaf: leaf[member.stream], batches)
+        extra = objective.after_epoch(state.extra, state.variables, data, own_batches, num_batches)
+        state = state._replace(extra=extra)
         return state, sums, finite & all_finite(state.params)
 
     return over_members(one, vectorise, state, members)

@@ -1,5 +1,6 @@
 """Saving a fit while it runs, and going on from what was saved, with the same results."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from seqfinal_jax.training.checkpoints import named_leaves, restore_leaves
 from seqfinal_jax.training.early_stopping import Track
 from seqfinal_jax.training.members import Chunk, Fit, MemberResult, drop_losers
+from seqfinal_jax.training.programs import State
 
 
 def save_running(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> None:
@@ -53,7 +55,8 @@ def resume_chunk(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> Chunk:
     if saved is None:
         return chunk
     arrays, meta = saved
-    one = jax.tree.map(lambda leaf: leaf[0], (chunk.best, chunk.state.variables, chunk.state.optimiser))
+    whole = (chunk.best, chunk.state.variables, (chunk.state.optimiser, chunk.state.extra))
+    one = jax.tree.map(lambda leaf: leaf[0], whole)
     for place, scalars in meta["finished"].items():
         prefix = f"done{place}."
         own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
@@ -76,6 +79,32 @@ def resume_chunk(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> Chunk:
     }
     tree = restore_leaves({**template, "rows": chunk.rows}, running)
     return _running_chunk(chunk, tree, meta["chunk_epoch"])
+
+
+def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
+    """A started chunk of one member, moved to the end of its earlier fit.
+
+    The stopping rule is replayed over the earlier epochs: the member goes on as if it had had this rule from the start.
+    Raises ValueError for several members, whose earlier fits may have ended at different epochs.
+    """
+    if len(chunk.rows) != 1:
+        raise ValueError(
+            f"a fit that goes on from an earlier one needs one member a program, found {len(chunk.rows)}"
+        )
+    earlier = run.problem.earlier(run.members[chunk.rows[0]])
+    template = (chunk.state.variables, chunk.best, (chunk.state.optimiser, chunk.state.extra))
+    found = (earlier.last, earlier.best, earlier.optimiser)
+    lead = lambda tree: {name: np.asarray(leaf)[None] for name, leaf in named_leaves(tree).items()}  # noqa: E731
+    restored = [restore_leaves(old, lead(new)) for old, new in zip(template, found, strict=True)]
+    device = next(iter(jax.tree.leaves(chunk.state)[0].devices()))
+    variables, best, (optimiser, extra) = jax.device_put(restored, device)
+    state = State(variables["params"], variables["batch_stats"], optimiser, extra)
+    stop = earlier.stop_epoch
+    for name, values in earlier.history.items():
+        chunk.history[name][0, : stop + 1] = values
+    for epoch, accuracy in enumerate(earlier.history["valid_accuracy"]):
+        run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.ones(1, bool))
+    return replace(chunk, state=state, best=best, epoch=stop)
 
 
 def _restored(name: str, template: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -63,6 +63,31 @@ def make_cell(
     (folder / "history.csv").write_text(_history(names, accuracy, seed, epochs))
 
 
+def write_table(cell: Path, name: str, columns: str, rows: list[tuple]) -> None:
+    """A CSV file of a cell."""
+    cell.joinpath(name).write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def write_change(cell: Path, distances: dict[str, tuple[float, ...]]) -> None:
+    """layer_change.csv: by layer, the distances of steps 1, 2, ..."""
+    rows = [(layer, step, each) for layer, many in distances.items() for step, each in enumerate(many, 1)]
+    write_table(cell, "layer_change.csv", "layer,step,distance", rows)
+
+
+def write_joint_grid(
+    cell: Path, accuracies: list[tuple[float, float]], field: str = "adjacent", failed: int = -1
+) -> None:
+    """grid.csv with members (value of a field, best accuracy); the first of the highest wins, one may have failed."""
+    sound = [place for place in range(len(accuracies)) if place != failed]
+    chosen = max(sound, key=lambda place: (accuracies[place][1], -place))
+    rows = [
+        ("joint", "final", place, value, accuracy, 4, 6, place == failed, place == chosen)
+        for place, (value, accuracy) in enumerate(accuracies)
+    ]
+    columns = f"stage,role,member,{field},best_accuracy,best_epoch,stop_epoch,failed,chosen"
+    write_table(cell, "grid.csv", columns, rows)
+
+
 def _grid(stages: list[tuple[str, str]], accuracy: float, epochs: int) -> str:
     lines = [
         "stage,role,member,learning_rate,weight_decay,dropout,best_accuracy,best_epoch,stop_epoch,failed,chosen"

@@ -69,14 +69,18 @@ def test_architectures_differ_in_colour_and_marker():
     assert styles[0] == ("#0072B2", "o")
 
 
-def test_nothing_of_the_chart_is_cut_off(workdir):
-    figure = chart._draw(results_table(workdir))
+def assert_nothing_is_cut_off(figure):
     figure.draw_without_rendering()
     box, whole = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 >= 0
     assert box.y0 >= 0
     assert box.x1 <= whole[0] + 0.01
     assert box.y1 <= whole[1] + 0.01
+
+
+def test_nothing_of_the_chart_is_cut_off(workdir):
+    figure = chart._draw(results_table(workdir))
+    assert_nothing_is_cut_off(figure)
     (axes,) = figure.axes
     title = next(text for text in axes.texts if text.get_text().startswith("Test accuracy"))
     assert title.get_window_extent().y0 >= axes._left_title.get_window_extent().y1
@@ -107,7 +111,10 @@ def test_a_stage_that_methods_share_is_one_panel(workdir):
     assert panels[0].best == {0: 4, 1: 4, 2: 4}
 
 
-@pytest.mark.parametrize("module", ["tables", "report", "matching_usage"])
+@pytest.mark.parametrize(
+    "module",
+    ["tables", "report", "matching_usage", "weight_change", "sample_usage", "efficient_sweep", "adjacent"],
+)
 def test_analysis_imports_neither_jax_nor_matplotlib(module):
     code = f"import sys, seqfinal_jax.analysis.{module}; print({{'jax', 'matplotlib'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,7 +3,7 @@ import re
 
 from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.results_table import results_table
-from tests.analysis.run_folders import make_run_folder
+from tests.analysis.run_folders import make_run_folder, write_change, write_joint_grid, write_table
 
 
 def change(path, **fields):
@@ -88,3 +88,16 @@ def test_command(workdir, tmp_path, capsys):
         assert (workdir / name).is_file()
     assert report.main([str(tmp_path / "nothing")]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+def test_figures_of_the_joint_model_are_shown_with_their_numbers(workdir):
+    for rate, cell in enumerate(workdir.glob("cells/erm_final/convnet-1/seed*")):
+        write_change(cell, {"conv1": (1.0 + rate, 2.0), "fc": (3.0, 4.0)})
+        write_table(cell, "sample_usage.csv", "step,times_used,samples", [(0, 0, 3), (0, 2, 1), (1, 1, 2)])
+        write_joint_grid(cell, [(0.01, 0.5), (0.1, 0.75)], "efficient_decay")
+    text = report.write_report(workdir)[-1].read_text()
+    pictures = re.findall(r'<img src="../figures/([^"]+)"', text)
+    assert [name for name in pictures if not name.startswith(("methods", "learning"))] == [
+        "weight_change_convnet-1.png", "sample_usage_erm_final.png", "efficient_sweep_erm_final_convnet-1.png",
+    ]  # fmt: skip
+    assert '<a href="../figures/efficient_sweep_erm_final_convnet-1.csv">' in text

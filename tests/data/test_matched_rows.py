@@ -8,7 +8,7 @@ import pytest
 from seqfinal_jax.data import build_sequence
 from seqfinal_jax.data import matched_rows as module
 from seqfinal_jax.data.matched_rows import matched_rows, usage_counts
-from seqfinal_jax.data.matching import RULES
+from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.pool import pool_sequences
 
 
@@ -43,7 +43,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_rows_are_of_their_step_and_of_the_final_classes(pool, how):
     rows = rows_of(pool, 1)
     matched = matched_rows(pool.images, pool.labels, rows, how, cache=False)
@@ -55,7 +55,7 @@ def test_rows_are_of_their_step_and_of_the_final_classes(pool, how):
         np.testing.assert_array_equal(pool.labels[matched[0]], pool.labels[rows[2]])
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_a_second_call_reads_the_file(pool, how, cache_dir, monkeypatch, caplog):
     first = matched_rows(pool.images, pool.labels, rows_of(pool, 0), how)
     (path,) = cache_dir.iterdir()
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_reported_and_made_anew(pool, cache_dir, caplog, damag
 
 def test_the_key_holds_rule_images_and_labels(pool, cache_dir):
     rows, labels, images = rows_of(pool, 0), pool.labels.copy(), pool.images.copy()
-    for how in RULES:
+    for how in MATCHING_RULES:
         matched_rows(images, labels, rows, how)
     labels[rows[0][:2]] = labels[rows[0][:2]][::-1]
     images[rows[1][0], 0, 0, 0] += 1

@@ -10,7 +10,7 @@ import pytest
 from seqfinal_jax.data import matching
 from seqfinal_jax.data.distances import squared_distances
 from seqfinal_jax.data.matching import (
-    RULES,
+    MATCHING_RULES,
     Samples,
     column_copies,
     links_back,
@@ -134,7 +134,7 @@ def test_copies_of_columns():
     ]
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_a_link_starts_at_the_sample_chosen_before(how):
     """The final 0 takes 40 at step 1, and 40 takes 70 at step 0 although 5 is nearer to 0."""
     steps = [points([5, 70, 250]), points([40, 200, 255]), points([0])]
@@ -142,14 +142,14 @@ def test_a_link_starts_at_the_sample_chosen_before(how):
     assert [link.positions.tolist() for link in links] == [[1], [0]]
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_two_steps_and_one(how):
     steps = [points([3, 90, 200]), points([1, 100])]
     assert [link.positions.tolist() for link in links_back(steps, how)] == [[0, 1]]
     assert links_back(steps[1:], how) == []
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_more_final_samples_than_earlier_ones(how):
     steps = [random_samples(0, 6), random_samples(1, 9), random_samples(2, 40)]
     links = links_back(steps, how)
@@ -164,7 +164,7 @@ def test_more_final_samples_than_earlier_ones(how):
         assert [np.bincount(link.positions).max() <= most for link, most in zip(links, wanted, strict=True)]
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_blocks_change_nothing(how, dtype):
     steps = [random_samples(seed, 40, dtype=dtype) for seed in range(3)]
@@ -174,7 +174,7 @@ def test_blocks_change_nothing(how, dtype):
             np.testing.assert_array_equal(one.positions, other.positions)
 
 
-@pytest.mark.parametrize("how", RULES)
+@pytest.mark.parametrize("how", MATCHING_RULES)
 def test_a_missing_class_is_named_before_any_work(how, monkeypatch):
     monkeypatch.setattr(matching, "squared_distances", None)
     steps = [points([1, 2], [0, 1]), points([1, 2], [0, 0]), points([1, 2, 3], [0, 1, 2])]
@@ -183,7 +183,7 @@ def test_a_missing_class_is_named_before_any_work(how, monkeypatch):
     with pytest.raises(ValueError, match=r"step 0: class 1, 2 of the final step"):
         links_back(steps[1:], how)
     with pytest.raises(ValueError, match=r"step 7: class 1, 2 "):
-        RULES[how](steps[2], steps[1], step=7)
+        MATCHING_RULES[how](steps[2], steps[1], step=7)
 
 
 def test_a_matrix_too_large_is_refused_before_any_work(monkeypatch):

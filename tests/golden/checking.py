@@ -24,16 +24,18 @@ from tests.golden import (  # noqa: F401  (they register their checks)
 )
 from tests.golden.case import Case, find_check
 
+FILES_A_PROCESS = 4
+
 
 def checked(paths: list[Path], jobs: int, single: bool = False) -> Iterable[tuple[list[str], int]]:
-    """Checks in this process, or in several; a process ends after a few files, since what it compiled fills it."""
-    if jobs <= 1 or len(paths) <= 1:
+    """Checks a few files in this process, more in others that end after a few, since what they compiled fills them."""
+    if len(paths) <= FILES_A_PROCESS:
         return map(partial(check_file, single=single), paths)
     return _in_processes(paths, jobs, single)
 
 
 def _in_processes(paths: list[Path], jobs: int, single: bool) -> Iterator[tuple[list[str], int]]:
-    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=FILES_A_PROCESS) as pool:
         yield from pool.imap(partial(check_file, single=single), paths)
 
 

@@ -163,7 +163,11 @@ ERRORS = [
         {"ablate_init": True, "regularization": "fisher"},
         "does not work with method irm_fine_tune",
     ),
-    (("erm_final",), {"layers": "search"}, "the options layers change none of the methods erm_final"),
+    (
+        ("erm_final",),
+        {"layers": "search"},
+        "config.fine_tune.layers: what is set there changes none",
+    ),
     (
         ("erm_fine_tune", "erm_side_tune"),
         {"mode": "side_tune"},

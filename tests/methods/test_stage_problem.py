@@ -12,6 +12,7 @@ from seqfinal_jax.data.sequence import build_sequence
 from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipe import Setting, all_stages
 from seqfinal_jax.methods.stage_problem import Anchor, stage_constants, stage_problem
@@ -135,3 +136,16 @@ def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the
         ewc, penalty=dataclasses.replace(ewc.penalty, anchors=ewc.penalty.anchors[:2])
     )
     assert of(fewer) != of(ewc)
+
+
+def test_a_joint_model_may_start_all_steps_from_the_same_weights():
+    rules, member = training(), MemberSpec(7, {}, {})
+    stage = final_stage("joint", joint=JointOptions(same_init=True))
+    started = start_variables(stage, NETWORK, rules, None, None, member)
+    own = initial_variables(NETWORK, rules, 7, {})
+    for step in range(4):
+        jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda leaf, t=step: leaf[t], started), own)
+    usual = start_variables(final_stage("joint"), NETWORK, rules, None, None, member)
+    kernels = usual["params"]["conv1"]["conv"]["kernel"]
+    np.testing.assert_array_equal(kernels[3], own["params"]["conv1"]["conv"]["kernel"])
+    assert np.all(kernels[0] != kernels[3])

@@ -8,6 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from seqfinal_jax.methods.catalogue import RECIPES
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipe import Setting
+from seqfinal_jax.methods.stage_start import initial_variables, start_variables
+from seqfinal_jax.methods.stage_training import Training
 from seqfinal_jax.models import NetworkConfig, build_network, init_variables, to_torch
 from seqfinal_jax.models.groups import full_count
 from seqfinal_jax.models.per_step import build_steps, extract, init_steps
@@ -19,6 +25,9 @@ from seqfinal_jax.models.pretrained import (
     start_from_resnet18,
 )
 from seqfinal_jax.models.step_start import start_steps_from_resnet18
+from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.members import MemberSpec
+from seqfinal_jax.training.objectives import InputScaling
 
 
 def norm(name, width):
@@ -259,3 +268,22 @@ def test_every_version_of_the_joint_model_starts_from_the_file(network, started,
     jax.tree.map(np.testing.assert_array_equal, found["params"]["fc"], fresh["params"]["fc"])
     with pytest.raises(ValueError, match="needs the architecture resnet-4"):
         start_steps_from_resnet18(build_steps(build_network("resnet-2", 10), 2), {}, path)
+
+
+def test_stages_start_from_the_file_with_the_seeds_own_head(network, fresh, started, path):
+    training = Training(StopRule(1), 20, InputScaling(), pretrained=(str(path), content_digest(path)))
+    first, second = (initial_variables(network, training, seed, {}) for seed in (0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first["params"]["layer4"], started["params"]["layer4"])
+    heads = [tree["params"]["fc"]["linear"]["kernel"] for tree in (first, second)]
+    assert np.all(heads[0] != heads[1])
+    joint = final_joint_stage()
+    member = MemberSpec(0, {}, {})
+    versions = start_variables(joint, network, training, None, None, member)["params"]
+    for step in range(2):
+        one = jax.tree.map(lambda leaf, t=step: leaf[t], versions["layer1"])
+        jax.tree.map(np.testing.assert_array_equal, one, started["params"]["layer1"])
+    assert np.all(versions["fc"]["linear"]["kernel"][0] != versions["fc"]["linear"]["kernel"][1])
+
+
+def final_joint_stage():
+    return RECIPES.get("joint")(Setting(2, Grid(), "resnet", 4, Options(pretrained=True)))

@@ -234,7 +234,7 @@ def test_fisher_weights_of_the_next_epoch():
     extra = objective.after_step(extra, gradient, batch)
     assert extra.count == 2 * 21
     jax.tree.map(lambda w: np.testing.assert_array_equal(w, 1), extra.weights)
-    extra = objective.after_epoch(extra)
+    extra = objective.after_epoch(extra, {}, {}, batch, jnp.int32(1))
     assert extra.count == 0
     expected = jax.tree.map(lambda g: 2 * g**2 / 42, gradient)
     assert_close(extra.weights, expected)
@@ -242,6 +242,40 @@ def test_fisher_weights_of_the_next_epoch():
     network = objective.network
     change = adjacent_norm(network, params, weights=expected) - adjacent_norm(network, params)
     np.testing.assert_allclose(weighted - value, 0.1 * change, rtol=1e-4)
+
+
+def test_fisher_weights_of_single_samples():
+    """Of a version the mean over its samples of squared gradients, one at a time; a shared layer has all steps'."""
+    problem = joint_problem(
+        build_steps(tiny_network(), 3, separate="layer1:fc"), fisher=True, per_sample=True
+    )
+    objective, network = problem.objective, problem.objective.network
+    params, stats, context, batch, _, _ = step_arguments(problem, 0)
+    variables = {"params": params, "batch_stats": stats}
+    batches = jax.tree.map(
+        lambda leaf: jnp.stack([leaf, leaf[::-1]]), batch
+    )  # the second one is never reached
+    extra = objective.after_epoch(context.extra, variables, context.data, batches, jnp.int32(1))
+
+    @jax.jit
+    def gradient(params, row, step):
+        def loss(params):
+            logits = objective.logits({"params": params, "batch_stats": stats}, context.data, row[None], step)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, context.data["labels"][row][None])[
+                0
+            ]
+
+        return jax.grad(loss)(params)
+
+    total, users = jax.tree.map(jnp.zeros_like, params), {"conv1": [21], "layer1": [5, 16], "fc": [13, 8]}
+    for step in range(3):
+        for row in np.asarray(batch.index)[step][np.asarray(batch.mask)[step]]:
+            total = jax.tree.map(lambda s, g: s + g**2, total, gradient(params, jnp.asarray(row), step))
+    for group in network.group_names:
+        counts = np.array(users[group], np.float32)
+        expected = jax.tree.map(lambda s, n=counts: s / n.reshape(-1, *(1,) * (s.ndim - 1)), total[group])
+        assert_close(extra.weights[group], expected)
+    assert objective.after_step(context.extra, params, batch) is context.extra
 
 
 @pytest.mark.parametrize("fields", [{"power": 3}, {"fisher": True, "power": 1}])

@@ -1,0 +1,58 @@
+"""The models of all time steps that a method leaves behind, and how far they are apart, layer by layer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqfinal_jax.methods.recipe import Stage
+from seqfinal_jax.methods.stage_training import stage_network
+from seqfinal_jax.methods.store import StageResult
+from seqfinal_jax.models.network import Network
+from seqfinal_jax.models.per_step import StepNetwork, table_of
+from seqfinal_jax.models.versions import pick
+
+CHANGE_COLUMNS = ("layer", "step", "distance")
+
+
+def layer_changes(network: Network, chain: Mapping[Stage, StageResult]) -> list[dict[str, Any]]:
+    """The distance between the models of neighbouring time steps, as rows of `CHANGE_COLUMNS`.
+
+    Of a joint model between the versions of its separate layers (joint spec, section 6), of a sequential method between
+    whole models; of other methods, side modules and adapters there are none. `step` is the later one.
+    """
+    stage, result = list(chain.items())[-1]
+    if stage.objective == "joint":
+        steps = stage_network(network, stage.form)
+        return list(_version_changes(steps, result.best))
+    params = [found.best["params"] for found in _models_of_steps(chain)]
+    return [
+        {"layer": group, "step": step, "distance": distance(params[step - 1][group], params[step][group])}
+        for group in network.group_names
+        for step in range(1, len(params))
+    ]
+
+
+def _version_changes(steps: StepNetwork, variables: Any) -> Iterator[dict[str, Any]]:
+    table = np.asarray(table_of(steps, variables["batch_stats"]))
+    for place, group in enumerate(steps.group_names):
+        if steps.kind(group) != "separate":
+            continue
+        for step in range(1, steps.num_steps):
+            pair = [pick(variables["params"][group], table[t, place]) for t in (step - 1, step)]
+            yield {"layer": group, "step": step, "distance": distance(*pair)}
+
+
+def _models_of_steps(chain: Mapping[Stage, StageResult]) -> Sequence[StageResult]:
+    """The last model of every time step, of a chain of plain networks that trains step by step; else nothing."""
+    if any(stage.form is not None or len(stage.train) != 1 for stage in chain):
+        return []
+    models = {stage.train[0]: result for stage, result in chain.items()}
+    return [models[step] for step in sorted(models)] if sorted(models) == list(range(len(models))) else []
+
+
+def distance(one: Any, other: Any) -> float:
+    """Euclidean distance of two trees, over all entries."""
+    squares = jax.tree.map(lambda a, b: np.sum(np.square(np.float64(a) - np.float64(b))), one, other)
+    return float(np.sqrt(sum(jax.tree.leaves(squares))))

@@ -1,0 +1,137 @@
+"""Options of the joint model: ids, grids, layer search, what goes together, and what would do nothing."""
+
+import dataclasses
+
+import pytest
+
+from seqfinal_jax.methods.catalogue import RECIPES
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.joint_options import JointOptions
+from seqfinal_jax.methods.method_plan import plan_methods
+from seqfinal_jax.methods.names import FULL_ROW
+from seqfinal_jax.methods.options import Options, derived_id, effective
+from seqfinal_jax.methods.recipe import Setting, all_stages
+from seqfinal_jax.models.low_rank import Adapter
+
+GRID = Grid(adjacent=(0.01, 0.1, 1.0))
+
+
+def setting(family="convnet", blocks=1, steps=4, joint=None, **options) -> Setting:
+    return Setting(steps, GRID, family, blocks, Options(joint=JointOptions(**(joint or {})), **options))
+
+
+def build(method="joint", **given):
+    made = setting(**given)
+    return RECIPES.get(method)(dataclasses.replace(made, options=effective(method, made.options)))
+
+
+IDS = [
+    ("joint", {}, {}, "joint"),
+    ("joint_side_tune_block", {}, {}, "joint_side_tune_block"),
+    ("joint", {"adjacent": "none"}, {}, "joint_adjacent_reg_none"),
+    ("joint", {"adjacent": "l2_very_high", "by_time": True}, {}, "joint_weight_reg_by_time_adjacent_reg_l2_very_high"),
+    ("joint", {"samples": "nearest_neighbours", "increasing": True}, {}, "joint_nearest_neighbors_loss_increasing"),
+    ("joint", {"samples": "optimal_matching"}, {}, "joint_optimal_matching_loss"),
+    ("joint", {"mode": "low_rank_adapt"}, {"adapter": Adapter("multiply", 3)}, "joint_low_rank_multiply_rank3"),
+    ("joint", {"mode": "side_tune", "ablate": True}, {"side": "block"}, "joint_side_tune_block_ablate"),
+    ("joint", {"mode": "side_tune", "sweep": True}, {"side": (4, 8), "all_layers_efficient": True},
+     "joint_side_tune_3layers_size4,8_all_efficient_sweep_efficient_reg"),
+    ("joint", {"separate": "fc"}, {}, "joint_separate_fc"),
+    ("joint", {"separate": "search"}, {"pretrained": True}, "joint_separate_search_start_with_imagenet"),
+    ("joint", {"adjacent": "l2_fisher", "fisher": "per_sample_ce"}, {}, "joint_adjacent_reg_l2_fisher_per_sample"),
+    ("joint", {"same_init": True, "resume_to": 200}, {}, "joint_same_init_resumed_to_200"),
+    ("joint_side_tune", {"adjacent": "l1", "resume_to": 150}, {}, "joint_side_tune_resumed_to_150"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method, joint, options, name", IDS)
+def test_derived_ids(method, joint, options, name):
+    assert derived_id(method, setting(joint=joint, **options).options, 1) == name
+
+
+# Strengths of the adjacent penalty and fits of one seed (joint spec, 1.3, 4 and 8).
+GRIDS = [
+    ({}, (0.01, 0.1, 1.0), 3), ({"adjacent": "none"}, (0.0,), 1), ({"adjacent": "l2_high"}, (10.0, 100.0, 1000.0), 3),
+    ({"adjacent": "l2_very_high"}, (1e4, 1e5, 1e6), 3), ({"adjacent": "l1"}, (0.01, 0.1, 1.0), 3),
+    ({"mode": "side_tune", "sweep": True}, (0.1,), 6),
+    ({"mode": "side_tune", "sweep": True, "adjacent": "none"}, (0.0,), 6),
+    ({"separate": "search"}, (0.1,), 7), ({"separate": "search", "adjacent": "l2_high"}, (10.0,), 7),
+    ({"separate": "search", "adjacent": "none"}, (0.0,), 7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("joint, strengths, fits", GRIDS)
+def test_strengths_of_the_adjacent_penalty(joint, strengths, fits):
+    stage = build(joint=joint, side="block")
+    assert stage.grid.adjacent == strengths and stage.num_members(3) == fits
+
+
+def test_strengths_that_are_asked_for():
+    asked = dataclasses.replace(setting().joint_grid, adjacent=(10.0, 50.0))
+    high = dataclasses.replace(setting(joint={"adjacent": "l2_high"}), joint_grid=asked)
+    assert RECIPES.get("joint")(high).grid.adjacent == (10.0, 50.0)
+    quick = dataclasses.replace(high, joint_grid=dataclasses.replace(asked, adjacent=(0.1, 1.0)))
+    with pytest.raises(ValueError, match=r"give strengths from 10 on, or \(\) for 10, 100, 1000"):
+        RECIPES.get("joint")(quick)
+
+
+def test_the_published_grid():
+    points = build().grid.points()
+    assert points[0] == {
+        "learning_rate": 1e-3, "weight_decay": 1e-4, "adjacent": 0.01, "dropout": 0.5, "final_weight": 3.0,
+    }  # fmt: skip
+    assert [point["adjacent"] for point in points] == [0.01, 0.1, 1.0]
+    assert {p["final_weight"] for p in build(joint={"increasing": True}).grid.points()} == {1.0}
+
+
+def test_the_layer_search_takes_every_subset_without_dropout():
+    stage = build(blocks=4, joint={"separate": "search"})
+    assert len(stage.layers) == 63 and stage.max_epochs == 50
+    assert stage.grid.points() == [
+        {"learning_rate": 1e-3, "weight_decay": 1e-4, "adjacent": 0.1, "dropout": 0.0, "final_weight": 1.0}
+    ]
+
+
+def test_matched_samples_are_a_variant_of_the_sequence():
+    assert build().variant == "main"
+    assert build(joint={"samples": "optimal_matching"}).variant == "optimal_matching"
+
+
+def test_a_resumed_fit_is_one_more_member_and_shares_the_fit_before_it():
+    stage = build(joint={"resume_to": 150, "resume_patience": 8})
+    before, last = all_stages(stage)
+    assert before == dataclasses.replace(build(), role="start") and last.num_members(3) == 1
+    assert (last.resume.to_epochs, last.resume.patience) == (150, 8) and last.name == before.name
+    assert (before.label, last.label) == ("joint", "joint-resumed")
+
+
+ERRORS = [
+    ("joint", {"ablate": True}, {}, "adds none"),
+    ("joint", {"sweep": True}, {}, "sweep_efficient_penalty varies the decay of side modules or adapters"),
+    ("joint", {"adjacent": "l2_fisher", "mode": "side_tune"}, {"side": "block"}, "'l2_fisher' is for mode 'separate'"),
+    ("joint", {"separate": "search", "mode": "side_tune"}, {"side": "block"}, "'search' is for mode 'separate' only"),
+    ("joint", {"same_init": True, "mode": "side_tune"}, {"side": "block"}, "same_init_over_time is for mode 'separate'"),
+    ("joint_side_tune", {}, {}, "use joint_side_tune_block"),
+    ("joint_side_tune_block", {}, {"pretrained": True}, "in mode 'separate' only"),
+    ("erm_final", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
+    ("joint_side_tune_block", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
+    ("joint", {"fisher": "per_sample_ce"}, {}, "config.joint.fisher: what is set there changes none"),
+    ("joint", {"resume_patience": 20}, {}, "config.joint.resume_patience: what is set there changes none"),
+    ("joint", {}, {"all_layers_efficient": True}, "config.all_layers_efficient: what is set there changes none"),
+    ("joint", {}, {"adapter": Adapter("add", 2)}, "config.adapter: what is set there changes none"),
+    ("joint", {}, {"side": "block"}, "config.side.layer_sizes: what is set there changes none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method, joint, options, message", ERRORS)
+def test_combinations_that_do_not_work(method, joint, options, message):
+    with pytest.raises(ValueError) as error:
+        plan_methods((method,), True, {"convnet-1": setting(joint=joint, **options)})
+    assert message in str(error.value)
+
+
+def test_the_row_leaves_out_what_an_imagenet_start_does_not_have():
+    plans = plan_methods(FULL_ROW, False, {"resnet-4": setting("resnet", 4, pretrained=True)})
+    assert "joint_start_with_imagenet" in {name for _, name in plans.found}
+    left = " ".join(plans.left_out)
+    assert "joint_side_tune is left out for resnet-4" in left and "joint_side_tune_block is left out" in left
