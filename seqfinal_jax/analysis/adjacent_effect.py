@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.cell_tables import over_seeds, read_change, read_final_grid
@@ -161,11 +162,17 @@ def _accuracies(cells: list[Found]) -> pd.DataFrame:
 def _changes(joint: list[Found]) -> pd.DataFrame:
     rows = []
     for cell, result, grid in joint:
-        squares = read_change(cell).assign(square=lambda table: table["distance"] ** 2)
+        by_layer = read_change(cell).groupby("layer", sort=False)["distance"]
         for gamma in grid.loc[grid["chosen"], "adjacent"]:
-            for layer, total in squares.groupby("layer", sort=False)["square"].sum().items():
-                rows.append((layer, gamma, cell.seed, float(total) ** 0.5, result["valid_accuracy"]))
+            for layer, distances in by_layer:
+                change = change_over_steps(distances.to_numpy())
+                rows.append((layer, gamma, cell.seed, change, result["valid_accuracy"]))
     return _best(rows, "accuracy").drop(columns="accuracy")
+
+
+def change_over_steps(distances: np.ndarray) -> float:
+    """One number for a layer: the root of the sum of squared distances (pairs,) of neighbouring steps (joint spec, 7)."""
+    return float(np.sqrt(np.sum(np.square(distances))))
 
 
 def _best(rows: list[tuple], by: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 WHOLE_SET = os.environ.get("SEQFINAL_GOLDEN_DIR")
 # The large networks take minutes to compile: `python -m tests.golden FOLDER` checks them too.
 SLOW = re.compile(
-    r"reference_numbers.*|base_(resnet[134]|densenet[14])_.*|base_resnet1_c2.*|"
+    r"reference_numbers.*|objective_densenet.*|base_(resnet[134]|densenet[14])_.*|base_resnet1_c2.*|"
     r"(side|lowrank|joint)_densenet.*|(side|lowrank)_resnet2_(?!8|add_r3).*|lowrank_convnet2_(?!add_r1_noale_T3_partial).*"
 )
 
