@@ -6,23 +6,36 @@ set, as the published loop makes them).
 """
 
 import time
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
 from benchmarks.torch_networks import torch_network
 
+Form = Literal["eager", "channels_last", "compiled"]
+FORMS: tuple[Form, ...] = ("eager", "channels_last", "compiled")
+
 
 class Trainer:
-    """One member: a network, its optimiser and hyper-parameters."""
+    """One member: a network, its optimiser and hyper-parameters, in one of PyTorch's forms."""
 
-    def __init__(self, architecture: str, classes: int, lr: float, decay: float, rate: float) -> None:
+    def __init__(
+        self, architecture: str, classes: int, lr: float, decay: float, rate: float, form: Form = "eager"
+    ) -> None:
         self.network = torch_network(architecture, classes)
+        self.layout = torch.channels_last if form == "channels_last" else torch.contiguous_format
+        self.network.to(memory_format=self.layout)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr)
         self.decay, self.rate = decay, rate
+        self.loss = torch.compile(self.plain_loss) if form == "compiled" else self.plain_loss
+
+    def plain_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(self.network(x, self.rate), y) + self.decay * self.network.penalty()
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        loss = F.cross_entropy(self.network(x, self.rate), y) + self.decay * self.network.penalty()
+        loss = self.loss(x.contiguous(memory_format=self.layout), y)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -37,7 +50,7 @@ class Trainer:
         self.network.eval()
         loss = correct = 0.0
         for xb, yb in zip(x.split(batch), y.split(batch), strict=True):
-            logits = self.network(xb)
+            logits = self.network(xb.contiguous(memory_format=self.layout))
             loss += F.cross_entropy(logits, yb, reduction="sum").item()
             correct += (logits.argmax(1) == yb).sum().item()
         return loss / len(x), correct / len(x)
@@ -46,6 +59,21 @@ class Trainer:
         self.train_pass(*train, batch)
         for part in (train, train, valid, valid) if published else (valid,):
             self.evaluate(*part, batch)
+
+
+def working_forms(make: Callable[[Form], Trainer], x: torch.Tensor, y: torch.Tensor) -> dict[Form, Trainer]:
+    """A trainer of every form that runs here, warmed up; `torch.compile` needs a C++ compiler."""
+    found = {}
+    for form in FORMS:
+        try:
+            trainer = make(form)
+            for _ in range(2):
+                trainer.step(x, y)
+        except Exception as error:
+            print(f"PyTorch, {form}: does not run here ({type(error).__name__})")
+        else:
+            found[form] = trainer
+    return found
 
 
 def grid_epoch_seconds(

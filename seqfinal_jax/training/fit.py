@@ -81,6 +81,11 @@ def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> 
         save_finished(run)
 
 
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
+
+
 def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
     """The chunk before epoch 0. All is committed to the device: uncommitted inputs would compile once more."""
     specs = [run.members[row] for row in rows]
@@ -96,7 +101,7 @@ def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
         for figure in ("loss", "accuracy")
     ]
     history = {name: np.full((len(rows), epochs), np.nan) for name in names}
-    best = jax.tree.map(jnp.copy, state.variables)
+    best = _copied(state.variables)
     return Chunk(rows, members, state, best, seeds, constants, evaluation, Track.fresh(len(rows)), history)
 
 

@@ -1,0 +1,62 @@
+"""Seconds that the programs of one fit take to compile, without a cache and from a warm one.
+
+python -m benchmarks.compile_time [--architectures NAMES]
+
+Each network is compiled in a process of its own, twice, with an empty folder as persistent cache at first. *train* is
+tracing and compiling the training program; *cold* and *warm* are what JAX's own clock counts over a whole fit of one
+member and one epoch: start, training, evaluation and the keeping of the best.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from benchmarks.engine import ARCHITECTURES, BATCH, compiled_epoch, fit_seconds, images, members, problem_of
+from seqfinal_jax.run import enable_compilation_cache
+from seqfinal_jax.training.compile_clock import compile_seconds
+from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.members import Settings
+
+
+def measure(architecture: str) -> dict[str, float]:
+    """Seconds of this process: JAX's clock over a fit, and the training program alone."""
+    enable_compilation_cache()
+    pixels, labels = images(BATCH, BATCH)
+    problem = problem_of(architecture, pixels, labels, BATCH)
+    specs = members(problem)[:1]
+    train = compiled_epoch(problem, specs, Settings())[1]
+    fit_seconds(problem, specs, Settings(StopRule(1)))
+    return {"train": train, "all": compile_seconds()}
+
+
+def in_a_process(architecture: str, cache: str) -> dict[str, float]:
+    """The same in a fresh process with this folder as cache."""
+    command = [sys.executable, "-m", "benchmarks.compile_time", "--measure", architecture]
+    environment = {**os.environ, "SEQFINAL_CACHE_DIR": cache}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return
+    print("| network | train cold s | train warm s | cold s | warm s |\n|---|---|---|---|---|", flush=True)
+    for architecture in options.architectures.split(","):
+        with tempfile.TemporaryDirectory() as cache:
+            cold, warm = in_a_process(architecture, cache), in_a_process(architecture, cache)
+        cells = (cold["train"], warm["train"], cold["all"], warm["all"])
+        print(f"| {architecture} | {' | '.join(f'{each:.1f}' for each in cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The least time that a training step can take on this machine: python -m benchmarks.floor [--architectures NAMES].
+
+Operations are those of the matrix products of the shipped step (forward and backward), counted in its own program.
+Bytes are what these products read and write, and eight passes over the parameters (Adam reads and writes three arrays,
+gradients are written and read). Rates are measured: the best matrix product and the best copy of a large array. The
+floor is the larger of operations over rate and bytes over bandwidth.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.engine import ARCHITECTURES, BATCH, images, members, problem_of, train_arguments
+from seqfinal_jax.training import programs
+from seqfinal_jax.training.members import Problem, Settings
+
+PASSES_OVER_PARAMETERS = 8
+
+
+class Work(NamedTuple):
+    """Floating-point operations and bytes of a training step."""
+
+    operations: float
+    bytes: float
+
+
+class Machine(NamedTuple):
+    """Operations and bytes a second."""
+
+    rate: float
+    bandwidth: float
+
+    def seconds(self, work: Work) -> float:
+        """The floor."""
+        return max(work.operations / self.rate, work.bytes / self.bandwidth)
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations of a program and of the programs inside it; of a branch, the one with most equations."""
+    for equation in jaxpr.eqns:
+        yield equation
+        inner = [p for value in equation.params.values() for p in inner_programs(value)]
+        for program in (
+            [max(inner, key=lambda p: len(p.eqns))] if equation.primitive.name == "cond" else inner
+        ):
+            yield from equations(program)
+
+
+def inner_programs(value: Any) -> list[Any]:
+    """The programs that a parameter of an equation holds."""
+    found = value if isinstance(value, (tuple, list)) else [value]
+    return [getattr(each, "jaxpr", each) for each in found if hasattr(getattr(each, "jaxpr", each), "eqns")]
+
+
+def product_work(equation: Any) -> Work:
+    """Operations and bytes of one matrix product."""
+    left, right, out = (*equation.invars[:2], equation.outvars[0])
+    depth = 1
+    for axis in equation.params["dimension_numbers"][0][0]:
+        depth *= left.aval.shape[axis]
+    moved = sum(each.aval.size * each.aval.dtype.itemsize for each in (left, right, out))
+    return Work(2.0 * out.aval.size * depth, moved)
+
+
+def step_work(problem: Problem) -> Work:
+    """What a training step of one member needs."""
+    arguments = train_arguments(problem, members(problem)[:1], Settings())
+    program = programs.train_epoch.trace(*arguments, jnp.int32(1), jnp.int32(1)).jaxpr.jaxpr
+    products = [product_work(e) for e in equations(program) if e.primitive.name == "dot_general"]
+    params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[2].params))
+    moved = sum(product.bytes for product in products) + PASSES_OVER_PARAMETERS * params
+    return Work(sum(product.operations for product in products), moved)
+
+
+def best_seconds(function: Callable, *arguments: Any, repeats: int = 12) -> float:
+    """The shortest of several runs of a compiled function."""
+    run = jax.jit(function)
+    jax.block_until_ready(run(*arguments))
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(run(*arguments))
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def measure_machine(size: int = 2048, mebibytes: int = 256) -> Machine:
+    """Rate of a square float32 product, and bandwidth of a copy (bytes read and written)."""
+    x = jnp.ones((size, size))
+    long = jnp.ones(mebibytes * 2**18)
+    rate = 2.0 * size**3 / best_seconds(jnp.matmul, x, x)
+    return Machine(rate, 2.0 * long.nbytes / best_seconds(lambda a: a + 1, long))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
+    machine = measure_machine()
+    print(
+        f"{jax.default_backend()}, float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s"
+    )
+    print(
+        f"one training step of a minibatch of {BATCH}\n| network | GFLOP | GB | floor ms |\n|---|---|---|---|"
+    )
+    pixels, labels = images(BATCH, BATCH)
+    for architecture in parser.parse_args().architectures.split(","):
+        work = step_work(problem_of(architecture, pixels, labels, BATCH))
+        cells = f"{work.operations / 1e9:.1f} | {work.bytes / 1e9:.2f} | {1e3 * machine.seconds(work):.1f}"
+        print(f"| {architecture} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
