@@ -237,9 +237,12 @@ def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
         ({"side__layer_sizes": "8,x"}, "expected 'block', or whole numbers"),
         ({"adapter__rank": 0}, "config.adapter.rank must be at least 1"),
         ({"fine_tune__mode": "low_rank_adapt", "adapter__rank": 60}, "is too large for layer1"),
-        ({"data__test_all_steps": True}, "which only sequential methods have"),
+        ({"data__test_all_steps": True}, "which only sequential methods and the joint model have"),
         ({"pretrained__resnet18": "weights.npz"}, "resnet-4"),
-        ({"all_layers_efficient": True, "methods": ("erm_all",)}, "change none of the methods erm_all"),
+        (
+            {"all_layers_efficient": True, "methods": ("erm_all",)},
+            "config.all_layers_efficient: what is set there changes none of the methods erm_all",
+        ),
     ],
 )
 def test_bad_configurations_are_refused_before_anything_is_trained(tmp_path, fields, message):
