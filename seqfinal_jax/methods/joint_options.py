@@ -99,6 +99,7 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
         f"_separate_{options.separate}": options.separate != default.separate,
         "_same_init": options.same_init,
         f"_resumed_to_{options.resume_to}": options.resume_to > 0,
+        f"_patience{options.resume_patience}": options.resume_patience != default.resume_patience,
     }
     return "".join(name for name, wanted in parts.items() if wanted)
 

@@ -40,6 +40,7 @@ IDS = [
     ("joint", {"separate": "search"}, {"pretrained": True}, "joint_separate_search_start_with_imagenet"),
     ("joint", {"adjacent": "l2_fisher", "fisher": "per_sample_ce"}, {}, "joint_adjacent_reg_l2_fisher_per_sample"),
     ("joint", {"same_init": True, "resume_to": 200}, {}, "joint_same_init_resumed_to_200"),
+    ("joint", {"resume_to": 200, "resume_patience": 20}, {}, "joint_resumed_to_200_patience20"),
     ("joint_side_tune", {"adjacent": "l1", "resume_to": 150}, {}, "joint_side_tune_resumed_to_150"),
 ]  # fmt: skip
 
