@@ -164,6 +164,7 @@ def test_a_resumed_fit_that_is_killed_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     monkeypatch.setattr(engine, "_finish_epoch", finish)
+    assert list(tmp_path.glob("stages/joint-*/progress/*/epoch*"))
     smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     unbroken = tmp_path / "unbroken"
     smoke_run(unbroken, **short)
