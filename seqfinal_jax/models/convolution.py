@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
-ConvForm = Literal["patches", "shifts", "native"]
+ConvForm = Literal["patches", "shifts", "tap_rows", "native"]
 
 # CPU: measured, docs/performance.md (inside a compiled loop the native form is 50 to 200 times slower). GPU and TPU:
 # patches become one batched matrix product under `vmap`, where native kernels become a grouped convolution; to be
-# measured on such a machine. "patches" gives way to "shifts" where a layer has few outputs (`choose_form`).
+# measured on such a machine. `choose_form` takes "shifts" or "tap_rows" in place of "patches" where a layer has few
+# outputs or hardly any inputs.
 CONV_FORM: dict[str, ConvForm] = {"cpu": "patches", "gpu": "patches", "tpu": "patches"}
 
 
@@ -35,7 +37,8 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
     """Two-dimensional convolution without bias, (n,h,w,c) by (kh,kw,c,o) to (n,h',w',o).
 
     `form` is "patches" (gather patches, one matrix product), "shifts" (one matrix product, whose parts are shifted
-    and added; only where height and width stay) or "native" (XLA's convolution). Left out, `choose_form` decides.
+    and added; only where height and width stay), "tap_rows" (the transposed patches, a row a tap, one matrix product)
+    or "native" (XLA's convolution). Left out, `choose_form` decides.
     """
     form = form or choose_form(x.shape, kernel.shape, stride, padding)
     if form == "native":
@@ -46,6 +49,9 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
     kernel = kernel[rows.first : rows.end, columns.first : columns.end]
     if form == "shifts":
         return _shifted_products(x, kernel, (rows.before, columns.before))
+    if form == "tap_rows":
+        product = _product_of_taps(kernel.reshape(-1, kernel.shape[3]), tap_rows(x, stride, rows, columns))
+        return product.reshape(x.shape[0], rows.out, columns.out, kernel.shape[3])
     windows = patches(x, stride, rows, columns)
     product = windows.reshape(-1, windows.shape[3]) @ kernel.reshape(-1, kernel.shape[3])
     return product.reshape(*windows.shape[:3], kernel.shape[3])
@@ -55,8 +61,11 @@ def choose_form(x: tuple[int, ...], kernel: tuple[int, ...], stride: int, paddin
     """The form for a backend and the shapes (n,h,w,c) and (kh,kw,c,o).
 
     Patches hold kh·kw·c numbers a pixel, shifted products kh·kw·o: the fewer of them, the less is moved to and fro.
+    Where an image has few channels a CPU copies whole rows of one channel sooner than pixels of a few numbers.
     """
     form = CONV_FORM.get(jax.default_backend(), "patches")
+    if jax.default_backend() == "cpu" and kernel[2] <= 4 and kernel[0] > 3:
+        return "tap_rows"
     size_stays = stride == 1 and kernel[0] == kernel[1] == 2 * padding + 1
     several_taps = padding > 0 and max(x[1:3]) > 1
     few_outputs = several_taps and kernel[3] < kernel[2]
@@ -80,6 +89,53 @@ def patches(x: Array, stride: int, rows: Taps, columns: Taps) -> Array:
     bands = _slices(x, 1, rows, stride)
     windows = [window for band in bands for window in _slices(band, 2, columns, stride)]
     return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=3)
+
+
+def tap_rows(x: Array, stride: int, rows: Taps, columns: Taps) -> Array:
+    """The transpose of `patches` as a matrix, (n,h,w,c) to (kh·kw·c, n·h'·w').
+
+    Pixels are first sorted by their remainders modulo the stride, so that what a tap sees of a row lies together.
+    """
+    n, depth = x.shape[0], x.shape[3]
+    x = _padded(_padded(x, 1, rows, stride), 2, columns, stride)
+    ends = [-size % stride for size in x.shape[1:3]]
+    x = jnp.pad(x, ((0, 0), (0, ends[0]), (0, ends[1]), (0, 0)))
+    height, width = x.shape[1] // stride, x.shape[2] // stride
+    sorted_pixels = x.reshape(n, height, stride, width, stride, depth).transpose(2, 4, 5, 0, 1, 3)
+    starts = [divmod(tap, stride) for tap in range(columns.end - columns.first)]
+    across = jnp.stack(
+        [sorted_pixels[:, rest, ..., start : start + columns.out] for start, rest in starts], 1
+    )
+    lines = across.reshape(stride, len(starts) * depth * n, height * columns.out)
+
+    def band(tap: Array) -> Array:
+        start = (tap % stride, 0, tap // stride * columns.out)
+        return lax.dynamic_slice(lines, start, (1, lines.shape[1], rows.out * columns.out))
+
+    bands = lax.map(
+        band, jnp.arange(rows.end - rows.first)
+    )  # a loop is a plain copy here, a concatenation is not
+    return bands.reshape(-1, n * rows.out * columns.out)
+
+
+@jax.custom_vjp
+def _product_of_taps(kernel: Array, taps: Array) -> Array:
+    """(taps, features) and (taps, pixels) to (pixels, features); each product in its fastest order on a CPU."""
+    product = lax.dot_general(kernel, taps, (((0,), (0,)), ((), ())))
+    product = with_layout_constraint(product, Layout((0, 1)))
+    return with_layout_constraint(product.T, Layout((0, 1)))
+
+
+def _taps_forward(kernel: Array, taps: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _product_of_taps(kernel, taps), (kernel, taps)
+
+
+def _taps_backward(saved: tuple[Array, Array], above: Array) -> tuple[Array, Array]:
+    kernel, taps = saved
+    return taps @ above, kernel @ above.T
+
+
+_product_of_taps.defvjp(_taps_forward, _taps_backward)
 
 
 def _padded(x: Array, axis: int, taps: Taps, stride: int) -> Array:

@@ -6,6 +6,7 @@ variance and keeps the unbiased one, kernels uniform in ±1/sqrt(fan_in).
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,19 +26,48 @@ class Moments(NamedTuple):
 
 
 def max_pool(x: Array) -> Array:
-    """3x3 maximum with stride 2 and padding 1 of -inf, as two one-dimensional maxima."""
-    return _max_pool_axis(_max_pool_axis(x, 1), 2)
+    """3x3 maximum with stride 2 and padding 1 of -inf, as two one-dimensional maxima.
+
+    Of equal pixels the first in row order has the gradient, as in PyTorch.
+    """
+    return _max_pool_axis(_max_pool_axis(x, 2), 1)
 
 
 def _max_pool_axis(x: Array, axis: int) -> Array:
     widths = [(0, 0)] * x.ndim
-    widths[axis] = (1, 1)
-    padded = jnp.pad(x, widths, constant_values=-jnp.inf)
-    out = (x.shape[axis] - 1) // 2 + 1
+    widths[axis] = (1, x.shape[axis] % 2)
+    return _max_of_three(jnp.pad(x, widths, constant_values=-jnp.inf), axis)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_of_three(x: Array, axis: int) -> Array:
+    """Maxima of the entries 0 to 2, 2 to 4, ... of an axis of odd length."""
+    return _max_and_place(x, axis)[0]
+
+
+def _max_and_place(x: Array, axis: int) -> tuple[Array, Array]:
+    """The maxima, and which of its three entries each of them is (uint8)."""
     first, middle, last = (
-        lax.slice_in_dim(padded, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
+        lax.slice_in_dim(x, i, x.shape[axis] - 2 + i, stride=2, axis=axis) for i in range(3)
     )
-    return jnp.maximum(jnp.maximum(first, middle), last)
+    best = jnp.maximum(jnp.maximum(first, middle), last)
+    return best, jnp.where(first == best, 0, jnp.where(middle == best, 1, 2)).astype(jnp.uint8)
+
+
+def _max_of_three_gradient(axis: int, place: Array, above: Array) -> tuple[Array]:
+    """Entries at odd places are in one window, those at even places in two."""
+    first, middle, last = (jnp.where(place == i, above, 0) for i in range(3))
+    around = [(0, 0)] * above.ndim
+    around[axis] = (0, 1)
+    shape = list(above.shape)
+    shape[axis] = 2 * shape[axis] + 1
+    even = jnp.pad(first, around) + jnp.pad(last, [(b, a) for a, b in around])
+    both = jnp.stack([even, jnp.pad(middle, around)], axis + 1)
+    merged = both.reshape([*shape[:axis], shape[axis] + 1, *shape[axis + 1 :]])
+    return (lax.slice_in_dim(merged, 0, shape[axis], axis=axis),)
+
+
+_max_of_three.defvjp(_max_and_place, _max_of_three_gradient)
 
 
 def mean_pool(x: Array) -> Array:

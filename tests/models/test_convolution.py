@@ -59,14 +59,14 @@ def outputs(form, layer):
 def test_forms_agree_with_the_native_one(layer):
     wanted = outputs("native", layer)
     keeps_size = layer[2] == 1
-    for form in ("patches", "shifts") if keeps_size else ("patches",):
+    for form in ("patches", "tap_rows", *(["shifts"] if keeps_size else [])):
         for found, each in zip(outputs(form, layer), wanted, strict=True):
-            np.testing.assert_allclose(found, each, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(found, each, rtol=1e-4, atol=1e-5 * jnp.abs(each).max())
 
 
 def test_images_of_other_height_than_width():
     x, kernel = normal(0, 2, 3, 5, 6), normal(1, 3, 3, 6, 2)
-    for form in ("patches", "shifts", "native"):
+    for form in ("patches", "shifts", "tap_rows", "native"):
         found = convolution.conv(jnp.asarray(x), jnp.asarray(kernel), 1, 1, form)
         np.testing.assert_allclose(found, by_hand(x, kernel, 1, 1), rtol=1e-4, atol=1e-4)
 
@@ -76,6 +76,20 @@ def test_what_is_not_finite_stays_in_reach_of_the_kernel():
     kernel = jnp.ones((3, 3, 4, 2))
     finite = jnp.isfinite(convolution.conv(x, kernel, 1, 1, "shifts"))
     assert not finite[0, :2, :2].any() and finite.sum() == 2 * (16 - 4)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (10, 12)])
+def test_rows_of_taps_are_the_transposed_patches(size):
+    x = jnp.asarray(normal(0, 2, *size, 3))
+    rows, columns = (convolution.used_taps(length, 5, 2, 2) for length in size)
+    matrix = convolution.patches(x, 2, rows, columns).reshape(-1, 75)
+    np.testing.assert_array_equal(convolution.tap_rows(x, 2, rows, columns), matrix.T)
+
+
+def test_few_inputs_are_copied_by_rows_on_a_cpu():
+    on_cpu = jax.default_backend() == "cpu"
+    wanted = "tap_rows" if on_cpu else "patches"
+    assert convolution.choose_form((100, 32, 32, 3), (7, 7, 3, 64), 2, 3) == wanted
 
 
 def test_few_outputs_are_shifted_and_one_pixel_is_not():

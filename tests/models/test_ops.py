@@ -22,6 +22,25 @@ def test_max_pool_is_a_window_maximum(size):
     np.testing.assert_array_equal(ops.max_pool(x), wanted)
 
 
+@pytest.mark.parametrize("size", [16, 7, 2])
+def test_the_gradient_of_max_pool_reaches_every_maximum(size):
+    """No two pixels are equal here, so the derivative is unique."""
+    x = jnp.asarray(np.random.RandomState(0).permutation(2 * size * size * 3).reshape(2, size, size, 3) / 100)
+    window = lambda x: lax.reduce_window(  # noqa: E731
+        x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    )
+    wanted, back = jax.vjp(window, x)
+    above = normal(1, *wanted.shape)
+    found, ours = jax.vjp(ops.max_pool, x)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_allclose(ours(above)[0], back(above)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_of_equal_pixels_the_first_has_the_gradient():
+    gradient = jax.grad(lambda x: jnp.sum(ops.max_pool(x)))(jnp.ones((1, 4, 4, 1)))[0, :, :, 0]
+    np.testing.assert_array_equal(gradient, [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+
+
 def test_batch_moments_by_hand():
     x = jnp.asarray([1.0, 2.0, 6.0]).reshape(3, 1, 1, 1)
     mean, variance, unbiased = ops.batch_moments(x, None)
