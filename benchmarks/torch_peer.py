@@ -63,6 +63,7 @@ class Trainer:
 
 def working_forms(make: Callable[[Form], Trainer], x: torch.Tensor, y: torch.Tensor) -> dict[Form, Trainer]:
     """A trainer of every form that runs here, warmed up; `torch.compile` needs a C++ compiler."""
+    torch.compiler.reset()  # its limit of recompilations is one for all networks of a process
     found = {}
     for form in FORMS:
         try:
