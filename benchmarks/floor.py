@@ -8,13 +8,14 @@ floor is the larger of operations over rate and bytes over bandwidth.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks.engine import ARCHITECTURES, BATCH, images, members, problem_of, train_arguments
+from seqfinal_jax.models.traced import equations
 from seqfinal_jax.training import programs
 from seqfinal_jax.training.members import Problem, Settings
 
@@ -37,23 +38,6 @@ class Machine(NamedTuple):
     def seconds(self, work: Work) -> float:
         """The floor."""
         return max(work.operations / self.rate, work.bytes / self.bandwidth)
-
-
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """All equations of a program and of the programs inside it; of a branch, the one with most equations."""
-    for equation in jaxpr.eqns:
-        yield equation
-        inner = [p for value in equation.params.values() for p in inner_programs(value)]
-        for program in (
-            [max(inner, key=lambda p: len(p.eqns))] if equation.primitive.name == "cond" else inner
-        ):
-            yield from equations(program)
-
-
-def inner_programs(value: Any) -> list[Any]:
-    """The programs that a parameter of an equation holds."""
-    found = value if isinstance(value, (tuple, list)) else [value]
-    return [getattr(each, "jaxpr", each) for each in found if hasattr(getattr(each, "jaxpr", each), "eqns")]
 
 
 def product_work(equation: Any) -> Work:

@@ -32,24 +32,6 @@ class Estimate:
     seconds: float
 
 
-def network_bytes(network: Network | StepNetwork) -> tuple[int, int]:
-    """Bytes of a network's variables, and of one sample's activations and patches (float32).
-
-    Of a per-step network all steps' variables, and the activations of as many plain networks as there are steps: side
-    modules run beside the layers that they add to.
-    """
-    if isinstance(network, StepNetwork):
-        variables = jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
-        activations = network.num_steps * network_bytes(network.base)[1]
-        return 4 * sum(leaf.size for leaf in jax.tree.leaves(variables)), activations
-    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    config = network.config
-    x = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, config.channels), jnp.float32)
-    outputs = jax.eval_shape(lambda v, x: apply_network(network, v, x)[2], variables, x)
-    activations = sum(output.size for output in outputs)
-    return 4 * sum(leaf.size for leaf in jax.tree.leaves(variables)), 4 * 12 * activations
-
-
 @lru_cache(maxsize=64)
 def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
     """Floating-point operations of one sample's forward pass (at a time step), by XLA's own count."""

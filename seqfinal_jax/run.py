@@ -18,13 +18,14 @@ from seqfinal_jax.data.matched_rows import with_matched
 from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequence import build_from_spec
-from seqfinal_jax.estimate import Estimate, estimate_run, network_bytes
+from seqfinal_jax.estimate import Estimate, estimate_run
 from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.stage_fit import StageFitter
 from seqfinal_jax.methods.stage_training import Training, stage_network, stage_rule
 from seqfinal_jax.methods.store import StageStore
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step import StepNetwork
+from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Settings
@@ -134,18 +135,25 @@ def make_fitter(
         device_data=device_data,
         data_identity=plan.data_identity(),
         store=store,
-        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
+        settings=lambda stage: fit_settings(
+            stage, stage_network(network, stage.form), training, pool.images.nbytes
+        ),
         describe=folders.describe_model(plan, network),
         report=report,
         log_fit=lambda row: folders.append_timing(workdir, row),
     )
 
 
-def fit_settings(stage: Stage, network: Network | StepNetwork, training: Training) -> Settings:
-    """Members one after another on CPUs, as one batch elsewhere; all local devices."""
-    backend = jax.default_backend()
-    variables, sample = network_bytes(network)
-    together = 1 if stage.resume else members_per_program(backend, variables, sample, training.batch_size)
+def fit_settings(
+    stage: Stage, network: Network | StepNetwork, training: Training, data_bytes: int = 0
+) -> Settings:
+    """Members one after another on CPUs, as one batch elsewhere; all local devices.
+
+    `data_bytes` are those of the images, which every device holds once.
+    """
+    backend, together = jax.default_backend(), 1
+    if backend != "cpu" and not stage.resume:
+        together = members_per_program(backend, member_bytes(network, training.batch_size), data_bytes)
     return Settings(
         rule=stage_rule(stage, training),
         vectorise="map" if backend == "cpu" else "vmap",

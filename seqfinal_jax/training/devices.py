@@ -33,17 +33,19 @@ def run_on_devices(tasks: Sequence[T], run: Callable[[T, jax.Device], Any], devi
             future.result()
 
 
-def members_per_program(backend: str, variables_bytes: int, sample_bytes: int, batch_size: int) -> int:
+def members_per_program(backend: str, member_bytes: int, shared_bytes: int) -> int:
     """How many members one program holds: 1 on a CPU, on an accelerator what a memory estimate allows.
 
-    A member needs about eight copies of its variables (parameters, two moments, gradients, best, updates in
-    flight) and, for a training step, about four times the activations and patches of a batch. `sample_bytes` is
-    that of one sample's patches and activations. A fixed rule, never a timing, so that a rerun chooses alike.
+    A fixed rule, never a timing, so that a rerun chooses alike. `shared_bytes` are held once (the images). A device
+    that does not say its memory is taken to have 16 GiB. Should the estimate be too low, the engine halves the chunk.
     """
     if backend == "cpu":
         return 1
-    limit = 16 * 2**30
     stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit", limit)
-    member = 8 * variables_bytes + 4 * batch_size * sample_bytes
-    return max(1, int(0.8 * limit // member))
+    limit = stats.get("bytes_limit", 16 * 2**30)
+    return max(1, int((0.8 * limit - shared_bytes) // member_bytes))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of a compiled program says that the device's memory does not suffice."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)

@@ -6,6 +6,7 @@ and shrinks to the next power of two when at least half of its members have stop
 on its own seed and hyper-parameters only.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from seqfinal_jax.models.versions import stack
 from seqfinal_jax.training import programs
 from seqfinal_jax.training.checkpoints import ProgressStore
-from seqfinal_jax.training.devices import run_on_devices
+from seqfinal_jax.training.devices import is_out_of_memory, run_on_devices
 from seqfinal_jax.training.early_stopping import Track
 from seqfinal_jax.training.members import (
     Chunk,
@@ -34,6 +35,8 @@ from seqfinal_jax.training.programs import Member
 from seqfinal_jax.training.resume import continue_chunk, resume_chunk, save_finished, save_running
 from seqfinal_jax.training.streams import Batches, fold
 
+log = logging.getLogger(__name__)
+
 
 def fit(
     problem: Problem,
@@ -45,7 +48,8 @@ def fit(
     """Trains all members to their end and returns their results, in order.
 
     `report` is called after every epoch of a chunk. With a `store` the state is saved within its budget, and a fit
-    that was killed continues from it with identical results. Raises ValueError for an empty list of members.
+    that was killed continues from it with identical results. Raises ValueError for an empty list of members, and
+    MemoryError where a single member is too much for its device.
     """
     if not members:
         raise ValueError("a fit needs at least one member")
@@ -54,8 +58,36 @@ def fit(
     chunks = [list(range(i, min(i + size, len(members)))) for i in range(0, len(members), size)]
     devices = settings.devices or (jax.local_devices()[0],)
     shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
-    run_on_devices(chunks, lambda rows, device: _run_chunk(run, rows, device, shared[device]), list(shared))
+    run_on_devices(chunks, lambda rows, device: _run_rows(run, rows, device, shared[device]), list(shared))
     return [result for result in run.results if result is not None]
+
+
+def _run_rows(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
+    """Runs members as one chunk; where the device's memory does not suffice, the halves of it one after another."""
+    if _fits_in_memory(run, rows, device, data):
+        return
+    half = (len(rows) + 1) // 2
+    log.warning(
+        "%d members in one program do not fit in the memory of %s; trying %d", len(rows), device, half
+    )
+    for part in (rows[:half], rows[half:]):
+        _run_rows(run, part, device, data)
+
+
+def _fits_in_memory(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> bool:
+    """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
+    try:
+        _run_chunk(run, rows, device, data)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise MemoryError(
+                f"a single member of {run.problem.role!r} does not fit in the memory of {device}: take a smaller "
+                f"config.training.batch_size or network, or another device ({str(error).splitlines()[0]})"
+            ) from error
+        return False
+    return True
 
 
 def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from seqfinal_jax.training import programs
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import winner
 from tests.training.tiny import assert_equal, grid, member, settings, tiny_problem
@@ -143,3 +144,40 @@ def test_data_may_lie_on_the_device_already():
     assert_equal(
         variables(fit(on_device, [member()], settings(2))), variables(fit(problem, [member()], settings(2)))
     )
+
+
+def lacking_memory(monkeypatch, most):
+    """Programs of more than so many members end as for lack of a device's memory; returns all sizes asked for."""
+    program, sizes = programs.train_epoch, []
+
+    def train_epoch(objective, vectorise, state, *rest):
+        sizes.append(len(jax.tree.leaves(state.params)[0]))
+        if sizes[-1] > most:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.\nmore")
+        return program(objective, vectorise, state, *rest)
+
+    monkeypatch.setattr(programs, "train_epoch", train_epoch)
+    return sizes
+
+
+def test_a_chunk_that_does_not_fit_in_memory_is_halved(monkeypatch, whole_grid, caplog):
+    sizes = lacking_memory(monkeypatch, most=5)
+    found = fit(tiny_problem(), grid(), settings(members_per_program=16))
+    assert sizes[:3] == [16, 8, 4] and max(sizes[3:]) == 8 and sizes.count(8) == 2
+    assert "16 members in one program do not fit in the memory" in caplog.text
+    assert_equal(variables(found), variables(whole_grid))
+
+
+def test_a_single_member_that_does_not_fit_is_an_error_that_says_so(monkeypatch):
+    lacking_memory(monkeypatch, most=0)
+    with pytest.raises(MemoryError, match=r"single member of 'final' does not fit .* smaller .*batch_size"):
+        fit(tiny_problem(), grid()[:2], settings(members_per_program=2))
+
+
+def test_other_errors_of_a_program_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(*arguments):
+        raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+
+    monkeypatch.setattr(programs, "train_epoch", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
+        fit(tiny_problem(), grid()[:2], settings(members_per_program=2))

@@ -82,7 +82,9 @@ def test_masks_are_exact_also_where_a_gradient_is_not_finite():
 
 
 def test_members_a_program_follow_a_fixed_rule():
-    assert members_per_program("cpu", 10**6, 10**6, 100) == 1
-    # 80 % of 16 GiB over 8 x 5 MB of variables and 4 x 100 x 3 MB of activations.
-    assert members_per_program("gpu", 5_000_000, 3_000_000, 100) == 11
-    assert members_per_program("gpu", 10**11, 10**6, 100) == 1
+    gib = 2**30
+    assert members_per_program("cpu", 10**6, 10**6) == 1
+    # Here no device says how much memory it has: 80 % of 16 GiB, less the images, over a member's.
+    assert members_per_program("gpu", gib, 0) == 12
+    assert members_per_program("gpu", gib, 3 * gib) == 9
+    assert members_per_program("gpu", 100 * gib, 0) == 1

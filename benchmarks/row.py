@@ -1,0 +1,220 @@
+"""The whole RCL row of one network, from measured epochs: every stage of every method times members times epochs.
+
+python -m benchmarks.row --data_dir=DIR
+python -m benchmarks.row --data_dir=DIR --architecture=resnet-1 --methods=erm_final,joint
+
+Each stage of the row is trained by the shipped code for a few epochs at one grid point (with dropout), and the median of
+its epochs is multiplied by its members and the epochs of the configuration. After each stage PyTorch's step and forward
+pass are timed again, and an epoch of the same stage is reckoned from them: one step for every network that learns in a
+minibatch, one forward pass for every network that only runs; then validation (*lean*), or loss and accuracy of training
+and validation set in passes of their own (*published*). Both sides fit the same stages once: the published program, too,
+keeps the models of the source and of the first phase. What else PyTorch would have to do (penalties towards earlier
+models, Fisher weights, gradients of IRM's penalty, writing files) is not charged to it. Nothing is run to its end.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks import torch_peer
+from benchmarks.engine import BATCH, images
+from benchmarks.step import torch_parts
+from configs.cifar10_rcl import get_config
+from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.recipe import Choice, Node, Stage, all_stages
+from seqfinal_jax.methods.stage_data import stage_batches
+from seqfinal_jax.methods.stage_fit import StageFitter
+from seqfinal_jax.methods.stage_training import stage_network, stage_rule
+from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.plan import Plan, make_plan, make_training
+from seqfinal_jax.run import build_pool, fit_settings
+from seqfinal_jax.training.early_stopping import StopRule
+
+
+class Peer(NamedTuple):
+    """PyTorch's seconds of a training step and of a forward pass in evaluation mode, both of a minibatch."""
+
+    step: float
+    forward: float
+
+
+@dataclass
+class Clock:
+    """Takes the place of a stage's progress: notes when epochs end."""
+
+    marks: list[float] = field(default_factory=list)
+
+    def __call__(self, chunk: Any, specs: Any) -> None:
+        """An epoch has ended."""
+        self.marks.append(time.perf_counter())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def seconds(self) -> float:
+        """Median of the epochs after the first."""
+        return float(np.median(np.diff(self.marks)))
+
+
+def one_point(node: Node) -> Node:
+    """The same recipe with one grid point a stage, the last one (with dropout)."""
+    if isinstance(node, Choice):
+        return replace(node, candidates=tuple(one_point(each) for each in node.candidates))
+    grid = Grid(**{each.name: getattr(node.grid, each.name)[-1:] for each in fields(Grid)})
+    start = one_point(node.start) if node.start else None
+    penalty = node.penalty
+    if penalty:
+        penalty = replace(penalty, anchors=tuple(one_point(each) for each in penalty.anchors))
+    return replace(node, grid=grid, start=start, penalty=penalty)
+
+
+def networks(stage: Stage, place: int) -> tuple[int, int]:
+    """How many networks learn, and how many only run, in a minibatch of the stage's training step at this place."""
+    if stage.layers == (("fc",),):
+        return 0, 1
+    if stage.form is None or (stage.objective == "joint" and stage.form.mode == "separate"):
+        return 1, 0
+    return (place + 1, 0) if stage.objective == "joint" else (1, stage.form.num_steps - 1)
+
+
+def peer_epoch(stage: Stage, iterations: int, rows: Any, peer: Peer, published: bool) -> float:
+    """Seconds of an epoch in PyTorch; see the module. `rows` are the pool's, by step and split."""
+    places = range(len(stage.train)) if stage.objective != "erm" else [0]
+    working = [networks(stage, place) for place in places]
+    train = iterations * sum(learn * peer.step + run * peer.forward for learn, run in working)
+    if len(working) == 1:
+        working = working * len(stage.train)
+    counted = list(zip(stage.train, working, strict=True))
+    kept = counted if stage.objective == "joint" else [(step, working[-1]) for step in stage.valid]
+    passes = [(step, "valid", sum(each)) for step, each in kept]
+    if published:
+        passes = 2 * (passes + [(step, "train", sum(each)) for step, each in counted])
+    minibatches = sum(many * math.ceil(len(rows[step][split]) / BATCH) for step, split, many in passes)
+    return train + minibatches * peer.forward
+
+
+def peer_clock(architecture: str) -> Callable[[], Peer]:
+    """A function that times PyTorch's fastest form here: a step and a forward pass."""
+    pixels, labels = images(8 * BATCH, BATCH)
+    (x, y), _ = torch_parts(pixels, labels, 8 * BATCH)
+    make = lambda form: torch_peer.Trainer(architecture, 10, 1e-3, 1e-2, 0.5, form)  # noqa: E731
+    forms = torch_peer.working_forms(make, x[:BATCH], y[:BATCH])
+    times = {
+        form: torch_peer.step_seconds(trainer, (x, y), BATCH, 16)
+        for form, trainer in forms.items()
+        for _ in range(2)
+    }
+    trainer = forms[min(times, key=lambda form: times[form])]
+
+    def clock() -> Peer:
+        step = statistics.median(torch_peer.step_seconds(trainer, (x, y), BATCH, 8) for _ in range(5))
+        began = time.perf_counter()
+        for _ in range(5):
+            trainer.evaluate(x, y, BATCH)
+        return Peer(step, (time.perf_counter() - began) / 40)
+
+    return clock
+
+
+class Line(NamedTuple):
+    """A stage of the row: fits of one seed, the most epochs of each, and seconds of an epoch of the three."""
+
+    name: str
+    fits: int
+    epochs: int
+    ours: float
+    lean: float
+    published: float
+
+
+def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:
+    """The shipped fitter with so many epochs, whose stages write their clocks to `clocks`."""
+    network = plan.network(plan.architectures[0])
+    training = replace(make_training(plan.config), rule=StopRule(epochs, patience=epochs))
+    return StageFitter(
+        network=network,
+        training=training,
+        pool=pool,
+        device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
+        data_identity=plan.data_identity(),
+        store=StageStore(folder),
+        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
+        describe={},
+        report=lambda stage, members: clocks.setdefault(stage, Clock()),
+    )
+
+
+def measure(plan: Plan, epochs: int, folder: Path) -> list[Line]:
+    """Every stage of the plan, each printed as it is measured."""
+    seed, network = plan.seeds[0], plan.network(plan.architectures[0])
+    pool, clocks, lines, done = build_pool(plan, [seed]), {}, [], set()
+    fitter, training = quick_fitter(plan, pool, epochs, folder, clocks), make_training(plan.config)
+    peer = peer_clock(network.name)
+    for method in plan.methods:
+        node = plan.node(network.name, method)
+        for stage, small in zip(all_stages(node), all_stages(one_point(node)), strict=True):
+            if stage in done:
+                continue
+            done.add(stage)
+            fitter.results(small, [seed])
+            iterations = stage_batches(stage, network, training, pool)(seed, 1).count
+            now, rows = peer(), pool.rows[stage.variant, seed]
+            lean, published = (peer_epoch(stage, iterations, rows, now, each) for each in (False, True))
+            fits = stage.num_members(len(network.group_names))
+            most = stage_rule(stage, training).max_epochs
+            lines.append(
+                Line(f"{method}: {stage.label}", fits, most, clocks[small].seconds(), lean, published)
+            )
+            figures = " | ".join(f"{value:.2f}" for value in lines[-1][3:])
+            ratio = lines[-1].ours / published
+            print(f"| {lines[-1].name} | {fits} | {iterations} | {figures} | {ratio:.2f} |", flush=True)
+    return lines
+
+
+def total(lines: list[Line]) -> str:
+    """Hours of the three over all stages."""
+    ours, lean, published = (
+        sum(line.fits * line.epochs * getattr(line, side) for line in lines) / 3600
+        for side in ("ours", "lean", "published")
+    )
+    return (
+        f"{sum(line.fits for line in lines)} fits of at most {max(line.epochs for line in lines)} epochs: ours "
+        f"{ours:.1f} h, lean {lean:.1f} h, published {published:.1f} h; ours over published {ours / published:.2f}, "
+        f"over lean {ours / lean:.2f}"
+    )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--architecture", default="convnet-1")
+    parser.add_argument("--methods", default="", help="ids joined by commas; left out, the whole row")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs that are measured, the first left out")
+    asked = parser.parse_args()
+    config = get_config("released")
+    config.methods = tuple(filter(None, asked.methods.split(",")))
+    config.architectures, config.seeds = (asked.architecture,), (1007,)
+    plan = make_plan(config, asked.data_dir)
+    print(f"jax {jax.__version__}, torch {torch.__version__}, {jax.default_backend()}; {asked.architecture}")
+    print("| stage | fits | minibatches | ours s | lean s | published s | over published |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(total(measure(plan, asked.epochs, Path(folder))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What a traced program says of its cost: its equations, and the memory that training a network takes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqfinal_jax.models.layers import Pass
+from seqfinal_jax.models.network import Network, apply_network, init_variables
+from seqfinal_jax.models.per_step import StepNetwork, init_steps
+
+# A training step's working space over the sum of all that the forward pass computes, fused or not. Measured between
+# WORKING_SPACE_MEASURED on a CPU for the 12 networks (`python -m benchmarks.memory`).
+WORKING_SPACE = 1 / 3
+
+# Parameters, two moments, gradients, the best so far, updates on their way: copies of a member's variables.
+COPIES = 8
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations of a program and of the programs inside it; of a branch, the one with most equations."""
+    for equation in jaxpr.eqns:
+        yield equation
+        inner = [p for value in equation.params.values() for p in inner_programs(value)]
+        for program in (
+            [max(inner, key=lambda p: len(p.eqns))] if equation.primitive.name == "cond" else inner
+        ):
+            yield from equations(program)
+
+
+def inner_programs(value: Any) -> list[Any]:
+    """The programs that a parameter of an equation holds."""
+    found = value if isinstance(value, (tuple, list)) else [value]
+    return [getattr(each, "jaxpr", each) for each in found if hasattr(getattr(each, "jaxpr", each), "eqns")]
+
+
+def network_bytes(network: Network | StepNetwork, batch_size: int) -> tuple[int, int]:
+    """Bytes of a network's variables, and of the working space of a training step (float32, an estimate).
+
+    Of a per-step network all steps' variables, and the working space of as many plain networks as there are steps:
+    side modules run beside the layers that they add to.
+    """
+    if isinstance(network, StepNetwork):
+        variables = jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
+        return _bytes(variables), network.num_steps * network_bytes(network.base, batch_size)[1]
+    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
+    config = network.config
+    x = jax.ShapeDtypeStruct((batch_size, config.image_size, config.image_size, config.channels), jnp.float32)
+    forward = lambda v, x: apply_network(network, v, x, Pass(train=True))[0]  # noqa: E731
+    computed = [e.outvars for e in equations(jax.make_jaxpr(forward)(variables, x).jaxpr)]
+    return _bytes(variables), int(WORKING_SPACE * sum(_bytes([v.aval for v in each]) for each in computed))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def member_bytes(network: Network | StepNetwork, batch_size: int) -> int:
+    """Memory that a member takes while it is trained, an estimate that errs upwards."""
+    variables, working = network_bytes(network, batch_size)
+    return COPIES * variables + working
