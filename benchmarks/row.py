@@ -18,28 +18,22 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import torch
 
 from benchmarks import torch_peer
 from benchmarks.engine import BATCH, images
+from benchmarks.stages import one_point, quick_fitter
 from benchmarks.step import torch_parts
 from configs.cifar10_rcl import get_config
-from seqfinal_jax.data.pool import ImagePool
-from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.recipe import Choice, Node, Stage, all_stages
+from seqfinal_jax.methods.recipe import Stage, all_stages
 from seqfinal_jax.methods.stage_data import stage_batches
-from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.stage_training import stage_network, stage_rule
-from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.methods.stage_training import stage_rule
 from seqfinal_jax.plan import Plan, make_plan, make_training
-from seqfinal_jax.run import build_pool, fit_settings
-from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.run import build_pool
 
 
 class Peer(NamedTuple):
@@ -47,36 +41,6 @@ class Peer(NamedTuple):
 
     step: float
     forward: float
-
-
-@dataclass
-class Clock:
-    """Takes the place of a stage's progress: notes when epochs end."""
-
-    marks: list[float] = field(default_factory=list)
-
-    def __call__(self, chunk: Any, specs: Any) -> None:
-        """An epoch has ended."""
-        self.marks.append(time.perf_counter())
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def seconds(self) -> float:
-        """Median of the epochs after the first."""
-        return float(np.median(np.diff(self.marks)))
-
-
-def one_point(node: Node) -> Node:
-    """The same recipe with one grid point a stage, the last one (with dropout)."""
-    if isinstance(node, Choice):
-        return replace(node, candidates=tuple(one_point(each) for each in node.candidates))
-    grid = Grid(**{each.name: getattr(node.grid, each.name)[-1:] for each in fields(Grid)})
-    start = one_point(node.start) if node.start else None
-    penalty = node.penalty
-    if penalty:
-        penalty = replace(penalty, anchors=tuple(one_point(each) for each in penalty.anchors))
-    return replace(node, grid=grid, start=start, penalty=penalty)
 
 
 def networks(stage: Stage, place: int) -> tuple[int, int]:
@@ -136,23 +100,6 @@ class Line(NamedTuple):
     ours: float
     lean: float
     published: float
-
-
-def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:
-    """The shipped fitter with so many epochs, whose stages write their clocks to `clocks`."""
-    network = plan.network(plan.architectures[0])
-    training = replace(make_training(plan.config), rule=StopRule(epochs, patience=epochs))
-    return StageFitter(
-        network=network,
-        training=training,
-        pool=pool,
-        device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
-        data_identity=plan.data_identity(),
-        store=StageStore(folder),
-        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
-        describe={},
-        report=lambda stage, members: clocks.setdefault(stage, Clock()),
-    )
 
 
 def measure(plan: Plan, epochs: int, folder: Path) -> list[Line]:

@@ -1,0 +1,66 @@
+"""The shipped stages for a few epochs at one grid point: what benchmarks of whole recipes measure. No command."""
+
+import time
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.recipe import Choice, Node
+from seqfinal_jax.methods.stage_fit import StageFitter
+from seqfinal_jax.methods.stage_training import stage_network
+from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.plan import Plan, make_training
+from seqfinal_jax.run import fit_settings
+from seqfinal_jax.training.early_stopping import StopRule
+
+
+@dataclass
+class Clock:
+    """Takes the place of a stage's progress: notes when epochs end."""
+
+    marks: list[float] = field(default_factory=list)
+
+    def __call__(self, chunk: Any, specs: Any) -> None:
+        """An epoch has ended."""
+        self.marks.append(time.perf_counter())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def seconds(self) -> float:
+        """Median of the epochs after the first."""
+        return float(np.median(np.diff(self.marks)))
+
+
+def one_point(node: Node) -> Node:
+    """The same recipe with one grid point a stage, the last one (with dropout)."""
+    if isinstance(node, Choice):
+        return replace(node, candidates=tuple(one_point(each) for each in node.candidates))
+    grid = Grid(**{each.name: getattr(node.grid, each.name)[-1:] for each in fields(Grid)})
+    start = one_point(node.start) if node.start else None
+    penalty = node.penalty
+    if penalty:
+        penalty = replace(penalty, anchors=tuple(one_point(each) for each in penalty.anchors))
+    return replace(node, grid=grid, start=start, penalty=penalty)
+
+
+def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:
+    """The shipped fitter with so many epochs, whose stages write their clocks to `clocks`."""
+    network = plan.network(plan.architectures[0])
+    training = replace(make_training(plan.config), rule=StopRule(epochs, patience=epochs))
+    return StageFitter(
+        network=network,
+        training=training,
+        pool=pool,
+        device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
+        data_identity=plan.data_identity(),
+        store=StageStore(folder),
+        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
+        describe={},
+        report=lambda stage, members: clocks.setdefault(stage, Clock()),
+    )
