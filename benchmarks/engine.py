@@ -61,9 +61,15 @@ def train_arguments(problem: Problem, specs: list[MemberSpec], settings: Setting
     )  # fmt: skip
 
 
-def step_clock(problem: Problem, steps: int) -> Callable[[], float]:
-    """A function that runs `steps` training steps of one member in the shipped program and gives seconds a step."""
-    objective, how, state, *rest = train_arguments(problem, members(problem)[:1], Settings())
+def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], Settings]:
+    """So many members in one program: one as on a CPU, several as on a GPU."""
+    specs = members(problem, seeds=-(-count // 8))[:count]
+    return specs, Settings(vectorise="map" if count == 1 else "vmap", members_per_program=count)
+
+
+def step_clock(problem: Problem, steps: int, together: int = 1) -> Callable[[], float]:
+    """A function that runs `steps` training steps of so many members in the shipped program; seconds a member's step."""
+    objective, how, state, *rest = train_arguments(problem, *some_members(problem, together))
     held = [state]
 
     def run() -> float:
@@ -72,7 +78,7 @@ def step_clock(problem: Problem, steps: int) -> Callable[[], float]:
             objective, how, held[0], *rest, jnp.int32(steps), jnp.int32(1)
         )
         jax.block_until_ready(sums)
-        return (time.perf_counter() - began) / steps
+        return (time.perf_counter() - began) / (steps * together)
 
     return run
 

@@ -1,4 +1,7 @@
-"""The least time that a training step can take on this machine: python -m benchmarks.floor [--architectures NAMES].
+"""The least time that a training step can take on this machine.
+
+python -m benchmarks.floor [--architectures NAMES]
+python -m benchmarks.floor --rate 67e12 --bandwidth 3.3e12     # of another machine, from its data sheet
 
 Operations are those of the matrix products of the shipped step (forward and backward), counted in its own program.
 Bytes are what these products read and write, and eight passes over the parameters (Adam reads and writes three arrays,
@@ -85,17 +88,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
-    machine = measure_machine()
-    print(
-        f"{jax.default_backend()}, float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s"
-    )
+    parser.add_argument("--rate", type=float, help="float32 operations a second; measured if left out")
+    parser.add_argument("--bandwidth", type=float, help="bytes a second; measured if left out")
+    asked = parser.parse_args()
+    machine = Machine(asked.rate, asked.bandwidth) if asked.rate and asked.bandwidth else measure_machine()
+    print(f"float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s")
     print(
         f"one training step of a minibatch of {BATCH}\n| network | GFLOP | GB | floor ms |\n|---|---|---|---|"
     )
     pixels, labels = images(BATCH, BATCH)
-    for architecture in parser.parse_args().architectures.split(","):
+    for architecture in asked.architectures.split(","):
         work = step_work(problem_of(architecture, pixels, labels, BATCH))
-        cells = f"{work.operations / 1e9:.1f} | {work.bytes / 1e9:.2f} | {1e3 * machine.seconds(work):.1f}"
+        cells = f"{work.operations / 1e9:.1f} | {work.bytes / 1e9:.2f} | {1e3 * machine.seconds(work):.3g}"
         print(f"| {architecture} | {cells} |", flush=True)
 
 

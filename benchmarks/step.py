@@ -6,6 +6,7 @@ python -m benchmarks.step --architectures all
 *torch* is the best of PyTorch's forms that run here (eager, channels_last, torch.compile), each measured in the same
 rounds. *compile s* is tracing and compiling our training program of one member without a cache; *MiB* its arguments
 and working space (images included). Other work on the machine moves every figure but the ratio to PyTorch.
+With `--members N` our program holds N members at once (`vmap`, for a GPU), and *step ms* is a member's share of a step.
 """
 
 import argparse
@@ -21,15 +22,14 @@ from benchmarks.engine import (
     SCALING,
     compiled_epoch,
     images,
-    members,
     memory_mib,
     problem_of,
+    some_members,
     step_clock,
 )
 from benchmarks.floor import Machine, measure_machine, step_work
 from benchmarks.torch_networks import ARCHITECTURES
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.training.members import Settings
 
 HEADER = (
     "network",
@@ -47,8 +47,8 @@ HEADER = (
 def torch_parts(pixels, labels, train: int) -> tuple[tuple, tuple]:
     """The training and the validation set as PyTorch's tensors."""
     scaled = ((pixels / 255 - SCALING.mean) / SCALING.std).astype("float32")
-    x = torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous()
-    y = torch.from_numpy(labels.astype("int64"))
+    x = torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous().to(torch_peer.DEVICE)
+    y = torch.from_numpy(labels.astype("int64")).to(torch_peer.DEVICE)
     return (x[:train], y[:train]), (x[train:], y[train:])
 
 
@@ -59,21 +59,23 @@ def peer(architecture: str, point: dict[str, float], form: torch_peer.Form = "ea
     )
 
 
-def compare(architecture: str, steps: int, repeats: int, machine: Machine) -> list[str]:
+def compare(architecture: str, steps: int, repeats: int, machine: Machine, together: int = 1) -> list[str]:
     """The cells of a network's line; one repeat measures ours and every form of theirs in turn."""
     pixels, labels = images(steps * BATCH, BATCH)
     problem = problem_of(architecture, pixels, labels, steps * BATCH)
-    compiled, compile_seconds = compiled_epoch(problem, members(problem)[:1], Settings())
+    specs, settings = some_members(problem, together)
+    compiled, compile_seconds = compiled_epoch(problem, specs, settings)
     train, _ = torch_parts(pixels, labels, steps * BATCH)
     point = Grid().points()[0]
     forms = torch_peer.working_forms(
         lambda form: peer(architecture, point, form), train[0][:BATCH], train[1][:BATCH]
     )
-    clocks = {"ours": step_clock(problem, steps)} | {
+    clocks = {"ours": step_clock(problem, steps, together)} | {
         form: lambda trainer=trainer: torch_peer.step_seconds(trainer, train, BATCH, steps)
         for form, trainer in forms.items()
     }
-    clocks["ours"]()
+    for clock in 2 * list(clocks.values()):  # the first second of a process is slower than the rest
+        clock()
     rounds = [{name: clock() for name, clock in clocks.items()} for _ in range(repeats)]
     found = {name: statistics.median(each[name] for each in rounds) for name in clocks}
     ours = found.pop("ours")
@@ -95,6 +97,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8, help="steps a repeat")
+    parser.add_argument("--members", type=int, default=1, help="members in our program")
     options = parser.parse_args()
     all_of_them = options.architectures == "all"
     options.architectures = list(ARCHITECTURES) if all_of_them else options.architectures.split(",")
@@ -111,7 +114,7 @@ def main() -> None:
     print(f"float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s")
     print(f"| {' | '.join(HEADER)} |\n{'|---' * len(HEADER)}|", flush=True)
     for architecture in options.architectures:
-        cells = compare(architecture, options.steps, options.repeats, machine)
+        cells = compare(architecture, options.steps, options.repeats, machine, options.members)
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
