@@ -3,8 +3,9 @@
 python -m benchmarks.row --data_dir=DIR
 python -m benchmarks.row --data_dir=DIR --architecture=resnet-1 --methods=erm_final,joint
 
-Each stage of the row is trained by the shipped code for a few epochs at one grid point (with dropout), and the median of
-its epochs is multiplied by its members and the epochs of the configuration. After each stage PyTorch's step and forward
+Each stage of the row is trained by the shipped code for a few epochs at one grid point, and the median of its epochs is
+multiplied by its members and the epochs of the configuration. The last grid point has dropout 0.5, which half of the fits
+have; `--without_dropout` takes the first one. After each stage PyTorch's step and forward
 pass are timed again, and an epoch of the same stage is reckoned from them: one step for every network that learns in a
 minibatch, one forward pass for every network that only runs; then validation (*lean*), or loss and accuracy of training
 and validation set in passes of their own (*published*). Both sides fit the same stages once: the published program, too,
@@ -68,11 +69,11 @@ def peer_epoch(stage: Stage, iterations: int, rows: Any, peer: Peer, published: 
     return train + minibatches * peer.forward
 
 
-def peer_clock(architecture: str) -> Callable[[], Peer]:
+def peer_clock(architecture: str, rate: float) -> Callable[[], Peer]:
     """A function that times PyTorch's fastest form here: a step and a forward pass."""
     pixels, labels = images(8 * BATCH, BATCH)
     (x, y), _ = torch_parts(pixels, labels, 8 * BATCH)
-    make = lambda form: torch_peer.Trainer(architecture, 10, 1e-3, 1e-2, 0.5, form)  # noqa: E731
+    make = lambda form: torch_peer.Trainer(architecture, 10, 1e-3, 1e-2, rate, form)  # noqa: E731
     forms = torch_peer.working_forms(make, x[:BATCH], y[:BATCH])
     times = {
         form: torch_peer.step_seconds(trainer, (x, y), BATCH, 16)
@@ -102,15 +103,15 @@ class Line(NamedTuple):
     published: float
 
 
-def measure(plan: Plan, epochs: int, folder: Path) -> list[Line]:
+def measure(plan: Plan, epochs: int, without_dropout: bool, folder: Path) -> list[Line]:
     """Every stage of the plan, each printed as it is measured."""
     seed, network = plan.seeds[0], plan.network(plan.architectures[0])
     pool, clocks, lines, done = build_pool(plan, [seed]), {}, [], set()
     fitter, training = quick_fitter(plan, pool, epochs, folder, clocks), make_training(plan.config)
-    peer = peer_clock(network.name)
+    place, peer = (0 if without_dropout else -1), peer_clock(network.name, 0.0 if without_dropout else 0.5)
     for method in plan.methods:
         node = plan.node(network.name, method)
-        for stage, small in zip(all_stages(node), all_stages(one_point(node)), strict=True):
+        for stage, small in zip(all_stages(node), all_stages(one_point(node, place)), strict=True):
             if stage in done:
                 continue
             done.add(stage)
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--methods", default="", help="ids joined by commas; left out, the whole row")
     parser.add_argument("--data_dir")
     parser.add_argument("--epochs", type=int, default=4, help="epochs that are measured, the first left out")
+    parser.add_argument("--without_dropout", action="store_true", help="the first grid point, not the last")
     asked = parser.parse_args()
     config = get_config("released")
     config.methods = tuple(filter(None, asked.methods.split(",")))
@@ -160,7 +162,7 @@ def main() -> None:
     print("| stage | fits | minibatches | ours s | lean s | published s | over published |")
     print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        print(total(measure(plan, asked.epochs, Path(folder))))
+        print(total(measure(plan, asked.epochs, asked.without_dropout, Path(folder))))
 
 
 if __name__ == "__main__":

@@ -37,15 +37,15 @@ class Clock:
         return float(np.median(np.diff(self.marks)))
 
 
-def one_point(node: Node) -> Node:
-    """The same recipe with one grid point a stage, the last one (with dropout)."""
+def one_point(node: Node, place: int = -1) -> Node:
+    """The same recipe with one grid point a stage: the last one (with dropout), or at 0 the first one (without)."""
     if isinstance(node, Choice):
-        return replace(node, candidates=tuple(one_point(each) for each in node.candidates))
-    grid = Grid(**{each.name: getattr(node.grid, each.name)[-1:] for each in fields(Grid)})
-    start = one_point(node.start) if node.start else None
+        return replace(node, candidates=tuple(one_point(each, place) for each in node.candidates))
+    grid = Grid(**{each.name: getattr(node.grid, each.name)[place:][:1] for each in fields(Grid)})
+    start = one_point(node.start, place) if node.start else None
     penalty = node.penalty
     if penalty:
-        penalty = replace(penalty, anchors=tuple(one_point(each) for each in penalty.anchors))
+        penalty = replace(penalty, anchors=tuple(one_point(each, place) for each in penalty.anchors))
     return replace(node, grid=grid, start=start, penalty=penalty)
 
 
