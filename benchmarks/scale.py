@@ -4,9 +4,10 @@ python -m benchmarks.scale                          # all parts; convnet-1, made
 python -m benchmarks.scale --parts devices,members
 
 *devices*: a grid of two seeds on 1, 2 and 8 simulated CPU devices, in processes of their own: whether results have the
-same bits, whether a program holds a collective, and the seconds (all share this machine's cores). *members*: seconds of a fit against seeds times grid points; on a GPU all members are one program. *steps*: the
-stages of `sequential_fine_tune` over 8 time steps of the digits: what each adds in compilation. *samples*: an epoch of
-50,000 samples against one of 4,000.
+same bits, whether a program holds a collective, and the seconds (all share this machine's cores). *members*: seconds of
+a fit against seeds times grid points; on a GPU all members are one program. *steps*: the stages of
+`sequential_fine_tune_none` over 8 time steps of the digits: what each adds in compilation. *samples*: an epoch of 50,000
+samples against one of 4,000.
 """
 
 import argparse
