@@ -96,7 +96,7 @@ def parse_options() -> argparse.Namespace:
         "--architectures", default="convnet-1,convnet-4", help="names joined by commas, or all"
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="steps a repeat")
+    parser.add_argument("--steps", type=int, default=32, help="steps a repeat, as many as an epoch has")
     parser.add_argument("--members", type=int, default=1, help="members in our program")
     options = parser.parse_args()
     all_of_them = options.architectures == "all"
