@@ -3,6 +3,7 @@
 Arrays are NHWC, kernels HWIO, padding is symmetric and explicit. Every form agrees with the others to rounding.
 """
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -11,12 +12,12 @@ import numpy as np
 from jax import Array, lax
 from jax.experimental.layout import Layout, with_layout_constraint
 
-ConvForm = Literal["patches", "shifts", "tap_rows", "native"]
+ConvForm = Literal["patches", "shifts", "tap_rows", "whole", "native"]
 
 # CPU: measured, docs/performance.md (inside a compiled loop the native form is 50 to 200 times slower). GPU and TPU:
 # patches become one batched matrix product under `vmap`, where native kernels become a grouped convolution; to be
-# measured on such a machine. `choose_form` takes "shifts" or "tap_rows" in place of "patches" where a layer has few
-# outputs or hardly any inputs.
+# measured on such a machine. `choose_form` takes another form in place of "patches" where a layer has few outputs,
+# hardly any inputs or tiny maps.
 CONV_FORM: dict[str, ConvForm] = {"cpu": "patches", "gpu": "patches", "tpu": "patches"}
 
 
@@ -37,14 +38,17 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
     """Two-dimensional convolution without bias, (n,h,w,c) by (kh,kw,c,o) to (n,h',w',o).
 
     `form` is "patches" (gather patches, one matrix product), "shifts" (one matrix product, whose parts are shifted
-    and added; only where height and width stay), "tap_rows" (the transposed patches, a row a tap, one matrix product)
-    or "native" (XLA's convolution). Left out, `choose_form` decides.
+    and added; only where height and width stay), "tap_rows" (the transposed patches, a row a tap, one matrix product),
+    "whole" (a dense layer over whole images; only where every output sees every pixel) or "native" (XLA's
+    convolution). Left out, `choose_form` decides.
     """
     form = form or choose_form(x.shape, kernel.shape, stride, padding)
     if form == "native":
         return lax.conv_general_dilated(
             x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
+    if form == "whole":
+        return _dense_layer(x, kernel)
     rows, columns = (used_taps(x.shape[1 + axis], kernel.shape[axis], stride, padding) for axis in range(2))
     kernel = kernel[rows.first : rows.end, columns.first : columns.end]
     if form == "shifts":
@@ -61,15 +65,20 @@ def choose_form(x: tuple[int, ...], kernel: tuple[int, ...], stride: int, paddin
     """The form for a backend and the shapes (n,h,w,c) and (kh,kw,c,o).
 
     Patches hold kh·kw·c numbers a pixel, shifted products kh·kw·o: the fewer of them, the less is moved to and fro.
-    Where an image has few channels a CPU copies whole rows of one channel sooner than pixels of a few numbers.
+    Where an image has few channels a CPU copies whole rows of one channel sooner than pixels of a few numbers. On maps
+    of 2x2 pixels more than half of all patches is padding.
     """
     form = CONV_FORM.get(jax.default_backend(), "patches")
     if jax.default_backend() == "cpu" and kernel[2] <= 4 and kernel[0] > 3:
         return "tap_rows"
     size_stays = stride == 1 and kernel[0] == kernel[1] == 2 * padding + 1
     several_taps = padding > 0 and max(x[1:3]) > 1
-    few_outputs = several_taps and kernel[3] < kernel[2]
-    return "shifts" if form == "patches" and size_stays and few_outputs else form
+    if form != "patches" or not size_stays or not several_taps:
+        return form
+    if kernel[3] < kernel[2]:
+        return "shifts"
+    all_seen = max(x[1:3]) <= padding + 1
+    return "whole" if all_seen and jax.default_backend() == "cpu" else "patches"
 
 
 def used_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
@@ -174,6 +183,44 @@ def _shifted_products(x: Array, kernel: Array, before: tuple[int, int]) -> Array
         moved = lax.slice_in_dim(part, start, start + pixels, axis=0)
         total = total + jnp.where(inside[:, None], moved, 0)
     return stored_gradient(total).reshape(n, height, width, features)
+
+
+def _dense_layer(x: Array, kernel: Array) -> Array:
+    """Convolution of stride 1 that keeps height and width, where every output sees every pixel."""
+    n, height, width, depth = x.shape
+    product = x.reshape(n, height * width * depth) @ _dense_matrix(kernel, (height, width))
+    return product.reshape(n, height, width, kernel.shape[3])
+
+
+def _joining_taps(size: tuple[int, int], middle: int) -> list[list[tuple[int, int]]]:
+    """For every pixel of an input and every pixel of an output the tap that joins them."""
+    pixels = [(row, column) for row in range(size[0]) for column in range(size[1])]
+    return [[(middle + k - i, middle + m - j) for i, j in pixels] for k, m in pixels]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _dense_matrix(kernel: Array, size: tuple[int, int]) -> Array:
+    """The matrix (pixels·c, pixels·o) of a kernel (k,k,c,o) on maps of this size, a block for a pair of pixels."""
+    rows = [jnp.concatenate([kernel[tap] for tap in row], 1) for row in _joining_taps(size, len(kernel) // 2)]
+    return jnp.concatenate(rows, 0)
+
+
+def _dense_matrix_forward(kernel: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    return _dense_matrix(kernel, size), jnp.zeros((*kernel.shape[:2], 0))
+
+
+def _dense_matrix_gradient(size: tuple[int, int], saved: Array, above: Array) -> tuple[Array]:
+    """A tap gathers from the blocks where it stands; autodiff would pad and add each block."""
+    pixels = size[0] * size[1]
+    blocks = above.reshape(pixels, -1, pixels, above.shape[1] // pixels)
+    taps = [[jnp.zeros_like(blocks[0, :, 0]) for _ in range(saved.shape[1])] for _ in range(saved.shape[0])]
+    for k, row in enumerate(_joining_taps(size, len(saved) // 2)):
+        for i, (down, right) in enumerate(row):
+            taps[down][right] += blocks[k, :, i]
+    return (jnp.stack([jnp.stack(row) for row in taps]),)
+
+
+_dense_matrix.defvjp(_dense_matrix_forward, _dense_matrix_gradient)
 
 
 @jax.custom_jvp

@@ -92,6 +92,23 @@ def test_few_inputs_are_copied_by_rows_on_a_cpu():
     assert convolution.choose_form((100, 32, 32, 3), (7, 7, 3, 64), 2, 3) == wanted
 
 
+@pytest.mark.parametrize("size", [(2, 2), (1, 2), (3, 2)])
+def test_a_dense_layer_over_whole_images_is_the_convolution(size):
+    x, kernel = jnp.asarray(normal(0, 3, *size, 4)), jnp.asarray(normal(1, 5, 5, 4, 6))
+    found, back = jax.vjp(lambda x, k: convolution.conv(x, k, 1, 2, "whole"), x, kernel)
+    wanted, native = jax.vjp(lambda x, k: convolution.conv(x, k, 1, 2, "native"), x, kernel)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(back(jnp.cos(wanted)), native(jnp.cos(wanted)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_tiny_maps_are_multiplied_whole_on_a_cpu():
+    wanted = "whole" if jax.default_backend() == "cpu" else "patches"
+    assert convolution.choose_form((100, 2, 2, 512), (3, 3, 512, 512), 1, 1) == wanted
+    assert convolution.choose_form((100, 3, 3, 512), (3, 3, 512, 512), 1, 1) == "patches"
+    assert convolution.choose_form((100, 2, 2, 256), (3, 3, 256, 512), 2, 1) == "patches"
+
+
 def test_few_outputs_are_shifted_and_one_pixel_is_not():
     assert convolution.choose_form((100, 8, 8, 128), (3, 3, 128, 32), 1, 1) == "shifts"
     assert convolution.choose_form((100, 8, 8, 64), (3, 3, 64, 512), 1, 1) == "patches"
