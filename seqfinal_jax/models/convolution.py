@@ -4,7 +4,7 @@ Arrays are NHWC, kernels HWIO, padding is symmetric and explicit. Every form agr
 """
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -135,16 +135,18 @@ def _product_of_taps(kernel: Array, taps: Array) -> Array:
     return with_layout_constraint(product.T, Layout((0, 1)))
 
 
-def _taps_forward(kernel: Array, taps: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product_of_taps(kernel, taps), (kernel, taps)
+def _taps_forward(kernel: Any, taps: Any) -> tuple[Array, tuple[Array | None, Array]]:
+    """Keeps the kernel only if the gradient of the taps is wanted; of images it is not."""
+    product = _product_of_taps(kernel.value, taps.value)
+    return product, (kernel.value if taps.perturbed else None, taps.value)
 
 
-def _taps_backward(saved: tuple[Array, Array], above: Array) -> tuple[Array, Array]:
+def _taps_backward(saved: tuple[Array | None, Array], above: Array) -> tuple[Array, Array | None]:
     kernel, taps = saved
-    return taps @ above, kernel @ above.T
+    return taps @ above, None if kernel is None else kernel @ above.T
 
 
-_product_of_taps.defvjp(_taps_forward, _taps_backward)
+_product_of_taps.defvjp(_taps_forward, _taps_backward, symbolic_zeros=True)
 
 
 def _padded(x: Array, axis: int, taps: Taps, stride: int) -> Array:
