@@ -4,11 +4,11 @@ python -m benchmarks.row --data_dir=DIR
 python -m benchmarks.row --data_dir=DIR --architecture=resnet-1 --methods=erm_final,joint
 
 Each stage of the row is trained by the shipped code for a few epochs at one grid point, and the median of its epochs is
-multiplied by its members and the epochs of the configuration. The last grid point has dropout 0.5, which half of the fits
-have; `--without_dropout` takes the first one. After each stage PyTorch's step and forward
-pass are timed again, and an epoch of the same stage is reckoned from them: one step for every network that learns in a
-minibatch, one forward pass for every network that only runs; then validation (*lean*), or loss and accuracy of training
-and validation set in passes of their own (*published*). Both sides fit the same stages once: the published program, too,
+multiplied by its members and the epochs of the configuration. The last grid point has dropout 0.5, which half of the
+fits have; `--without_dropout` takes the first one. After each stage PyTorch's step and forward pass are timed again, and
+an epoch of the same stage is reckoned from them: one step for every network that learns in a minibatch, one forward pass
+for every network that only runs; then validation (*lean*), or loss and accuracy of training and validation set in passes
+of their own (*published*). Both sides fit the same stages once: the published program, too,
 keeps the models of the source and of the first phase. What else PyTorch would have to do (penalties towards earlier
 models, Fisher weights, gradients of IRM's penalty, writing files) is not charged to it. Nothing is run to its end.
 """

@@ -121,9 +121,8 @@ def tap_rows(x: Array, stride: int, rows: Taps, columns: Taps) -> Array:
         start = (tap % stride, 0, tap // stride * columns.out)
         return lax.dynamic_slice(lines, start, (1, lines.shape[1], rows.out * columns.out))
 
-    bands = lax.map(
-        band, jnp.arange(rows.end - rows.first)
-    )  # a loop is a plain copy here, a concatenation is not
+    # A loop is a plain copy here, a concatenation is not.
+    bands = lax.map(band, jnp.arange(rows.end - rows.first))
     return bands.reshape(-1, n * rows.out * columns.out)
 
 

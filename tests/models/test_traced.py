@@ -29,9 +29,8 @@ def test_the_working_space_grows_with_the_minibatch_and_holds_the_feature_maps()
     small, large = (network_bytes(network, size)[1] for size in (50, 100))
     np.testing.assert_allclose(large, 2 * small, rtol=0.02)
     maps = 4 * 100 * (16 * 16 * 64 + 8 * 8 * 64 + 4 * 4 * 512)
-    assert (
-        large > WORKING_SPACE * 10 * maps
-    )  # batch norm, ReLU and pooling go over the largest map many times
+    # Batch norm, ReLU and pooling go over the largest map many times.
+    assert large > WORKING_SPACE * 10 * maps
 
 
 def test_a_member_of_a_per_step_network_counts_all_its_steps():
