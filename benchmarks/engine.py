@@ -18,6 +18,7 @@ from seqfinal_jax.training.members import Fit, MemberSpec, Problem, Settings
 from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
 from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
 
+jax.config.update("jax_default_matmul_precision", "highest")  # as a run's config.precision has it
 BATCH = 100
 SCALING = InputScaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ARCHITECTURES = tuple(f"{family}-{b}" for family in ("convnet", "resnet", "densenet") for b in (1, 2, 3, 4))

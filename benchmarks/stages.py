@@ -60,7 +60,9 @@ def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks:
         device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
         data_identity=plan.data_identity(),
         store=StageStore(folder),
-        settings=lambda stage: fit_settings(stage, stage_network(network, stage.form), training),
+        settings=lambda stage: fit_settings(
+            stage, stage_network(network, stage.form), training, pool.images.nbytes
+        ),
         describe={},
         report=lambda stage, members: clocks.setdefault(stage, Clock()),
     )
