@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from seqfinal_jax.data.matched_rows import with_matched
 from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequence import build_from_spec
+from seqfinal_jax.data.stored_arrays import cache_dir
 from seqfinal_jax.estimate import Estimate, estimate_run
 from seqfinal_jax.methods.recipe import Stage
 from seqfinal_jax.methods.stage_fit import StageFitter
@@ -30,6 +30,7 @@ from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Settings
 from seqfinal_jax.training.progress import duration, fit_progress
+from seqfinal_jax.training.stored_programs import store_programs
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
@@ -196,6 +197,6 @@ def _console() -> Any:
 
 def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, so that a second start need not compile."""
-    folder = Path(os.environ.get("SEQFINAL_CACHE_DIR", Path.home() / ".cache" / "seqfinal_jax")) / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    store_programs(cache_dir() / "programs")

@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.training.objectives import Batch, Context, Objective, Sums, batch_sums
+from seqfinal_jax.training.stored_programs import StoredProgram
 
 Vectorise = Literal["map", "vmap"]
 
@@ -90,7 +91,7 @@ def init_state(objective: Objective, vectorise: Vectorise, variables: Variables)
     return over_members(one, vectorise, variables)
 
 
-@partial(jax.jit, static_argnames=("objective", "vectorise"), donate_argnames=("state",))
+@partial(StoredProgram, static=("objective", "vectorise"), donated=("state",))
 def train_epoch(
     objective: Objective,
     vectorise: Vectorise,
@@ -138,7 +139,7 @@ def train_epoch(
     return over_members(one, vectorise, state, members)
 
 
-@partial(jax.jit, static_argnames=("objective", "vectorise"))
+@partial(StoredProgram, static=("objective", "vectorise"))
 def evaluate(
     objective: Objective,
     vectorise: Vectorise,
@@ -164,7 +165,7 @@ def evaluate(
     return over_members(one, vectorise, variables, members)
 
 
-@partial(jax.jit, static_argnames=("objective",))
+@partial(StoredProgram, static=("objective",))
 def predict_batch(
     objective: Objective, variables: Variables, data: dict[str, Array], index: Array, step: Array
 ) -> Array:
