@@ -198,5 +198,5 @@ def _console() -> Any:
 def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, so that a second start need not compile."""
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
     store_programs(cache_dir() / "programs")

@@ -223,6 +223,8 @@ def _retire(run: Fit, chunk: Chunk) -> None:
 
 def _result(chunk: Chunk, place: int) -> MemberResult:
     def own(tree: Any) -> Any:
+        if len(chunk.rows) == 1:  # nothing to cut out on the device
+            return jax.tree.map(lambda leaf: np.array(leaf)[0], tree)
         return jax.tree.map(lambda leaf: np.asarray(leaf[place]), tree)
 
     track, stop = chunk.track, int(chunk.track.stop_epoch[place])

@@ -80,7 +80,7 @@ def all_finite(tree: Any) -> Array:
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])))
 
 
-@partial(jax.jit, static_argnames=("objective", "vectorise"))
+@partial(StoredProgram, static=("objective", "vectorise"))
 def init_state(objective: Objective, vectorise: Vectorise, variables: Variables) -> State:
     """A fresh optimiser and objective state around start variables."""
 
