@@ -83,3 +83,24 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
         "learning_curves-convnet-1.png",
     }
     assert not list((tmp_path / "killed" / "stages").glob("*/progress"))
+
+
+def test_second_start_reads_its_programs_and_gives_the_same_results(tmp_path):
+    programs = tmp_path / "cache" / "programs"
+
+    def start(name):
+        done = subprocess.run(
+            command(tmp_path / name, "--config.methods=erm_final"),
+            cwd=ROOT,
+            env={**os.environ, "SEQFINAL_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        stored = {path.name: path.stat().st_mtime_ns for path in programs.iterdir()}
+        return (tmp_path / name / "results.csv").read_bytes(), stored
+
+    first, again = start("first"), start("again")
+    assert first == again
+    kinds = {name.split("-")[0] for name in first[1]}
+    assert kinds == {"init_variables", "init_state", "train_epoch", "evaluate", "predict_batch"}

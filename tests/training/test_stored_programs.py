@@ -151,8 +151,8 @@ def small_fit(objective_class=EmpiricalRisk):
     )
     point = {"learning_rate": 0.01, "weight_decay": 1e-4, "dropout": 0.5}
     specs = [MemberSpec(5, point, dict.fromkeys(network.group_names, 1), group=0)]
-    programs.train_epoch.clear_cache()
-    programs.evaluate.clear_cache()
+    for program in (programs.init_state, programs.train_epoch, programs.evaluate):
+        program.clear_cache()
     return fit(problem, specs, Settings(StopRule(2)))[0]
 
 
@@ -162,7 +162,7 @@ def test_fits_are_the_same_bits_from_stored_programs(folder):
     store_programs(folder)
     results = [small_fit(), small_fit()]
     names = sorted(path.name.split("-")[0] for path in folder.iterdir())
-    assert names == ["evaluate", "train_epoch"]
+    assert names == ["evaluate", "init_state", "train_epoch"]
     for result in results:
         jax.tree.map(np.testing.assert_array_equal, plain.last, result.last)
         jax.tree.map(np.testing.assert_array_equal, plain.history, result.history)
