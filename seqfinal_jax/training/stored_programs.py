@@ -197,9 +197,13 @@ def _write(path: Path, program: Any) -> None:
     try:
         content = zlib.compress(pickle.dumps(serialize_executable.serialize(program)), 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        os.replace(beside, path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+            beside = Path(file.name)
+            try:
+                file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+                file.flush()
+                os.replace(beside, path)
+            finally:
+                beside.unlink(missing_ok=True)
     except Exception as error:  # no room, or a kind of program that JAX cannot write
         log.info("%s is not stored: %s: %s", path, type(error).__name__, error)

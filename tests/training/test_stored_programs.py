@@ -124,6 +124,15 @@ def test_where_nothing_can_be_written_it_works_all_the_same(tmp_path, scale):
         store_programs(None)
 
 
+def test_what_could_not_be_written_leaves_nothing_behind(folder, scale, monkeypatch):
+    def full(source, target):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(stored_programs.os, "replace", full)
+    np.testing.assert_allclose(call(scale), 2 * np.arange(3) + np.sin(0.5), rtol=1e-6)
+    assert not list(folder.iterdir())
+
+
 def test_without_a_folder_it_is_a_jitted_function(scale):
     call(scale)
     call(scale, 3.0)
