@@ -11,7 +11,7 @@ from seqfinal_jax.models.network import Network, apply_network, init_variables
 from seqfinal_jax.models.per_step import StepNetwork, init_steps
 
 # A training step's working space over the sum of all that the forward pass computes, fused or not: an upper bound.
-# `python -m benchmarks.memory --architectures convnet-1,convnet-4` gave 0.19 and 0.22 on a CPU (docs/performance.md).
+# `python -m benchmarks.memory` gave 0.16 to 0.23 on a CPU for networks of all three families (docs/performance.md).
 WORKING_SPACE = 1 / 3
 
 # Parameters, two moments, gradients, the best so far, updates on their way: copies of a member's variables.
