@@ -88,11 +88,11 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
 def test_second_start_reads_its_programs_and_gives_the_same_results(tmp_path):
     programs = tmp_path / "cache" / "programs"
 
-    def start(name):
+    def start(name, flags=""):
         done = subprocess.run(
             command(tmp_path / name, "--config.methods=erm_final"),
             cwd=ROOT,
-            env={**os.environ, "SEQFINAL_CACHE_DIR": str(tmp_path / "cache")},
+            env={**os.environ, "SEQFINAL_CACHE_DIR": str(tmp_path / "cache"), "XLA_FLAGS": flags},
             capture_output=True,
             timeout=300,
         )
@@ -104,3 +104,7 @@ def test_second_start_reads_its_programs_and_gives_the_same_results(tmp_path):
     assert first == again
     kinds = {name.split("-")[0] for name in first[1]}
     assert kinds == {"init_variables", "init_state", "train_epoch", "evaluate", "predict_batch"}
+    two_devices = "--xla_force_host_platform_device_count=2"
+    spread, spread_again = start("spread", two_devices), start("spread_again", two_devices)
+    assert spread == spread_again and spread[0] == first[0]
+    assert first[1].items() < spread[1].items()

@@ -45,7 +45,7 @@ def store_programs(folder: Path | None) -> None:
 class StoredProgram:
     """A jitted function whose compiled programs are read from the folder, where there is one, and written to it.
 
-    `static` names the leading arguments that are part of the program. All arguments are positional.
+    `static` names the leading arguments that are part of the program. All arguments are positional, and not traced.
     """
 
     def __init__(self, function: Callable, static: Sequence[str], donated: Sequence[str] = ()) -> None:

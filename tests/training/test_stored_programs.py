@@ -133,6 +133,12 @@ def test_what_could_not_be_written_leaves_nothing_behind(folder, scale, monkeypa
     assert not list(folder.iterdir())
 
 
+def test_arguments_on_no_device_are_left_to_jax(folder, scale):
+    scaled = scale(2.0, np.arange(3, dtype=np.float32), np.float32(0.5))["scaled"]
+    np.testing.assert_allclose(scaled, 2 * np.arange(3) + np.sin(0.5), rtol=1e-6)
+    assert not folder.exists() and len(scale.traced) == 1
+
+
 def test_without_a_folder_it_is_a_jitted_function(scale):
     call(scale)
     call(scale, 3.0)
