@@ -14,12 +14,11 @@ from seqfinal_jax import config as configuration
 from seqfinal_jax.analysis.run_folder import RESULT_SCHEMA
 from seqfinal_jax.data.matched_rows import usage_counts
 from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.methods.fingerprint import node_fingerprint
-from seqfinal_jax.methods.options import JOINT, SEQUENTIAL
-from seqfinal_jax.methods.recipe import Node, Stage, at_step
-from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.step_models import CHANGE_COLUMNS, layer_changes
-from seqfinal_jax.methods.store import StageResult, grid_columns, history_columns, rows_to_csv
+from seqfinal_jax.methods.nodes import Model, Node, at_step, has_model_of_every_step
+from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.step_models import CHANGE_COLUMNS, layer_changes
+from seqfinal_jax.methods.stages.store import StageResult, grid_columns, history_columns, rows_to_csv
 from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.training.objectives import cross_entropy, right
 
@@ -64,7 +63,8 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "recipe": fitter.fingerprint(planned.node),
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
     }  # fmt: skip
-    if plan.config.data.test_all_steps and planned.method in (*SEQUENTIAL, *JOINT):
+    later = range(1, len(plan.specs["main"].sizes))
+    if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):
         record["steps"] = _step_records(plan, fitter, planned.node, seed)
     tables = _tables(fitter, chain, seed)
     _write_folder(cell_folder(workdir, method, architecture, seed), record, tables, predictions)
@@ -72,7 +72,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
 
 
 def _evaluate(
-    plan: Plan, fitter: StageFitter, stage: Stage, result: StageResult, seed: int
+    plan: Plan, fitter: StageFitter, stage: Model, result: StageResult, seed: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Figures and predictions on the final step's validation and test sets."""
     predictions, figures = {}, {}
@@ -92,7 +92,7 @@ def _evaluate(
 
 def hyper_of(row: dict[str, Any]) -> dict[str, Any]:
     """The hyper-parameters of a member's row; those of some methods only, and layers, only where it has them."""
-    found = {name: row[name] for name in HYPER}
+    found = {name: row[name] for name in HYPER if name in row}
     found |= {name: row[name] for name in SOME_HYPER if not np.isnan(row.get(name, np.nan))}
     return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})
 
@@ -104,7 +104,7 @@ def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> lis
     """
     records, whole = [], fitter.resolve(node, seed)
     for step in range(1, len(plan.specs["main"].sizes)):
-        stage = whole if whole.objective == "joint" else fitter.resolve(at_step(node, step), seed)
+        stage = whole if whole.objective.network_per_step else fitter.resolve(at_step(node, step), seed)
         best = fitter.results(stage, [seed])[seed].best
         figures = {
             f"{split}_accuracy": fitter.accuracy(stage, best, seed, step, split)
@@ -115,7 +115,7 @@ def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> lis
     return records
 
 
-def _stage_record(fitter: StageFitter, stage: Stage, result: StageResult) -> dict[str, Any]:
+def _stage_record(fitter: StageFitter, stage: Model, result: StageResult) -> dict[str, Any]:
     winner = result.winner
     return {
         "stage": stage.label, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
@@ -125,7 +125,7 @@ def _stage_record(fitter: StageFitter, stage: Stage, result: StageResult) -> dic
     }  # fmt: skip
 
 
-def _tables(fitter: StageFitter, chain: dict[Stage, StageResult], seed: int) -> dict[str, str]:
+def _tables(fitter: StageFitter, chain: dict[Model, StageResult], seed: int) -> dict[str, str]:
     """The CSV files of a cell by name: every member, every epoch, and what only some methods have."""
     grid = [{"stage": s.label, "role": s.role, **row} for s, r in chain.items() for row in r.grid]
     history = [{"stage": s.label, **row} for s, r in chain.items() for row in r.history]
@@ -139,7 +139,7 @@ def _tables(fitter: StageFitter, chain: dict[Stage, StageResult], seed: int) -> 
     return {name: rows_to_csv(*table) for name, table in found.items() if table[1]}
 
 
-def _sample_usage(fitter: StageFitter, stage: Stage, seed: int) -> list[dict[str, int]]:
+def _sample_usage(fitter: StageFitter, stage: Model, seed: int) -> list[dict[str, int]]:
     """How many training samples of each step are used how often, where some stand in for those of the final step."""
     if stage.variant not in MATCHING_RULES:
         return []

@@ -1,6 +1,5 @@
 """How many fits a run needs, and how long that may take at most."""
 
-import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,17 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.methods.fingerprint import node_fingerprint
-from seqfinal_jax.methods.recipe import Stage, all_stages
-from seqfinal_jax.methods.stage_training import Training, stage_network, stage_rule
-from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.methods.nodes import Stage, all_stages
+from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.stages.network import stage_network, stage_rule
+from seqfinal_jax.methods.stages.store import StageStore
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.per_step import StepNetwork, apply_step, init_steps
 from seqfinal_jax.plan import Plan, make_training
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
-TRAIN_OVER_FORWARD = 3.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     for architecture in plan.architectures:
         network = plan.network(architecture)
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
-        for stage in dict.fromkeys(stage for node in nodes for stage in all_stages(node)):
+        for stage in all_stages(*nodes):
             name = node_fingerprint(stage, network, training, identity)
             seeds = [seed for seed in plan.seeds if (name, seed) not in seen and not store.has(name, seed)]
             seen.update((name, seed) for seed in seeds)
@@ -78,14 +77,13 @@ def _most_epochs(stage: Stage, training: Training) -> int:
 
 
 def _epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
-    """Training and validation pass; of the joint model every step has as many minibatches as the longest one."""
+    """Training and validation passes of an epoch."""
     sizes = plan.specs[stage.variant].sizes
     used = sizes if stage.variant not in MATCHING_RULES else len(sizes) * sizes[-1:]
-    if stage.objective == "joint":
-        own = [forward_operations(stage_network(network, stage.form), step) for step in stage.train]
-        train = batch_size * max(math.ceil(0.8 * used[step] / batch_size) for step in stage.train)
-        valid = 0.2 * sum(sizes[step] * each for step, each in zip(stage.train, own, strict=True))
-        return TRAIN_OVER_FORWARD * train * sum(own) + valid
-    train = 0.8 * sum(sizes[step] for step in stage.train)
-    valid = 0.2 * sum(sizes[step] for step in stage.valid)
-    return forward_operations(network) * (TRAIN_OVER_FORWARD * train + valid)
+
+    def forward(step: int) -> float:
+        if stage.objective.network_per_step:
+            return forward_operations(stage_network(network, stage.form), step)
+        return forward_operations(network)
+
+    return stage.objective.operations(stage.train, stage.valid, used, forward, batch_size)

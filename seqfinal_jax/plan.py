@@ -11,10 +11,12 @@ from seqfinal_jax import config as configuration
 from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.sources import Source, load_source
 from seqfinal_jax.methods.method_plan import MethodPlan, plan_methods
-from seqfinal_jax.methods.names import FULL_ROW, method_id
-from seqfinal_jax.methods.options import JOINT, SEQUENTIAL, Options
-from seqfinal_jax.methods.recipe import Node, Setting, Stage, all_stages
-from seqfinal_jax.methods.stage_training import Training, stage_network
+from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_every_step
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.network import freezes, stage_network
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
 from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
@@ -81,7 +83,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
     """Checks everything that can be checked before training; raises ValueError with what to mend."""
     configuration.check_config(config)
     defaults = configuration.hardware_defaults(jax.default_backend())
-    asked = tuple(method_id(name) for name in configuration.split_names(config.methods))
+    asked = tuple(METHODS.named(name) for name in configuration.split_names(config.methods))
     architectures = configuration.split_names(config.architectures) or defaults["architectures"]
     seeds = tuple(config.seeds) or defaults["seeds"]
     for field, values in (("methods", asked), ("architectures", architectures), ("seeds", seeds)):
@@ -90,11 +92,11 @@ def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"config.seeds: expected whole numbers 0..{2**32 - 1}, found {seed!r}")
     options = configuration.options(config)
-    planned = plan_methods(asked or FULL_ROW, bool(asked), _settings(config, options, architectures))
+    planned = plan_methods(asked or published_row(), bool(asked), _settings(config, options, architectures))
     _check_steps(config, planned.found.values())
     nodes = [each.node for each in planned.found.values()]
-    _check_unused(config, [stage for node in nodes for stage in all_stages(node)])
-    specs = _specs(config, {stage.variant for node in nodes for stage in all_stages(node)})
+    _check_unused(config, all_stages(*nodes))
+    specs = _specs(config, {stage.variant for stage in all_stages(*nodes)})
     source = load_source(config.data.dataset, data_dir)
     methods = tuple(dict.fromkeys(method for _, method in planned.found))
     plan = Plan(
@@ -119,17 +121,18 @@ def _settings(config: ConfigDict, options: Options, architectures: Sequence[str]
 
 
 def _check_steps(config: ConfigDict, planned: Sequence[MethodPlan]) -> None:
-    if config.data.test_all_steps and not any(each.method in (*SEQUENTIAL, *JOINT) for each in planned):
+    later = range(1, len(config.data.target_sizes) + 1)
+    if config.data.test_all_steps and not any(has_model_of_every_step(each.node, later) for each in planned):
         raise ValueError(
-            f"config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
-            f"joint model have; add one of {', '.join((*SEQUENTIAL, *JOINT))} to config.methods"
+            "config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
+            "joint model have; add one of them to config.methods"
         )
 
 
 def _check_unused(config: ConfigDict, stages: Sequence[Stage]) -> None:
     """Raises ValueError for an option of the training that reaches no stage."""
     tune = config.fine_tune
-    if tune.fisher != "batch_sums" and not any(stage.penalty and stage.penalty.fisher for stage in stages):
+    if tune.fisher != "batch_sums" and not any("fisher" in stage.objective.reads for stage in stages):
         raise ValueError(
             f"config.fine_tune.fisher = {tune.fisher!r}, and no method has a penalty with Fisher weights; add "
             f"sequential_ewc or set config.fine_tune.regularization to 'fisher', or leave it at 'batch_sums'"
@@ -139,13 +142,6 @@ def _check_unused(config: ConfigDict, stages: Sequence[Stage]) -> None:
             "config.fine_tune.freeze_batch_stats is on, and no method of this run freezes anything; leave it off, or add "
             "one that does, such as erm_linear_probe_fine_tune or erm_side_tune_block"
         )
-
-
-def freezes(stage: Stage) -> bool:
-    """Whether a stage leaves some of its network as it is."""
-    if stage.objective == "joint":
-        return stage.form.ablate
-    return bool(stage.layers) or stage.form is not None
 
 
 def _check_networks(plan: Plan) -> None:

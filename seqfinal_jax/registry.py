@@ -1,10 +1,15 @@
-"""One small registry for data sets, shifts, architectures and methods."""
+"""One small registry for data sets, shifts, networks, methods and figures."""
 
+import contextlib
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
+
+# The user's file whose records are being registered; None for this package's own.
+_loading: ContextVar[str | None] = ContextVar("loading", default=None)
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -17,25 +22,63 @@ def nearest(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """Names to things of one kind, with errors that name the nearest match."""
 
+    every: ClassVar[list["Registry[Any]"]] = []
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
+        self._origins: dict[str, str | None] = {}
+        Registry.every.append(self)
 
-    def add(self, name: str, entry: T) -> T:
-        """Registers `entry`; raises ValueError when the name is taken."""
-        if name in self._entries:
-            raise ValueError(f"{self.kind} {name!r} is registered twice")
+    def add(self, name: str, entry: T, aliases: Iterable[str] = ()) -> T:
+        """Registers `entry`, which other names may stand for too; raises ValueError when a name is taken."""
+        for each in (name, *aliases):
+            if each in self:
+                where = self._origins[self.named(each)] or "this package"
+                raise ValueError(
+                    f"{self.kind} {each!r} is registered twice: it stands in {where} already; choose another name"
+                )
         self._entries[name] = entry
+        self._origins[name] = _loading.get()
+        self._aliases.update(dict.fromkeys(aliases, name))
         return entry
 
+    def named(self, name: str) -> str:
+        """The name that an alias stands for; other names are as they are."""
+        return self._aliases.get(name, name)
+
     def get(self, name: str) -> T:
-        """The entry of that name; raises ValueError that names the nearest known one."""
-        if name not in self._entries:
+        """The entry of that name or alias; raises ValueError that names the nearest known one."""
+        found = self.named(name)
+        if found not in self._entries:
             raise ValueError(f"unknown {self.kind} {name!r}; {nearest(name, list(self._entries))}")
-        return self._entries[name]
+        return self._entries[found]
+
+    def origin(self, name: str) -> str | None:
+        """The user's file that registered an entry; None for this package's own."""
+        return self._origins[self.named(name)]
+
+    def forget(self, origin: str) -> None:
+        """Removes all that a user's file has registered."""
+        for name in [name for name, source in self._origins.items() if source == origin]:
+            del self._entries[name], self._origins[name]
+            self._aliases = {alias: n for alias, n in self._aliases.items() if n != name}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._aliases
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
+
+
+@contextlib.contextmanager
+def registering(origin: str) -> Iterator[None]:
+    """What is registered within belongs to this file; what it registered before is forgotten."""
+    for registry in Registry.every:
+        registry.forget(origin)
+    token = _loading.set(origin)
+    try:
+        yield
+    finally:
+        _loading.reset(token)

@@ -19,10 +19,11 @@ from seqfinal_jax.data.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequence import build_from_spec
 from seqfinal_jax.data.stored_arrays import cache_dir
 from seqfinal_jax.estimate import Estimate, estimate_run
-from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.stage_training import Training, stage_network, stage_rule
-from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.methods.nodes import Stage
+from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.network import stage_network, stage_rule
+from seqfinal_jax.methods.stages.store import StageStore
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step import StepNetwork
 from seqfinal_jax.models.traced import member_bytes

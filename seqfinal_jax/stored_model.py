@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.methods.recipe import Form
-from seqfinal_jax.methods.stage_training import stage_network
+from seqfinal_jax.methods.nodes import Form
+from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import StepNetwork, apply_step

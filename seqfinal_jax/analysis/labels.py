@@ -3,23 +3,37 @@
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from seqfinal_jax.methods.names import METHODS, MethodName
+from seqfinal_jax.methods.recipes import METHODS
 
 MISSING = "–"
 FAILED = "X"
 
 
-def method_name(method: str) -> MethodName:
+@dataclass(frozen=True)
+class MethodLabel:
+    """How a method is called: its column in tables, its legend in figures, and the family it is shown with."""
+
+    id: str
+    column: str
+    legend: str
+    family: str
+
+
+def method_name(method: str) -> MethodLabel:
     """A method's column, legend and family; its id stands in where it is unknown."""
-    return METHODS.get(method) or MethodName(method, method, method, "other")
+    if method not in METHODS:
+        return MethodLabel(method, method, method, "other")
+    record = METHODS.get(method)
+    return MethodLabel(record.id, record.column, record.legend, record.family)
 
 
 def method_order(method: str) -> tuple[int, str]:
     """Sorts methods as in the published table, unknown ones behind it by name."""
     known = list(METHODS)
-    return (known.index(method), "") if method in METHODS else (len(known), method)
+    return (known.index(method), "") if method in known else (len(known), method)
 
 
 def architecture_order(architecture: str) -> tuple[tuple[str, int], ...]:

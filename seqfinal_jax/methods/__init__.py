@@ -1,4 +1,1 @@
-"""Methods as recipes of stages.
-
-`names.py` alone is free of JAX, for the analysis; `catalogue.py` holds all recipes.
-"""
+"""Methods as recipes of stages: records, recipes, and the stages that they are made of."""

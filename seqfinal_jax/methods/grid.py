@@ -1,7 +1,7 @@
 """Grids of hyper-parameters, in the published order, outermost first."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -11,6 +11,7 @@ class Grid:
     adjacent: strengths of the penalty between neighbouring time steps, only where a method has one.
     final_weight: weight of the final step's loss in the joint model. efficient_decay: weight decay of its
         parameter-efficient parts; empty for the other parts' own.
+    own: axes that a method declares itself, (name, values) each; innermost.
     """
 
     learning_rate: tuple[float, ...] = (1e-3, 1e-4)
@@ -19,13 +20,19 @@ class Grid:
     dropout: tuple[float, ...] = (0.0, 0.5)
     final_weight: tuple[float, ...] = ()
     efficient_decay: tuple[float, ...] = ()
+    own: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def points(self) -> list[dict[str, float]]:
         """All grid points, in order."""
         order = ("efficient_decay", "learning_rate", "weight_decay", "adjacent", "dropout", "final_weight")
-        names = [name for name in order if getattr(self, name)]
-        values = itertools.product(*(getattr(self, name) for name in names))
+        axes = {name: getattr(self, name) for name in order} | dict(self.own)
+        names = [name for name, values in axes.items() if values]
+        values = itertools.product(*(axes[name] for name in names))
         return [dict(zip(names, point, strict=True)) for point in values]
+
+    def with_axes(self, axes: tuple[tuple[str, tuple[float, ...]], ...]) -> "Grid":
+        """The grid with a method's own axes."""
+        return replace(self, own=(*self.own, *axes))
 
 
 # The joint model's grid; its strengths of the adjacent penalty depend on the penalty's type.

@@ -1,4 +1,4 @@
-"""The options of the joint model, the terms of its objective, and the part of its id that they make."""
+"""The options of the joint model, and the part of its id that they make."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -43,28 +43,6 @@ class JointOptions:
     resume_patience: int = 10
 
 
-@dataclass(frozen=True)
-class JointTerms:
-    """What of it the objective of a stage needs."""
-
-    power: int = 2
-    by_time: bool = False
-    increasing: bool = False
-    fisher: bool = False
-    per_sample: bool = False
-
-
-def joint_terms(options: JointOptions) -> JointTerms:
-    """The terms of a stage."""
-    return JointTerms(
-        power=1 if options.adjacent == "l1" else 2,
-        by_time=options.by_time,
-        increasing=options.increasing,
-        fisher=options.adjacent == "l2_fisher",
-        per_sample=options.adjacent == "l2_fisher" and options.fisher == "per_sample_ce",
-    )
-
-
 def adjacent_strengths(
     options: JointOptions, asked: tuple[float, ...], search: bool = False
 ) -> tuple[float, ...]:
@@ -104,22 +82,23 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
     return "".join(name for name, wanted in parts.items() if wanted)
 
 
-def check_joint(options: JointOptions, method: str) -> None:
-    """Raises ValueError for options of the joint model that do not go together."""
+def check_joint(options: JointOptions, method: str) -> str | None:
+    """What does not go together in the options of the joint model, or None."""
     if options.ablate and options.mode == "separate":
-        raise ValueError(
+        return (
             f"config.joint.ablate makes added modules without effect, and method {method} in mode 'separate' adds none"
         )
     if options.sweep and options.mode == "separate":
-        raise ValueError(
+        return (
             "config.joint.sweep_efficient_penalty varies the decay of side modules or adapters, which mode 'separate' "
             "does not have"
         )
-    if options.adjacent == "l2_fisher" and options.mode != "separate":
-        raise ValueError("config.joint.adjacent_penalty = 'l2_fisher' is for mode 'separate' only")
-    if options.same_init and options.mode != "separate":
-        raise ValueError(
-            "config.joint.same_init_over_time is for mode 'separate' only: elsewhere steps share version 0"
-        )
-    if options.separate == "search" and options.mode != "separate":
-        raise ValueError("config.joint.separate_layers = 'search' is for mode 'separate' only")
+    if options.mode == "separate":
+        return None
+    if options.adjacent == "l2_fisher":
+        return "config.joint.adjacent_penalty = 'l2_fisher' is for mode 'separate' only"
+    if options.same_init:
+        return "config.joint.same_init_over_time is for mode 'separate' only: elsewhere steps share version 0"
+    if options.separate == "search":
+        return "config.joint.separate_layers = 'search' is for mode 'separate' only"
+    return None

@@ -1,20 +1,12 @@
 """Which recipes a run consists of: methods by architecture, with their derived ids, and what to tell the user."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from seqfinal_jax.methods.catalogue import RECIPES
-from seqfinal_jax.methods.options import (
-    JOINT,
-    SIDE,
-    Options,
-    check_options,
-    derived_id,
-    effective,
-    idle_options,
-    unused_options,
-)
-from seqfinal_jax.methods.recipe import Choice, Node, Setting, all_stages
+from seqfinal_jax.methods.method import METHODS, Method, Reason
+from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.models.architectures import FAMILIES
 
 VALIDATION = "validation accuracy of the final step"
 TEST = "validation accuracy of the final step; the learning-rate decay by TEST accuracy (as published)"
@@ -22,7 +14,7 @@ TEST = "validation accuracy of the final step; the learning-rate decay by TEST a
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """One method of one architecture: its id with options, the method it derives from, its recipe."""
+    """One method of one architecture: its id with options, the method it derives from, its nodes."""
 
     id: str
     method: str
@@ -43,61 +35,87 @@ class MethodPlans:
     warnings: tuple[str, ...] = ()
 
 
-def plan_methods(methods: Sequence[str], asked: bool, settings: Mapping[str, Setting]) -> MethodPlans:
-    """The recipes of `methods` for every architecture of `settings`.
+def plan_methods(
+    methods: Sequence[str],
+    asked: bool,
+    settings: Mapping[str, Setting],
+    variants: Collection[str] | None = None,
+) -> MethodPlans:
+    """The nodes of `methods` for every architecture of `settings`.
 
-    `asked`: whether the user named the methods; then one that no architecture has is an error, and options that reach
-    none of them are. Raises ValueError for unknown methods and combinations that do not work.
+    `asked`: whether the user named the methods; then one that no architecture has is an error. `variants`: the builds
+    of the sequence that the data offer; None for any. Raises ValueError for unknown methods and combinations that do not
+    work.
     """
     plans = MethodPlans()
-    options = next(iter(settings.values())).options
-    for method in methods:
-        RECIPES.get(method)
-        check_options(method, options)
-        missing = {name: why for name, setting in settings.items() if (why := lacks(method, setting))}
-        if asked and len(missing) == len(settings):
-            raise ValueError(f"config.methods: {method}: {next(iter(missing.values()))}")
-        if missing:
-            plans.left_out += (
-                f"{method} is left out for {', '.join(missing)}: {next(iter(missing.values()))}",
-            )
-        for name, setting in settings.items():
-            if name not in missing:
-                _add(plans, name, method, setting)
-    plans.warnings += tuple(_warnings(plans, methods, options))
+    for name in methods:
+        _plan_method(plans, METHODS.get(name), asked, settings, variants)
+    plans.warnings += tuple(_warnings(plans))
     return plans
 
 
-def lacks(method: str, setting: Setting) -> str | None:
-    """Why an architecture does not have a method, or None where it has."""
-    found = effective(method, setting.options)
-    if setting.family == "convnet" and method in SIDE and found.side != "block":
-        return f"a ConvNet has no side modules other than whole blocks; use {method}_block"
-    if method in JOINT and found.pretrained and found.joint.mode != "separate":
-        return "the joint model starts from config.pretrained.resnet18 in mode 'separate' only"
+def _plan_method(
+    plans: MethodPlans,
+    record: Method,
+    asked: bool,
+    settings: Mapping[str, Setting],
+    variants: Collection[str] | None,
+) -> None:
+    """Adds one method for every architecture that has it."""
+    options = record.effective(next(iter(settings.values())).options)
+    if record.refuses and (why := record.refuses(record, options)):
+        raise ValueError(why)
+    built, missing = {}, {}
+    for name, setting in settings.items():
+        why = lacks(record, setting)
+        if not why:
+            built[name] = record.build(setting)
+            why = _lacks_variant(built[name], variants)
+        if why:
+            missing[name] = why
+    if asked and len(missing) == len(settings):
+        raise ValueError(f"config.methods: {record.id}: {next(iter(missing.values()))}")
+    if missing:
+        why = next(iter(missing.values()))
+        plans.left_out += (f"{record.id} is left out for {', '.join(missing)}: {why}",)
+    for name in settings:
+        if name not in missing:
+            _add(plans, name, record, settings[name], built[name])
+
+
+def lacks(record: Method, setting: Setting) -> Reason:
+    """Why a network does not have a method, or None where it has."""
+    own = record.own(setting)
+    if record.lacks and (why := record.lacks(own)):
+        return why
+    options = own.options
+    mode = options.joint.mode if "joint" in record.options else options.mode
+    if mode == "side_tune" and options.side != "block" and not FAMILIES.get(setting.family).small_side_modules:
+        other = f"{record.id}_block"
+        instead = f"use {other}" if other in METHODS else "set config.side.layer_sizes to 'block'"
+        return f"{FAMILIES.get(setting.family).title} has no side modules other than whole blocks; {instead}"
     return None
 
 
-def _add(plans: MethodPlans, architecture: str, method: str, setting: Setting) -> None:
-    name = derived_id(method, setting.options, setting.num_blocks)
+def _lacks_variant(node: Node, variants: Collection[str] | None) -> Reason:
+    wanted = [stage.variant for stage in all_stages(node)]
+    absent = [name for name in wanted if variants is not None and name not in variants]
+    return f"these data have no variant {absent[0]!r}" if absent else None
+
+
+def _add(plans: MethodPlans, architecture: str, record: Method, setting: Setting, node: Node) -> None:
+    name = record.derived_id(setting)
     if (architecture, name) in plans.found:
         raise ValueError(
-            f"config.methods: with these options {plans.found[architecture, name].method} and {method} are the same "
+            f"config.methods: with these options {plans.found[architecture, name].method} and {record.id} are the same "
             f"method, {name}; leave one out"
         )
-    own = replace(setting, options=effective(method, setting.options))
-    plans.found[architecture, name] = MethodPlan(name, method, RECIPES.get(method)(own))
+    plans.found[architecture, name] = MethodPlan(name, record.id, node)
 
 
-def _warnings(plans: MethodPlans, methods: Sequence[str], options: Options) -> list[str]:
-    """What does nothing, and what selects or trains on data that a careful user would keep apart."""
-    if unused := unused_options(methods, options):
-        raise ValueError(
-            f"{', '.join(unused)}: what is set there changes none of the methods {', '.join(methods)}; "
-            f"leave it at its default, or add a method or a mode that it acts on"
-        )
-    idle = {name for method in methods for name in idle_options(method, options)}
-    said = [f"{', '.join(sorted(idle))} have no effect in mode {options.mode!r}"] if idle else []
+def _warnings(plans: MethodPlans) -> list[str]:
+    """What selects or trains on data that a careful user would keep apart."""
+    said = []
     on_test = [each.id for each in plans.found.values() if selects_on_test(each.node)]
     if on_test:
         said.append(f"{_listed(on_test)}: the learning-rate decay is SELECTED ON TEST DATA, as published")
@@ -113,12 +131,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def selects_on_test(node: Node) -> bool:
     """Whether a choice on the way looks at test accuracy."""
-    if isinstance(node, Choice):
-        return node.by == "test" or any(selects_on_test(candidate) for candidate in node.candidates)
-    return node.start is not None and selects_on_test(node.start)
+    return any(isinstance(each, Choice) and each.by == "test" for each in all_nodes(node))
 
 
 def history_holds_last(node: Node) -> bool:
     """Whether a stage before the final one trains on the final step."""
-    stages = list(all_stages(node))
-    return any(stage.role == "start" and stage.train[-1] > stage.valid[-1] for stage in stages)
+    return any(stage.role == "start" and stage.train[-1] > stage.valid[-1] for stage in all_stages(node))

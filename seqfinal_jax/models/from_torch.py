@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqfinal_jax.models.architectures import build_network, split_name
+from seqfinal_jax.models.architectures import FAMILIES, build_network, split_name
 from seqfinal_jax.models.groups import named_tensors
 from seqfinal_jax.models.network import NetworkConfig, Variables, init_variables
 
@@ -83,21 +83,15 @@ def check_names(architecture: str, found: State, wanted: Mapping[str, tuple[int,
 
 
 def sizes_of(architecture: str, named: State) -> NetworkConfig:
-    """The widths, units and dense layers that the shapes tell; strides and image size are the presets'."""
+    """The widths, units and dense layers that the shapes tell; strides and image size are the presets'.
+
+    Raises ValueError for a family without a conversion.
+    """
     family, num_blocks = split_name(architecture)
-    stem = named["conv1.conv.weight"].shape[0] if "conv1.conv.weight" in named else None
-    blocks = range(1, num_blocks + 1)
-    if family == "densenet":
-        layers = tuple(_count(named, rf"layer{k}\.dense(\d+)\.conv1\.weight") for k in blocks)
-        return NetworkConfig(stem_width=stem, dense_layers=layers)
-    last = "conv" if family == "convnet" else "0.conv2"
-    widths = tuple(named[n].shape[0] for k in blocks if (n := f"layer{k}.{last}.weight") in named)
-    units = _count(named, r"layer1\.(\d+)\.conv1\.weight") if family == "resnet" else 2
-    return NetworkConfig(stem_width=stem, widths=widths if len(widths) == num_blocks else (), units=units)
-
-
-def _count(named: State, pattern: str) -> int:
-    return max(1, sum(re.fullmatch(pattern, name) is not None for name in named))
+    sizes = FAMILIES.get(family).sizes_of_torch
+    if sizes is None:
+        raise ValueError(f"architecture {architecture!r}: its family has no conversion from PyTorch's names")
+    return sizes(num_blocks, named)
 
 
 def to_trees(named: State) -> Variables:

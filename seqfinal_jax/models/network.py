@@ -52,6 +52,7 @@ class Network:
     num_classes: int
     config: NetworkConfig
     groups: tuple[tuple[str, nn.Module], ...] = field(repr=False)
+    code: str = ""  # digest of the file that a family of the user's own is defined in
 
     @property
     def name(self) -> str:

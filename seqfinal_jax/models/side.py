@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.models.groups import reported_count
+from seqfinal_jax.models.architectures import FAMILIES, small_side_modules
 from seqfinal_jax.models.layers import BatchNorm, Conv, Pass
 from seqfinal_jax.models.network import Network, apply_network, init_variables
 
@@ -38,10 +39,10 @@ def side_modules(network: Network, sizes: SideSizes) -> dict[str, nn.Module]:
     blocks = network.groups[1:-1]
     if sizes == "block":
         return dict(blocks)
-    if network.family == "convnet":
+    if not small_side_modules(network):
         raise ValueError(
-            "a ConvNet block is one convolution already, so its side modules must be whole blocks: "
-            "set side.layer_sizes to 'block'"
+            f"a block of {FAMILIES.get(network.family).title} is one convolution already, so its side modules must be "
+            f"whole blocks: set side.layer_sizes to 'block'"
         )
     widths = block_shapes(network)
     modules: dict[str, nn.Module] = {}

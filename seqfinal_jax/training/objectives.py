@@ -70,9 +70,11 @@ def right(logits: Array, labels: Array) -> Array:
     return (jnp.argmax(logits, axis=-1) == labels) & jnp.all(jnp.isfinite(logits), axis=-1)
 
 
-def batch_sums(logits: Array, labels: Array, mask: Array | None, weight: Array | None) -> Sums:
-    """Sums of a minibatch; masked samples take no part."""
-    losses = cross_entropy(logits, labels)
+def batch_sums(
+    logits: Array, labels: Array, mask: Array | None, weight: Array | None, losses: Array | None = None
+) -> Sums:
+    """Sums of a minibatch; masked samples take no part. `losses` (n,) take the place of the cross-entropy."""
+    losses = cross_entropy(logits, labels) if losses is None else losses
     if weight is not None:
         losses = losses * weight.astype(losses.dtype)
     correct, count = right(logits, labels), jnp.ones(labels.shape, losses.dtype)
@@ -172,8 +174,17 @@ class EmpiricalRisk(Objective):
         index = batch.index[0]
         mask = None if batch.mask is None else batch.mask[0]
         logits, new_stats = self.training_logits(params, batch_stats, context, index, mask, hyper, key)
-        sums = batch_sums(logits, context.data["labels"][index], mask, batch.weight[0])
+        labels = context.data["labels"][index]
+        losses = self.sample_losses(logits, labels, hyper)
+        sums = batch_sums(logits, labels, mask, batch.weight[0], losses)
         return sums.loss / sums.count + self.penalty(params, context, hyper), (new_stats, sums)
+
+    def sample_losses(self, logits: Array, labels: Array, hyper: dict[str, Array]) -> Array:
+        """The loss of each sample in training, (n,k) and (n,) to (n,): the place for a loss of one's own.
+
+        `hyper` are the member's hyper-parameters, those of own axes among them.
+        """
+        return cross_entropy(logits, labels)
 
     def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
         """What the parameters cost: weight_decay times their squared norm."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqfinal_jax.models.architectures import small_side_modules
 from seqfinal_jax.models.groups import is_batch_norm, named_tensors
 from seqfinal_jax.models.per_step import StepNetwork
 from seqfinal_jax.training.penalties import absolute, absolute_norm, squared_norm
@@ -29,7 +30,7 @@ def is_efficient(network: StepNetwork, group: str) -> bool:
     """
     if network.kind(group) == "adapted":
         return True
-    if network.kind(group) == "separate" or network.base.family == "convnet":
+    if network.kind(group) == "separate" or not small_side_modules(network.base):
         return False
     return group in ("conv1", "fc") or network.side != "block"
 

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqfinal_jax.methods.recipe import Form, Stage
-from seqfinal_jax.methods.stage_training import Training, stage_network
+from seqfinal_jax.methods.nodes import Form, Stage
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.ablation import ablate, ablation_masks
 from seqfinal_jax.models.network import Network, Variables, init_variables
 from seqfinal_jax.models.per_step import StepNetwork, init_steps, trained_from, with_table
@@ -60,7 +61,7 @@ def start_variables(
         return previous
     steps = stage_network(network, stage.form)
     fresh = fresh_steps(steps, network, training, member)
-    if stage.objective == "joint":
+    if stage.objective.network_per_step:
         return _joint_start(stage, steps, fresh, training, member)
     started = (start_from_single if previous_form is None else start_from_fewer)(steps, fresh, previous)
     return init_last_from_previous(started) if stage.form.init_last == "previous" else started
@@ -103,7 +104,7 @@ def member_masks(stage: Stage, network: Network, layers: Sequence[str]) -> dict[
     if stage.form is None:
         return {group: int(not layers or group in layers) for group in network.group_names}
     steps = stage_network(network, stage.form)
-    if stage.objective != "joint":
+    if not stage.objective.network_per_step:
         return trained_from(steps, steps.num_steps - 1)
     if stage.form.ablate:
         return ablation_masks(steps)

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_training import stage_network
-from seqfinal_jax.methods.store import StageResult
+from seqfinal_jax.methods.nodes import Model
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.per_step import StepNetwork, table_of
 from seqfinal_jax.models.versions import pick
@@ -16,14 +16,14 @@ from seqfinal_jax.models.versions import pick
 CHANGE_COLUMNS = ("layer", "step", "distance")
 
 
-def layer_changes(network: Network, chain: Mapping[Stage, StageResult]) -> list[dict[str, Any]]:
+def layer_changes(network: Network, chain: Mapping[Model, StageResult]) -> list[dict[str, Any]]:
     """The distance between the models of neighbouring time steps, as rows of `CHANGE_COLUMNS`.
 
     Of a joint model between the versions of its separate layers (joint spec, section 6), of a sequential method between
     whole models; of other methods, side modules and adapters there are none. `step` is the later one.
     """
     stage, result = list(chain.items())[-1]
-    if stage.objective == "joint":
+    if stage.objective.network_per_step:
         steps = stage_network(network, stage.form)
         return list(_version_changes(steps, result.best))
     params = [found.best["params"] for found in _models_of_steps(chain)]
@@ -44,7 +44,7 @@ def _version_changes(steps: StepNetwork, variables: Any) -> Iterator[dict[str, A
             yield {"layer": group, "step": step, "distance": distance(*pair)}
 
 
-def _models_of_steps(chain: Mapping[Stage, StageResult]) -> Sequence[StageResult]:
+def _models_of_steps(chain: Mapping[Model, StageResult]) -> Sequence[StageResult]:
     """The last model of every time step, of a chain of plain networks that trains step by step; else nothing."""
     if any(stage.form is not None or len(stage.train) != 1 for stage in chain):
         return []

@@ -12,13 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.data.pool import ImagePool
-from seqfinal_jax.methods.fingerprint import describe_stage, node_fingerprint
-from seqfinal_jax.methods.recipe import Choice, Node, Stage
-from seqfinal_jax.methods.stage_data import training_set
-from seqfinal_jax.methods.stage_problem import Anchor, stage_constants, stage_objective, stage_problem
-from seqfinal_jax.methods.stage_start import member_masks, start_variables
-from seqfinal_jax.methods.stage_training import Training
-from seqfinal_jax.methods.store import StageResult, StageStore, stage_result
+from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
+from seqfinal_jax.methods.stages.data import training_set
+from seqfinal_jax.methods.stages.fingerprint import describe_node, node_fingerprint
+from seqfinal_jax.methods.stages.network import training_of
+from seqfinal_jax.methods.stages.objectives import Anchor
+from seqfinal_jax.methods.stages.problem import stage_objective, stage_problem
+from seqfinal_jax.methods.stages.start import member_masks, start_variables
+from seqfinal_jax.methods.stages.store import StageResult, StageStore, stage_result
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.methods.stages.transform import transformed
 from seqfinal_jax.models.network import Network, Variables
 from seqfinal_jax.training.compile_clock import compile_seconds
 from seqfinal_jax.training.fit import fit
@@ -73,11 +76,11 @@ class StageFitter:
                 self.loaded[name, seed] = stored
         known = self.loaded.keys() | self.diverged
         if missing := [seed for seed in seeds if (name, seed) not in known]:
-            self._fit(node, missing)
+            (self._transform if isinstance(node, Transform) else self._fit)(node, missing)
         self._refuse_diverged(node, name, seeds)
         return {seed: self.loaded[name, seed] for seed in seeds}
 
-    def _refuse_diverged(self, stage: Stage, name: str, seeds: Sequence[int]) -> None:
+    def _refuse_diverged(self, stage: Model, name: str, seeds: Sequence[int]) -> None:
         for seed in seeds:
             if (name, seed) in self.diverged:
                 raise FloatingPointError(
@@ -85,9 +88,9 @@ class StageFitter:
                     f"became non-finite at every grid point; try smaller values of config.grid.learning_rate"
                 )
 
-    def resolve(self, node: Node, seed: int) -> Stage:
+    def resolve(self, node: Node, seed: int) -> Model:
         """The stage that a node comes to for a seed: a choice takes its best candidate, the first on ties."""
-        if isinstance(node, Stage):
+        if not isinstance(node, Choice):
             return node
         best, best_accuracy, error = None, -1.0, None
         for candidate in node.candidates:
@@ -106,13 +109,15 @@ class StageFitter:
             raise error or ValueError("a choice needs candidates")
         return best
 
-    def chain(self, node: Node, seed: int) -> list[Stage]:
-        """The stages that led to a node's model of a seed, the first one first."""
+    def chain(self, node: Node, seed: int) -> list[Model]:
+        """The stages that led to a node's model of a seed, each once, the first one first."""
         stage = self.resolve(node, seed)
-        return [*(self.chain(stage.start, seed) if stage.start else []), stage]
+        before = stage.inputs if isinstance(stage, Transform) else (stage.start,) if stage.start else ()
+        led = [each for source in before for each in self.chain(source, seed)]
+        return list(dict.fromkeys([*led, stage]))
 
     def predict(
-        self, stage: Stage, variables: Variables, rows: np.ndarray, step: int | None = None
+        self, stage: Model, variables: Variables, rows: np.ndarray, step: int | None = None
     ) -> np.ndarray:
         """Logits (n,k) of rows (n,) of the pool, in evaluation mode; of a per-step network `step`'s or the last one's."""
         objective, size = stage_objective(stage, self.network, self.training), self.training.batch_size
@@ -127,7 +132,7 @@ class StageFitter:
         ]
         return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
 
-    def accuracy(self, stage: Stage, variables: Variables, seed: int, step: int, split: str) -> float:
+    def accuracy(self, stage: Model, variables: Variables, seed: int, step: int, split: str) -> float:
         """Fraction of right answers on a split of a time step."""
         rows = self.pool.rows[stage.variant, seed][step][split]
         logits = self.predict(stage, variables, rows, step)
@@ -159,8 +164,8 @@ class StageFitter:
         problem = stage_problem(
             stage, self.network, self.training, self.pool, self.device_data,
             lambda member: self._start(stage, starts, member),
-            lambda seed: stage_constants(
-                stage, self.network, self.training, self.pool, self.device_data, seed, anchors[seed]
+            lambda seed: stage.objective.constants(
+                self.network, training_of(stage, self.training), self.device_data, anchors[seed]
             ),
         )  # fmt: skip
         if stage.resume:
@@ -192,8 +197,8 @@ class StageFitter:
         return [(layers, point) for layers in sets for point in stage.grid.points()]
 
     def _anchors(self, stage: Stage, seed: int, seeds: Sequence[int]) -> list[Anchor]:
-        nodes = stage.penalty.anchors if stage.penalty else ()
-        return [Anchor(self.resolve(node, seed), self.results(node, seeds)[seed].best) for node in nodes]
+        models = [(self.resolve(node, seed), self.results(node, seeds)[seed]) for node in stage.anchors]
+        return [Anchor(result.best, training_set(model, self.pool, seed)) for model, result in models]
 
     def _start(self, stage: Stage, starts: dict[int, StageResult], member: MemberSpec) -> Variables:
         if stage.start is None or stage.resume:
@@ -213,6 +218,21 @@ class StageFitter:
         result = stage_result(described, results, chosen)
         program = {"vectorise": settings.vectorise, "members_per_program": settings.members_per_program}
         self.store.save(
-            name, seed, result, {"stage": describe_stage(stage), "program": program, **self.describe}
+            name, seed, result, {"stage": describe_node(stage), "program": program, **self.describe}
         )
         self.loaded[name, seed] = result
+
+    def _transform(self, node: Transform, seeds: Sequence[int]) -> None:
+        """Computes a transformation for every seed, and stores it as a stage is stored."""
+        inputs = [self.results(source, seeds) for source in node.inputs]
+        name = self.fingerprint(node)
+        for seed in seeds:
+            variables = [found[seed].best for found in inputs]
+            result = transformed(
+                node, self.network, self.training, self.pool, self.device_data, seed, variables, self.predict
+            )
+            if result is None:
+                self.diverged.add((name, seed))
+                continue
+            self.store.save(name, seed, result, {"stage": describe_node(node), **self.describe})
+            self.loaded[name, seed] = result

@@ -1,0 +1,140 @@
+"""Whose code a result rests on: the digest of a user's file and of what it imports.
+
+This package's own code is covered by `RESULTS_VERSION`, libraries by their versions. A function or class from anywhere
+else is identified by the bytes of its whole file and of every module that this file imports, directly or not, from outside
+the standard library, site-packages and this package.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def qualified_name(thing: Any) -> str:
+    """The name of a function or class with its module; of one from a file that is no module, with the file's name."""
+    source = source_file(thing)
+    module = source.stem if source and is_outside(source) else thing.__module__
+    return f"{module}.{thing.__qualname__}"
+
+
+def code_digest(thing: Any) -> str:
+    """Digest of the code that a function or class rests on; empty for this package's own and for libraries.
+
+    Raises ValueError for one without a source file, such as one typed into an interactive session.
+    """
+    source = source_file(thing)
+    if source is None:
+        if is_builtin(thing):
+            return ""
+        raise ValueError(
+            f"{thing!r} has no source file, so its results could not be told from those of changed code; "
+            f"define it in a Python file"
+        )
+    return file_digest(source) if is_outside(source) else ""
+
+
+def is_builtin(thing: Any) -> bool:
+    """Whether something is compiled into Python or a library."""
+    return not hasattr(thing, "__code__") and not (isinstance(thing, type) and _methods(thing))
+
+
+def source_file(thing: Any) -> Path | None:
+    """The file that a function or class was defined in; None where there is none."""
+    function = inspect.unwrap(thing) if callable(thing) and not isinstance(thing, type) else thing
+    if isinstance(function, type):
+        module = sys.modules.get(function.__module__)
+        found = getattr(module, "__file__", None) or next(iter(_methods(function)), None)
+    else:
+        code = getattr(function, "__code__", None)
+        found = code.co_filename if code else None
+    path = Path(found) if found else None
+    return path.resolve() if path and path.exists() else None
+
+
+def _methods(kind: type) -> list[str]:
+    functions: list[Callable] = [value for value in vars(kind).values() if hasattr(value, "__code__")]
+    return [f.__code__.co_filename for f in functions if not f.__code__.co_filename.startswith("<")]
+
+
+def is_outside(path: Path) -> bool:
+    """Whether a file belongs to the user: not to this package, the standard library or an installed library."""
+    roots = [PACKAGE, *_library_roots()]
+    return not any(path.is_relative_to(root) for root in roots)
+
+
+def _library_roots() -> list[Path]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = [sysconfig.get_paths()[name] for name in names]
+    paths += [*site.getsitepackages(), site.getusersitepackages()]
+    return [Path(path).resolve() for path in paths]
+
+
+def file_digest(path: Path) -> str:
+    """Digest of a Python file and of every module from outside that it imports, directly or not."""
+    total = hashlib.blake2b(digest_size=8)
+    for name in sorted(str(each) for each in imported_files(path)):
+        total.update(Path(name).read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The file itself and the files from outside that it imports, directly or not, also inside functions."""
+    found, waiting = set(), [path.resolve()]
+    while waiting:
+        here = waiting.pop()
+        if here in found:
+            continue
+        found.add(here)
+        waiting += [file for file in map(Path.resolve, _imports(here)) if is_outside(file)]
+    return found
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _module_files(path, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _from_files(path, node)
+
+
+def _from_files(path: Path, node: ast.ImportFrom) -> Iterator[Path]:
+    """The module of `from module import names`, and those of the names that are modules themselves."""
+    if node.level:
+        folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+        candidates = [folder.with_suffix(".py"), folder / "__init__.py"]
+        candidates += [folder / f"{alias.name}.py" for alias in node.names]
+        yield from (candidate for candidate in candidates if candidate.is_file())
+        return
+    yield from _module_files(path, node.module or "")
+    for alias in node.names:
+        yield from _module_files(path, f"{node.module}.{alias.name}")
+
+
+def _module_files(path: Path, name: str) -> Iterator[Path]:
+    """The files of a module and of the packages it is in, looked up beside the importing file and on the module path."""
+    parts = name.split(".")
+    if parts[0] == PACKAGE.name or parts[0] in sys.stdlib_module_names:
+        return
+    beside = path.parent.joinpath(*parts)
+    local = [beside.with_suffix(".py"), beside / "__init__.py"]
+    if any(candidate.is_file() for candidate in local):
+        yield from (candidate for candidate in local if candidate.is_file())
+        return
+    for end in range(1, len(parts) + 1):
+        try:
+            spec = importlib.util.find_spec(".".join(parts[:end]))
+        except (ImportError, ValueError, AttributeError):
+            return
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return
+        yield Path(spec.origin)

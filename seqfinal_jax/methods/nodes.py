@@ -1,0 +1,326 @@
+"""The graph of a method: stages (fits), choices among candidates, and transformations of earlier results.
+
+A node is immutable. It is identified by its `key`, a hash of its own fields and of the keys of the nodes it comes from, so
+comparing and hashing nodes costs the same however long the chain behind them is.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Union
+
+from seqfinal_jax.code_identity import code_digest, qualified_name
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.stages.objectives import Pooled, StageObjective
+from seqfinal_jax.models.low_rank import Adapter
+from seqfinal_jax.models.per_step import Mode
+from seqfinal_jax.models.side import SideSizes
+
+LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A per-step network.
+
+    But for the joint model its last step alone is trained; what earlier steps use comes from the start and is frozen.
+
+    init_last: "fresh" weights, or those of the step before ("previous", separate mode only).
+    separate: which layers are new at each later step (`per_step.version_table`). ablate: what is added has no effect.
+    same_init: all versions start from the same random weights (separate mode only).
+    """
+
+    mode: Mode
+    num_steps: int
+    side: SideSizes = ()
+    adapter: Adapter | None = None
+    all_layers_efficient: bool = False
+    init_last: Literal["fresh", "previous"] = "fresh"
+    separate: str = "all"
+    ablate: bool = False
+    same_init: bool = False
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Going on from where another stage's winner stopped, as if it had had this patience and so many epochs."""
+
+    to_epochs: int
+    patience: int
+
+
+def described(value: Any) -> Any:
+    """A value of a node as plain data that differs wherever results may.
+
+    Nodes become their keys, functions and classes their names with the digest of their code (empty for this package's
+    own), data classes their class and fields. Raises TypeError for what cannot be written down.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, _Node):
+        return value.key
+    if isinstance(value, (tuple, list)):
+        return [described(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(name): described(part) for name, part in value.items()}
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        own = {f.name: described(getattr(value, f.name)) for f in fields(value) if f.init}
+        return {"class": _named(type(value)), "version": getattr(value, "version", 1), **own}
+    if callable(value):
+        return _named(value)
+    raise TypeError(
+        f"{value!r} cannot be part of a stage: expected numbers, texts, tuples of them, frozen data classes or "
+        f"functions of a module"
+    )
+
+
+def _named(thing: Any) -> list[str]:
+    return [qualified_name(thing), code_digest(thing)]
+
+
+class _Node:
+    """What nodes have in common: equality and hash by `key`."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        text = json.dumps([type(self).__name__, *(described(v) for v in self._parts())], sort_keys=True)
+        object.__setattr__(self, "key", hashlib.blake2b(text.encode(), digest_size=12).hexdigest())
+
+    def _parts(self) -> Iterator[Any]:
+        return (getattr(self, f.name) for f in fields(self) if f.init)  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage(_Node):
+    """One fit of a recipe.
+
+    name: names the stage's random streams (shuffles, dropout) and appears in results; stages of equal content are
+        one stage, whichever method asks for them.
+    role: what it is for in its method: "start", "source", "probe" or "final".
+    train, valid: time steps whose training samples are used, and whose validation samples select.
+    objective: what is minimised, over which streams of minibatches (`stages.objectives`).
+    start: the node whose best member, per seed, gives the start variables; None for random ones.
+    anchors: nodes whose models the objective holds on to (`Anchored`).
+    fresh: random weights although there is a `start` (it matters as an anchor only).
+    variant: which build of the sequence: "main", "oracle" (a larger final step, its own draw), or with training samples
+        of earlier steps that stand in for those of the final one, "nearest_neighbours" or "optimal_matching".
+    layers: sets of layer groups, each trained with the whole grid; empty for all groups; or the surgical rule that
+        ranks the groups at the time. Of the joint model, the groups that are separate; the others are shared.
+    max_epochs: at most so many, where a search asks for fewer than the run.
+    resume: the stage is its `start` trained on: the winner alone, from its last epoch, with its optimiser's state.
+
+    Raises TypeError for an objective that is none.
+    """
+
+    name: str
+    role: str
+    train: tuple[int, ...]
+    valid: tuple[int, ...]
+    grid: Grid
+    objective: StageObjective = Pooled()
+    start: "Node | None" = None
+    anchors: tuple["Node", ...] = ()
+    fresh: bool = False
+    variant: str = "main"
+    layers: LayerSets = ()
+    form: Form | None = None
+    max_epochs: int | None = None
+    resume: Resume | None = None
+    key: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the objective and computes the key."""
+        if not isinstance(self.objective, StageObjective):
+            raise TypeError(
+                f"stage {self.name!r}: objective = {self.objective!r}; expected a StageObjective such as Pooled()"
+            )
+        super().__post_init__()
+
+    @property
+    def label(self) -> str:
+        """The name in results: stages that go on from another one share its streams' name."""
+        return f"{self.name}-resumed" if self.resume else self.name
+
+    @property
+    def sources(self) -> tuple["Node", ...]:
+        """Start and anchors."""
+        start = () if self.start is None else (self.start,)
+        return (*start, *(anchor for anchor in self.anchors if anchor != self.start))
+
+    def num_members(self, num_groups: int) -> int:
+        """Fits of one seed, for a network of so many layer groups."""
+        if self.resume:
+            return 1
+        sets = num_groups if isinstance(self.layers, str) else max(1, len(self.layers))
+        return sets * len(self.grid.points())
+
+
+@dataclass(frozen=True, eq=False)
+class Choice(_Node):
+    """The candidate with the best accuracy on the final step's validation or test set, the first on ties."""
+
+    candidates: tuple["Node", ...]
+    by: Literal["validation", "test"] = "validation"
+    key: str = field(init=False, repr=False)
+
+    @property
+    def sources(self) -> tuple["Node", ...]:
+        """The candidates."""
+        return self.candidates
+
+
+@dataclass(frozen=True, eq=False)
+class Transform(_Node):
+    """Variables computed from those of other nodes without a fit.
+
+    function: (variables of each of `inputs`, then the candidate's values by name) -> variables; pure, on trees of arrays.
+    inputs: the nodes whose best variables it takes; they must be of one network.
+    candidates: values to try; the best accuracy on the validation samples of `valid` chooses, the first on ties.
+    statistics: time steps from whose training samples the batch-norm statistics are estimated anew, for every
+        candidate; empty to leave what the function gives.
+    valid: time steps whose validation samples choose; empty for those of the last input.
+    name: appears in results. version: raise it when the function's results change.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple["Node", ...]
+    candidates: tuple[tuple[tuple[str, float], ...], ...] = ((),)
+    statistics: tuple[int, ...] = ()
+    valid: tuple[int, ...] = ()
+    name: str = ""
+    role: str = "final"
+    version: int = 1
+    key: str = field(init=False, repr=False)
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: "Node | Sequence[Node]",
+        candidates: Sequence[Mapping[str, float]] = ({},),
+        statistics: Sequence[int] = (),
+        valid: Sequence[int] = (),
+        name: str = "",
+        role: str = "final",
+        version: int = 1,
+    ) -> None:
+        nodes = (inputs,) if isinstance(inputs, _Node) else tuple(inputs)
+        if not nodes or not candidates:
+            raise ValueError("a transformation needs at least one input and one candidate")
+        values = {
+            "function": function, "inputs": nodes, "statistics": tuple(statistics),
+            "candidates": tuple(tuple(dict(each).items()) for each in candidates),
+            "valid": tuple(valid) or stage_of(nodes[-1]).valid, "role": role, "version": version,
+            "name": name or function.__name__,
+        }  # fmt: skip
+        for field_name, value in values.items():
+            object.__setattr__(self, field_name, value)
+        self.__post_init__()
+
+    @property
+    def sources(self) -> tuple["Node", ...]:
+        """The inputs."""
+        return self.inputs
+
+    @property
+    def label(self) -> str:
+        """The name in results."""
+        return self.name
+
+    @property
+    def like(self) -> Stage:
+        """The stage whose network, data and steps the result has: that of the last input."""
+        return stage_of(self.inputs[-1])
+
+    @property
+    def train(self) -> tuple[int, ...]:
+        """The steps that the last input was trained on."""
+        return self.like.train
+
+    @property
+    def variant(self) -> str:
+        """The build of the sequence of the last input."""
+        return self.like.variant
+
+    @property
+    def form(self) -> Form | None:
+        """The per-step network of the last input."""
+        return self.like.form
+
+    @property
+    def objective(self) -> StageObjective:
+        """How the last input was trained."""
+        return self.like.objective
+
+    def num_members(self, num_groups: int) -> int:
+        """Nothing is fitted."""
+        return 0
+
+
+Node = Union[Stage, Choice, Transform]  # noqa: UP007  (the classes name it as text)
+Model = Stage | Transform
+
+
+def stage_of(node: Node) -> Stage:
+    """The stage that tells a node's network and data: its own, a choice's first candidate's, a transformation's last input's."""
+    while not isinstance(node, Stage):
+        node = node.candidates[0] if isinstance(node, Choice) else node.inputs[-1]
+    return node
+
+
+def all_nodes(*ends: Node) -> list[Node]:
+    """Every node that must be done for these, each once, earlier ones first."""
+    found: dict[Node, None] = {}
+    waiting: list[tuple[Node, bool]] = [(end, False) for end in reversed(ends)]
+    while waiting:
+        node, expanded = waiting.pop()
+        if node in found:
+            continue
+        if expanded:
+            found[node] = None
+        else:
+            waiting.append((node, True))
+            waiting.extend((source, False) for source in reversed(node.sources))
+    return list(found)
+
+
+def all_stages(*ends: Node) -> list[Stage]:
+    """Every stage that must be fitted for these nodes, each once, earlier ones first."""
+    return [node for node in all_nodes(*ends) if isinstance(node, Stage)]
+
+
+def at_step(node: Node, step: int) -> Node:
+    """The node of a sequential method that holds its model of an earlier time step.
+
+    Raises ValueError when no stage was trained on that step alone.
+    """
+    while True:
+        if isinstance(node, Choice):
+            return Choice(tuple(at_step(candidate, step) for candidate in node.candidates))
+        if node.train == (step,):
+            return node
+        before = node.start if isinstance(node, Stage) else node.inputs[-1]
+        if before is None:
+            raise ValueError(
+                f"stage {node.name!r} does not follow the sequence: it has no model of step {step}"
+            )
+        node = before
+
+
+def has_model_of_every_step(node: Node, steps: Sequence[int]) -> bool:
+    """Whether a method leaves a model of each of these time steps: the joint model, or one that follows the sequence."""
+    if stage_of(node).objective.network_per_step:
+        return True
+    try:
+        for step in steps:
+            at_step(node, step)
+    except ValueError:
+        return False
+    return True

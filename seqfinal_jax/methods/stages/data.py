@@ -1,0 +1,65 @@
+"""The data of a stage: streams, minibatches, evaluation sets, all as row numbers of the pool."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+
+from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.methods.nodes import Model, Stage
+from seqfinal_jax.methods.stages.objectives import Rows
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models.network import Network, smallest_map
+from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+
+log = logging.getLogger(__name__)
+
+
+def stage_rows(stage: Model, pool: ImagePool, seed: int) -> Rows:
+    """Row numbers of a time step's split, in the build of the sequence that a stage uses."""
+    steps = pool.rows[stage.variant, seed]
+    return lambda step, split: steps[step][split]
+
+
+def stage_streams(stage: Model, pool: ImagePool, seed: int) -> list[Stream]:
+    """The training samples of a stage, as the streams of its objective."""
+    return stage.objective.streams(stage.train, stage_rows(stage, pool, seed))
+
+
+def training_set(stage: Model, pool: ImagePool, seed: int) -> EvaluationSet:
+    """All training samples of a stage in stored order, with their loss weights."""
+    return stage.objective.training_set(stage.train, stage_rows(stage, pool, seed))
+
+
+def evaluation_sets(stage: Model, pool: ImagePool, training: Training, seed: int) -> dict[str, EvaluationSet]:
+    """The validation set that selects and, with `train_metrics="eval"`, the training set."""
+    rows, with_train = stage_rows(stage, pool, seed), training.train_metrics == "eval"
+    return stage.objective.evaluation(stage.train, stage.valid, rows, with_train)
+
+
+def drops_single_samples(
+    stage: Stage, network: Network, training: Training, pool: ImagePool, seed: int
+) -> bool:
+    """Whether a last minibatch of one sample is left out: where a batch norm would see one value a channel."""
+    single = smallest_map(network) == 1
+    short = [s for s in stage_streams(stage, pool, seed) if len(s.rows) % training.batch_size == 1]
+    if single and short:
+        log.warning(
+            "stage %s, %s: a last minibatch of one sample is left out, because a batch norm would see one value a "
+            "channel",
+            stage.name,
+            network.name,
+        )
+    return single
+
+
+def stage_batches(stage: Stage, network: Network, training: Training, pool: ImagePool) -> Callable:
+    """Minibatches of an epoch as a pure function of (seed, epoch)."""
+    size = training.batch_size
+    drop_single = drops_single_samples(stage, network, training, pool, next(iter(pool.rows))[1])
+
+    def batches(seed: int, epoch: int) -> Any:
+        streams = stage.objective.in_order(stage_streams(stage, pool, seed), size, drop_single)
+        return epoch_batches(streams, shuffled(seed, stage.name), epoch, size, drop_single)
+
+    return batches

@@ -1,0 +1,71 @@
+"""The identity of a node: a hash of all that determines its result, but for the seed."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import Any
+
+from seqfinal_jax.methods.nodes import Choice, Model, Node, Transform, described
+from seqfinal_jax.methods.stages.network import training_of
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models.network import Network
+
+RESULTS_VERSION = 3  # raise by hand when the same configuration comes to give other results
+
+
+def describe_node(node: Model) -> dict[str, Any]:
+    """A stage or transformation as plain data, without the nodes before it."""
+    names = [name for name, f in type(node).__dataclass_fields__.items() if f.init]
+    before = ("start", "anchors", "inputs")
+    alone = {name: described(getattr(node, name)) for name in names if name not in before}
+    return {**alone, "form": asdict(node.form) if node.form else None}
+
+
+def node_fingerprint(node: Node, network: Network, training: Training, data_identity: dict[str, Any]) -> str:
+    """Hash of node, nodes before it, network, training, data and RESULTS_VERSION; not of role and seed."""
+    return _fingerprint(node, network, training, json.dumps(data_identity, sort_keys=True))
+
+
+@lru_cache(maxsize=65536)
+def _fingerprint(node: Node, network: Network, training: Training, identity: str) -> str:
+    def of(other: Node) -> str:
+        return _fingerprint(other, network, training, identity)
+
+    if isinstance(node, Choice):
+        return _digest("choice", {"candidates": [of(c) for c in node.candidates], "by": node.by})
+    content = describe_node(node)
+    del content["role"]
+    described_whole = {
+        "version": RESULTS_VERSION,
+        "stage": content,
+        "network": _common(network),
+        "training": _training(training_of(node, training)),
+        "data": json.loads(identity)[node.variant],
+    }
+    if isinstance(node, Transform):
+        before = {"inputs": [of(source) for source in node.inputs]}
+    else:
+        before = {
+            "start": of(node.start) if node.start else None,
+            "anchors": [of(anchor) for anchor in node.anchors],
+        }
+    return _digest(node.name, described_whole | before)
+
+
+@lru_cache(maxsize=256)
+def _common(network: Network) -> list[Any]:
+    return [network.name, network.num_classes, asdict(network.config), network.code]
+
+
+def _training(training: Training) -> dict[str, Any]:
+    """The training's fields; of pretrained weights the content counts, not where they lie."""
+    fields = asdict(replace(training, pretrained=None))
+    fields["pretrained"] = training.pretrained and training.pretrained[1]
+    return fields
+
+
+def _digest(name: str, content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return f"{name}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+

@@ -1,0 +1,40 @@
+"""From a stage of a recipe to a problem of the engine: objective, constants, and all the rest put together."""
+
+from collections.abc import Callable
+from typing import Any
+
+from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.methods.nodes import Model, Stage
+from seqfinal_jax.methods.stages.data import evaluation_sets, stage_batches
+from seqfinal_jax.methods.stages.network import stage_network, training_of
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models.network import Network, Variables
+from seqfinal_jax.training.members import MemberSpec, Problem
+from seqfinal_jax.training.objectives import Objective
+
+
+def stage_objective(stage: Model, network: Network, training: Training) -> Objective:
+    """What a stage minimises, as the engine knows it."""
+    own = training_of(stage, training)
+    return stage.objective.risk(stage_network(network, stage.form), own)
+
+
+def stage_problem(
+    stage: Stage,
+    network: Network,
+    training: Training,
+    pool: ImagePool,
+    data: dict[str, Any],
+    start: Callable[[MemberSpec], Variables],
+    constants: Callable[[int], Any],
+) -> Problem:
+    """A stage as the engine fits it."""
+    return Problem(
+        objective=stage_objective(stage, network, training),
+        data=data,
+        batches=stage_batches(stage, network, training, pool),
+        evaluation=lambda seed: evaluation_sets(stage, pool, training, seed),
+        start=start,
+        role=stage.name,
+        constants=constants,
+    )

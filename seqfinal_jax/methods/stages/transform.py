@@ -1,0 +1,143 @@
+"""A transformation of earlier results: every candidate computed, validated, and the best one kept."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.methods.nodes import Transform
+from seqfinal_jax.methods.stages.data import stage_rows
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.store import StageResult
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models.layers import Pass
+from seqfinal_jax.models.network import Network, Variables, apply_network
+from seqfinal_jax.models.ops import MOMENTUM
+from seqfinal_jax.models.per_step import StepNetwork, apply_step
+from seqfinal_jax.training.objectives import InputScaling, cross_entropy, right
+
+Predict = Callable[[Any, Variables, np.ndarray, int | None], np.ndarray]
+Row = dict[str, Any]
+
+
+def transformed(
+    node: Transform,
+    network: Network,
+    training: Training,
+    pool: ImagePool,
+    data: dict[str, Any],
+    seed: int,
+    inputs: Sequence[Variables],
+    predict: Predict,
+) -> StageResult | None:
+    """The result of one seed; None where every candidate has non-finite variables.
+
+    `inputs` are the best variables of the node's inputs. A candidate is a row of the grid; its history is epoch 0.
+    """
+    found: list[tuple[Variables, Row, Row]] = []
+    for member, candidate in enumerate(node.candidates):
+        variables = candidate_variables(node, network, training, pool, data, seed, inputs, dict(candidate))
+        found.append((variables, *_judged(node, member, variables, pool, seed, predict)))
+    alive = [row for _, row, _ in found if not row["failed"]]
+    if not alive:
+        return None
+    chosen = max(alive, key=lambda row: (row["best_accuracy"], -row["member"]))["member"]
+    grid = [{**row, "chosen": row["member"] == chosen} for _, row, _ in found]
+    best = found[chosen][0]
+    return StageResult(best, best, {}, chosen, grid, [history for _, _, history in found])
+
+
+def candidate_variables(
+    node: Transform,
+    network: Network,
+    training: Training,
+    pool: ImagePool,
+    data: dict[str, Any],
+    seed: int,
+    inputs: Sequence[Variables],
+    candidate: dict[str, float],
+) -> Variables:
+    """The function's variables as host arrays, with batch-norm statistics estimated anew where the node asks for it."""
+    variables = jax.tree.map(np.asarray, node.function(*inputs, **candidate))
+    if not node.statistics:
+        return variables
+    rows = stage_rows(node, pool, seed)
+    own = stage_network(network, node.form)
+    batches = [
+        (step if node.objective.network_per_step else None, part)
+        for step in node.statistics
+        for part in _minibatches(rows(step, "train"), training.batch_size)
+    ]
+    return estimate_statistics(own, training.scaling, variables, data, batches)
+
+
+def _minibatches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Rows in minibatches; a last one of fewer than two samples is left out, because it has no variance."""
+    parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+    return [part for part in parts if len(part) > 1] or parts
+
+
+def estimate_statistics(
+    network: Network | StepNetwork,
+    scaling: InputScaling,
+    variables: Variables,
+    data: dict[str, Any],
+    batches: Sequence[tuple[int | None, np.ndarray]],
+) -> Variables:
+    """The variables with batch-norm statistics that are the mean over minibatches of each minibatch's own.
+
+    As the update of batch norm for averaged weights (Izmailov et al. 2018, arXiv 1803.05407, section 3.2). `batches` are
+    (time step, or None for the last network; rows). What no minibatch passes through stays as it is.
+    """
+    before = jax.tree.map(jnp.asarray, variables)
+    totals: Any = None
+    for step, rows in batches:
+        moved = _moved(network, scaling, before, data, jnp.asarray(rows), step)
+        own = jax.tree.map(lambda old, new: _minibatch_figure(old, new), before["batch_stats"], moved)
+        totals = own if totals is None else jax.tree.map(np.add, totals, own)
+    means = jax.tree.map(
+        lambda total, old: (total / len(batches)).astype(np.asarray(old).dtype), totals, variables["batch_stats"]
+    )
+    return {**variables, "batch_stats": means}
+
+
+def _minibatch_figure(old: Any, new: Any) -> np.ndarray:
+    """A minibatch's own statistic from the running one before and after it."""
+    old, new = np.asarray(old, np.float64), np.asarray(new, np.float64)
+    return np.where(new == old, old, (new - (1 - MOMENTUM) * old) / MOMENTUM)
+
+
+@partial(jax.jit, static_argnames=("network", "scaling", "step"))
+def _moved(
+    network: Network | StepNetwork, scaling: InputScaling, variables: Variables, data: dict[str, Any],
+    rows: jax.Array, step: int | None,
+) -> Any:  # fmt: skip
+    """Running statistics after one pass in training mode, without dropout."""
+    dtype = jax.tree.leaves(variables["params"])[0].dtype
+    x = scaling(data["images"][rows], dtype)
+    if isinstance(network, StepNetwork):
+        number = network.num_steps - 1 if step is None else step
+        return apply_step(network, variables, number, x, Pass(train=True))[1]
+    return apply_network(network, variables, x, Pass(train=True))[1]
+
+
+def _judged(
+    node: Transform, member: int, variables: Variables, pool: ImagePool, seed: int, predict: Predict
+) -> tuple[Row, Row]:
+    """A candidate's row of the grid (without `chosen`) and of the history."""
+    rows = stage_rows(node, pool, seed)
+    chosen = np.concatenate([rows(step, "valid") for step in node.valid])
+    logits, labels = predict(node, variables, chosen, node.valid[-1]), pool.labels[chosen]
+    accuracy = float(np.mean(np.asarray(right(jnp.asarray(logits), labels))))
+    loss = float(np.mean(np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64)))
+    failed = not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(variables))
+    row = {
+        "member": member, "layers": "all", **dict(node.candidates[member]), "best_accuracy": accuracy,
+        "best_epoch": 0, "stop_epoch": 0, "failed": failed,
+    }  # fmt: skip
+    missing = {"train_loss": float("nan"), "train_accuracy": float("nan")}
+    return row, {"member": member, "epoch": 0, **missing, "valid_loss": loss, "valid_accuracy": accuracy}
