@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.stage_start import random_variables
+from seqfinal_jax.methods.stages.start import random_variables
 from seqfinal_jax.models import build_network
 from seqfinal_jax.training import fit as engine
 from seqfinal_jax.training import programs

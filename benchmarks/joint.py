@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from configs.cifar10_rcl import get_config
 from configs.cifar10_rotation import get_config as rotation_config
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.recipe import Stage
-from seqfinal_jax.methods.stage_data import stage_batches
-from seqfinal_jax.methods.stage_problem import stage_problem
-from seqfinal_jax.methods.stage_start import member_masks, start_variables
-from seqfinal_jax.methods.stage_training import stage_network
+from seqfinal_jax.methods.nodes import Stage
+from seqfinal_jax.methods.stages.data import stage_batches
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.problem import stage_problem
+from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.models.per_step import init_steps
 from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.run import build_pool, fit_settings

@@ -30,9 +30,9 @@ from benchmarks.engine import BATCH, images
 from benchmarks.stages import one_point, quick_fitter
 from benchmarks.step import torch_parts
 from configs.cifar10_rcl import get_config
-from seqfinal_jax.methods.recipe import Stage, all_stages
-from seqfinal_jax.methods.stage_data import stage_batches
-from seqfinal_jax.methods.stage_training import stage_rule
+from seqfinal_jax.methods.nodes import Stage, all_stages
+from seqfinal_jax.methods.stages.data import stage_batches
+from seqfinal_jax.methods.stages.network import stage_rule
 from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.run import build_pool
 

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.engine import BATCH, compiled_epoch, fit_seconds, images, members, problem_of
 from benchmarks.stages import Clock, one_point, quick_fitter
 from configs.digits_rcl import get_config
-from seqfinal_jax.methods.recipe import all_stages
+from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.plan import make_plan
 from seqfinal_jax.run import build_pool
 from seqfinal_jax.training.compile_clock import compile_seconds

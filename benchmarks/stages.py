@@ -10,10 +10,10 @@ import numpy as np
 
 from seqfinal_jax.data.pool import ImagePool
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.recipe import Choice, Node
-from seqfinal_jax.methods.stage_fit import StageFitter
-from seqfinal_jax.methods.stage_training import stage_network
-from seqfinal_jax.methods.store import StageStore
+from seqfinal_jax.methods.nodes import Choice, Node
+from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.plan import Plan, make_training
 from seqfinal_jax.run import fit_settings
 from seqfinal_jax.training.early_stopping import StopRule

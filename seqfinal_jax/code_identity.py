@@ -1,8 +1,8 @@
 """Whose code a result rests on: the digest of a user's file and of what it imports.
 
-This package's own code is covered by `RESULTS_VERSION`, libraries by their versions. A function or class from anywhere
-else is identified by the bytes of its whole file and of every module that this file imports, directly or not, from outside
-the standard library, site-packages and this package.
+This package's own code is covered by `RESULTS_VERSION`, libraries by their versions. A function or class from
+anywhere else is identified by the bytes of its whole file and of every module that this file imports, directly or
+not, from outside the standard library, site-packages and this package.
 """
 
 import ast
@@ -26,25 +26,33 @@ def qualified_name(thing: Any) -> str:
     return f"{module}.{thing.__qualname__}"
 
 
+def origin_of(thing: Any) -> str | None:
+    """The user's file that a function or class comes from ("__main__" in a session); None for this package's own."""
+    source = source_file(thing)
+    if source is None:
+        return "__main__" if thing.__module__ == "__main__" else None
+    return str(source) if is_outside(source) else None
+
+
 def code_digest(thing: Any) -> str:
     """Digest of the code that a function or class rests on; empty for this package's own and for libraries.
 
-    Raises ValueError for one without a source file, such as one typed into an interactive session.
+    Of something typed into a notebook or session it is that of its own source text. Raises ValueError where there is
+    none.
     """
     source = source_file(thing)
-    if source is None:
-        if is_builtin(thing):
-            return ""
+    if source is not None:
+        return file_digest(source) if is_outside(source) else ""
+    if thing.__module__ != "__main__":
+        return ""  # compiled into Python or a library
+    try:
+        text = inspect.getsource(thing)
+    except (OSError, TypeError):
         raise ValueError(
-            f"{thing!r} has no source file, so its results could not be told from those of changed code; "
+            f"{thing.__qualname__} has no source text, so its results could not be told from those of changed code; "
             f"define it in a Python file"
-        )
-    return file_digest(source) if is_outside(source) else ""
-
-
-def is_builtin(thing: Any) -> bool:
-    """Whether something is compiled into Python or a library."""
-    return not hasattr(thing, "__code__") and not (isinstance(thing, type) and _methods(thing))
+        ) from None
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def source_file(thing: Any) -> Path | None:

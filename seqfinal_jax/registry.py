@@ -1,16 +1,10 @@
 """One small registry for data sets, shifts, networks, methods and figures."""
 
-import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
-
-# The user's file whose records are being registered; None for this package's own.
-_loading: ContextVar[str | None] = ContextVar("loading", default=None)
-
 
 def nearest(name: str, known: list[str]) -> str:
     """A sentence tail that names the closest known name, or all of them."""
@@ -31,16 +25,22 @@ class Registry(Generic[T]):
         self._origins: dict[str, str | None] = {}
         Registry.every.append(self)
 
-    def add(self, name: str, entry: T, aliases: Iterable[str] = ()) -> T:
-        """Registers `entry`, which other names may stand for too; raises ValueError when a name is taken."""
+    def add(self, name: str, entry: T, aliases: Iterable[str] = (), origin: str | None = None) -> T:
+        """Registers `entry`, which other names may stand for too.
+
+        `origin` is the user's file that it comes from, None for this package's own; a file that is loaded again
+        replaces its entries. Raises ValueError when a name is taken.
+        """
+        if origin and self._origins.get(name) == origin:
+            self._remove(name)
         for each in (name, *aliases):
             if each in self:
                 where = self._origins[self.named(each)] or "this package"
                 raise ValueError(
-                    f"{self.kind} {each!r} is registered twice: it stands in {where} already; choose another name"
+                    f"{self.kind} {each!r} is registered twice: it is in {where} already; choose another name"
                 )
         self._entries[name] = entry
-        self._origins[name] = _loading.get()
+        self._origins[name] = origin
         self._aliases.update(dict.fromkeys(aliases, name))
         return entry
 
@@ -62,23 +62,14 @@ class Registry(Generic[T]):
     def forget(self, origin: str) -> None:
         """Removes all that a user's file has registered."""
         for name in [name for name, source in self._origins.items() if source == origin]:
-            del self._entries[name], self._origins[name]
-            self._aliases = {alias: n for alias, n in self._aliases.items() if n != name}
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        del self._entries[name], self._origins[name]
+        self._aliases = {alias: known for alias, known in self._aliases.items() if known != name}
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries or name in self._aliases
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
-
-
-@contextlib.contextmanager
-def registering(origin: str) -> Iterator[None]:
-    """What is registered within belongs to this file; what it registered before is forgotten."""
-    for registry in Registry.every:
-        registry.forget(origin)
-    token = _loading.set(origin)
-    try:
-        yield
-    finally:
-        _loading.reset(token)

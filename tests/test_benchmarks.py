@@ -9,7 +9,7 @@ from benchmarks.engine import images, problem_of, some_members
 from benchmarks.floor import Machine, Work, step_work
 from benchmarks.stages import one_point
 from configs.digits_rcl import get_config
-from seqfinal_jax.methods.recipe import all_stages
+from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.plan import make_plan
 
 

@@ -85,9 +85,7 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
 def check_joint(options: JointOptions, method: str) -> str | None:
     """What does not go together in the options of the joint model, or None."""
     if options.ablate and options.mode == "separate":
-        return (
-            f"config.joint.ablate makes added modules without effect, and method {method} in mode 'separate' adds none"
-        )
+        return f"config.joint.ablate makes added modules without effect, and method {method} in mode 'separate' adds none"
     if options.sweep and options.mode == "separate":
         return (
             "config.joint.sweep_efficient_penalty varies the decay of side modules or adapters, which mode 'separate' "

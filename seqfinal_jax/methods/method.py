@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from seqfinal_jax.code_identity import origin_of
 from seqfinal_jax.methods.nodes import Node
 from seqfinal_jax.methods.options import Options, changed, effective
 from seqfinal_jax.methods.setting import Setting
@@ -82,7 +83,9 @@ class Method:
 
     def own(self, setting: Setting) -> Setting:
         """The setting as this method sees it."""
-        fields = {each.name: setting.fields.get(f"{self.id}.{each.name}", each.default) for each in self.fields}
+        fields = {
+            each.name: setting.fields.get(f"{self.id}.{each.name}", each.default) for each in self.fields
+        }
         axes = {each.name: setting.fields.get(f"{self.id}.{each.name}", each.values) for each in self.axes}
         return replace(setting, options=self.effective(setting.options), fields=fields, axes=axes)
 
@@ -104,7 +107,9 @@ def _short(value: Any) -> str:
 
 def plain_name(record: Method, options: Options, num_blocks: int) -> str:
     """The id, every option that is set and not fixed by it, and the start from pretrained weights."""
-    settings = {name: v for name, v in changed(options).items() if name not in record.fixed and name != "joint"}
+    settings = {
+        name: v for name, v in changed(options).items() if name not in record.fixed and name != "joint"
+    }
     name = record.id + "".join(f"_{option}_{_short(value)}" for option, value in settings.items())
     return name + ("_start_with_imagenet" if options.pretrained else "")
 
@@ -133,7 +138,7 @@ def method(
             id, recipe, column or id, legend or column or id, family,
             summary=summary, options=frozenset(options), fixed=dict(fixed or {}), **record,
         )  # fmt: skip
-        METHODS.add(id, made, made.aliases)
+        METHODS.add(id, made, made.aliases, origin_of(recipe))
         return recipe
 
     return register

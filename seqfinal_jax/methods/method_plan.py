@@ -90,7 +90,11 @@ def lacks(record: Method, setting: Setting) -> Reason:
         return why
     options = own.options
     mode = options.joint.mode if "joint" in record.options else options.mode
-    if mode == "side_tune" and options.side != "block" and not FAMILIES.get(setting.family).small_side_modules:
+    if (
+        mode == "side_tune"
+        and options.side != "block"
+        and not FAMILIES.get(setting.family).small_side_modules
+    ):
         other = f"{record.id}_block"
         instead = f"use {other}" if other in METHODS else "set config.side.layer_sizes to 'block'"
         return f"{FAMILIES.get(setting.family).title} has no side modules other than whole blocks; {instead}"

@@ -1,7 +1,7 @@
 """The graph of a method: stages (fits), choices among candidates, and transformations of earlier results.
 
-A node is immutable. It is identified by its `key`, a hash of its own fields and of the keys of the nodes it comes from, so
-comparing and hashing nodes costs the same however long the chain behind them is.
+A node is immutable. It is identified by its `key`, a hash of its own fields and of the keys of the nodes it comes
+from, so comparing and hashing nodes costs the same however long the chain behind them is.
 """
 
 import hashlib
@@ -269,7 +269,8 @@ Model = Stage | Transform
 
 
 def stage_of(node: Node) -> Stage:
-    """The stage that tells a node's network and data: its own, a choice's first candidate's, a transformation's last input's."""
+    """The stage that tells a node's network and data: of a choice the first candidate's, of a transformation the last
+    input's."""
     while not isinstance(node, Stage):
         node = node.candidates[0] if isinstance(node, Choice) else node.inputs[-1]
     return node

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from seqfinal_jax.code_identity import code_digest
+from seqfinal_jax.code_identity import code_digest, origin_of
 from seqfinal_jax.models.convnet import convnet
 from seqfinal_jax.models.densenet import densenet
 from seqfinal_jax.models.network import Network, NetworkConfig
@@ -47,7 +47,7 @@ def family(name: str, *, title: str = "", **record: object) -> Callable[[Builder
     """Registers the builder below it as a family; see `Family` for the fields."""
 
     def register(build: Builder) -> Builder:
-        FAMILIES.add(name, Family(name, build, title or name, **record))
+        FAMILIES.add(name, Family(name, build, title or name, **record), origin=origin_of(build))
         return build
 
     return register
@@ -60,7 +60,9 @@ family(
     "convnet", title="a ConvNet", reads=(*PLAIN, "block_relu"), small_side_modules=False, published=ALL,
     sizes_of_torch=convnet_sizes,
 )(convnet)  # fmt: skip
-family("resnet", title="a ResNet", reads=(*PLAIN, "units"), published=ALL, sizes_of_torch=resnet_sizes)(resnet)
+family("resnet", title="a ResNet", reads=(*PLAIN, "units"), published=ALL, sizes_of_torch=resnet_sizes)(
+    resnet
+)
 family("densenet", title="a DenseNet", reads=DENSE, published=ALL, sizes_of_torch=densenet_sizes)(densenet)
 
 

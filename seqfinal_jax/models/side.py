@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqfinal_jax.models.groups import reported_count
 from seqfinal_jax.models.architectures import FAMILIES, small_side_modules
+from seqfinal_jax.models.groups import reported_count
 from seqfinal_jax.models.layers import BatchNorm, Conv, Pass
 from seqfinal_jax.models.network import Network, apply_network, init_variables
 

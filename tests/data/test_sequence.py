@@ -8,7 +8,7 @@ import pytest
 
 from seqfinal_jax.data import build_sequence, load_source
 from seqfinal_jax.data.cifar import CIFAR10
-from seqfinal_jax.methods.time_weights import increasing_weights
+from seqfinal_jax.methods.recipes.time_weights import increasing_weights
 from tests.data.toy_cifar import TINY10, toy_source
 
 FLIP_LAST = "corruption:label_flip:rotation"

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.methods.layer_language import (
+from seqfinal_jax.methods.recipes.layer_language import (
     StepLayers,
     layer_groups,
     layer_subsets,
     layers_name,
     parse_layers,
 )
-from seqfinal_jax.methods.learning_rates import CHAINS, decayed_rates
+from seqfinal_jax.methods.recipes.learning_rates import CHAINS, decayed_rates
 from seqfinal_jax.models.groups import is_batch_norm, named_tensors
 from seqfinal_jax.training.objectives import Batch, EmpiricalRisk
 from seqfinal_jax.training.streams import EvaluationSet

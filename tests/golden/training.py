@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.time_weights import increasing_weights
+from seqfinal_jax.methods.recipes.time_weights import increasing_weights
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit
 from seqfinal_jax.training.members import MemberResult, MemberSpec, Problem, Settings, winner

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.method_plan import plan_methods
-from seqfinal_jax.methods.names import FULL_ROW
-from seqfinal_jax.methods.options import Options, derived_id, effective
-from seqfinal_jax.methods.recipe import Setting, all_stages
+from seqfinal_jax.methods.nodes import all_stages
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.models.low_rank import Adapter
 
 GRID = Grid(adjacent=(0.01, 0.1, 1.0))
@@ -21,8 +21,7 @@ def setting(family="convnet", blocks=1, steps=4, joint=None, **options) -> Setti
 
 
 def build(method="joint", **given):
-    made = setting(**given)
-    return RECIPES.get(method)(dataclasses.replace(made, options=effective(method, made.options)))
+    return METHODS.get(method).build(setting(**given))
 
 
 IDS = [
@@ -47,7 +46,7 @@ IDS = [
 
 @pytest.mark.parametrize("method, joint, options, name", IDS)
 def test_derived_ids(method, joint, options, name):
-    assert derived_id(method, setting(joint=joint, **options).options, 1) == name
+    assert METHODS.get(method).derived_id(setting(joint=joint, **options)) == name
 
 
 # Strengths of the adjacent penalty and fits of one seed (joint spec, 1.3, 4 and 8).
@@ -70,10 +69,10 @@ def test_strengths_of_the_adjacent_penalty(joint, strengths, fits):
 def test_strengths_that_are_asked_for():
     asked = dataclasses.replace(setting().joint_grid, adjacent=(10.0, 50.0))
     high = dataclasses.replace(setting(joint={"adjacent": "l2_high"}), joint_grid=asked)
-    assert RECIPES.get("joint")(high).grid.adjacent == (10.0, 50.0)
+    assert METHODS.get("joint").build(high).grid.adjacent == (10.0, 50.0)
     quick = dataclasses.replace(high, joint_grid=dataclasses.replace(asked, adjacent=(0.1, 1.0)))
     with pytest.raises(ValueError, match=r"give strengths from 10 on, or \(\) for 10, 100, 1000"):
-        RECIPES.get("joint")(quick)
+        METHODS.get("joint").build(quick)
 
 
 def test_the_published_grid():
@@ -114,13 +113,6 @@ ERRORS = [
     ("joint", {"same_init": True, "mode": "side_tune"}, {"side": "block"}, "same_init_over_time is for mode 'separate'"),
     ("joint_side_tune", {}, {}, "use joint_side_tune_block"),
     ("joint_side_tune_block", {}, {"pretrained": True}, "in mode 'separate' only"),
-    ("erm_final", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
-    ("joint_side_tune_block", {"adjacent": "l1"}, {}, "config.joint.adjacent_penalty: what is set there changes none"),
-    ("joint", {"fisher": "per_sample_ce"}, {}, "config.joint.fisher: what is set there changes none"),
-    ("joint", {"resume_patience": 20}, {}, "config.joint.resume_patience: what is set there changes none"),
-    ("joint", {}, {"all_layers_efficient": True}, "config.all_layers_efficient: what is set there changes none"),
-    ("joint", {}, {"adapter": Adapter("add", 2)}, "config.adapter: what is set there changes none"),
-    ("joint", {}, {"side": "block"}, "config.side.layer_sizes: what is set there changes none"),
 ]  # fmt: skip
 
 
@@ -132,7 +124,7 @@ def test_combinations_that_do_not_work(method, joint, options, message):
 
 
 def test_the_row_leaves_out_what_an_imagenet_start_does_not_have():
-    plans = plan_methods(FULL_ROW, False, {"resnet-4": setting("resnet", 4, pretrained=True)})
+    plans = plan_methods(published_row(), False, {"resnet-4": setting("resnet", 4, pretrained=True)})
     assert "joint_start_with_imagenet" in {name for _, name in plans.found}
     left = " ".join(plans.left_out)
     assert "joint_side_tune is left out for resnet-4" in left and "joint_side_tune_block is left out" in left

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqfinal_jax.methods.layer_language import (
+from seqfinal_jax.methods.recipes.layer_language import (
     StepLayers,
     layer_groups,
     layer_subsets,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqfinal_jax.methods.learning_rates import decayed_rates
+from seqfinal_jax.methods.recipes.learning_rates import decayed_rates
 
 
 def test_the_worked_examples():

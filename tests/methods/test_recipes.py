@@ -1,15 +1,14 @@
 """Recipes: how many fits each method needs, what they share, and which options reach which method."""
 
-import dataclasses
-
 import pytest
 
-from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.method_plan import plan_methods
-from seqfinal_jax.methods.names import FULL_ROW
-from seqfinal_jax.methods.options import Options, derived_id, effective
-from seqfinal_jax.methods.recipe import Setting, all_stages, at_step
+from seqfinal_jax.methods.nodes import all_stages, at_step
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.objectives import Invariant, Pooled
 from seqfinal_jax.models.low_rank import Adapter
 
 GRID = Grid(adjacent=(0.01, 0.1, 1.0))
@@ -20,13 +19,15 @@ def setting(family="resnet", blocks=1, steps=4, **options) -> Setting:
 
 
 def build(method, given):
-    own = dataclasses.replace(given, options=effective(method, given.options))
-    return RECIPES.get(method)(own)
+    return METHODS.get(method).build(given)
+
+
+def derived_id(method, given):
+    return METHODS.get(method).derived_id(given)
 
 
 def fits(nodes, num_groups=3) -> int:
-    stages = dict.fromkeys(stage for node in nodes for stage in all_stages(node))
-    return sum(stage.num_members(num_groups) for stage in stages)
+    return sum(stage.num_members(num_groups) for stage in all_stages(*nodes))
 
 
 # The published counts: four time steps, the whole grid, phase 1 included.
@@ -46,12 +47,12 @@ def test_fits_of_a_method(method):
 
 
 def test_every_method_has_a_count():
-    assert set(COUNTS) == set(RECIPES)
+    assert set(COUNTS) == set(METHODS)
 
 
 @pytest.mark.parametrize("family, expected", [("resnet", 425), ("convnet", 328)])
 def test_fits_of_the_whole_row(family, expected):
-    plans = plan_methods(FULL_ROW, False, {f"{family}-1": setting(family)})
+    plans = plan_methods(published_row(), False, {f"{family}-1": setting(family)})
     assert fits(plan.node for plan in plans.found.values()) == expected
 
 
@@ -72,11 +73,11 @@ def test_history_is_shared_and_holds_no_final_step():
     }
     assert stages["erm_fine_tune"][0] == stages["erm_side_tune"][0]
     history = stages["irm_fine_tune"][0]
-    assert history.train == history.valid == (0, 1, 2) and history.objective == "irm"
+    assert history.train == history.valid == (0, 1, 2) and history.objective == Invariant()
     released = list(all_stages(build("irm_fine_tune", setting(history_steps="all"))))
     assert released[0].train == (0, 1, 2, 3) and released[0].valid == (0, 1, 2)
     assert next(iter(all_stages(build("erm_fine_tune", setting(history_steps="all"))))).train == (0, 1, 2)
-    assert released[1].objective == "erm"
+    assert released[1].objective == Pooled()
 
 
 def test_decay_rates_stand_in_the_grids_of_the_steps():
@@ -90,18 +91,18 @@ def test_decay_rates_stand_in_the_grids_of_the_steps():
 
 def test_ewc_holds_on_to_all_earlier_models_and_fisher_to_the_last():
     ewc = build("sequential_ewc", setting())
-    assert [len(at_step(ewc, t).penalty.anchors) for t in (1, 2, 3)] == [1, 2, 3]
-    assert at_step(ewc, 2).penalty.anchors[1] == at_step(ewc, 1) and ewc.penalty.places == 3
+    assert [len(at_step(ewc, t).anchors) for t in (1, 2, 3)] == [1, 2, 3]
+    assert at_step(ewc, 2).anchors[1] == at_step(ewc, 1) and ewc.objective.places == 3
     fisher = build("sequential_fine_tune_none", setting(regularization="fisher"))
-    assert [len(at_step(fisher, t).penalty.anchors) for t in (1, 2, 3)] == [1, 1, 1]
-    assert fisher.penalty.fisher and fisher.penalty.anchors[0] == at_step(fisher, 2)
+    assert [len(at_step(fisher, t).anchors) for t in (1, 2, 3)] == [1, 1, 1]
+    assert fisher.objective.weighted and fisher.anchors[0] == at_step(fisher, 2)
 
 
 def test_penalties_of_a_probe_stay_with_the_model_before_it():
     node = build("erm_fine_tune", setting(layers="fc-all", regularization="previous_l1"))
     history, probe, final = dict.fromkeys(all_stages(node))
     assert probe.layers == (("fc",),) and final.layers == () and final.start == probe
-    assert probe.penalty.anchors == final.penalty.anchors == (history,) and final.penalty.power == 1
+    assert probe.anchors == final.anchors == (history,) and final.objective.power == 1
 
 
 def test_ablated_starts_are_fresh_in_the_first_stage_only():
@@ -126,7 +127,7 @@ def test_forms_that_use_the_joint_model(mode, grid, init, name):
     node = build("erm_fine_tune", given)
     assert (len(node.grid.weight_decay), node.grid.adjacent) == grid and len(node.grid.points()) == 8
     assert node.form.init_last == init and node.form.num_steps == 2
-    assert derived_id("erm_fine_tune", given.options, 1) == name
+    assert derived_id("erm_fine_tune", given) == name
 
 
 IDS = [
@@ -146,7 +147,7 @@ IDS = [
 
 @pytest.mark.parametrize("method, options, name", IDS)
 def test_derived_ids(method, options, name):
-    assert derived_id(method, Options(**options), 1) == name
+    assert derived_id(method, setting(**options)) == name
 
 
 ERRORS = [
@@ -162,11 +163,6 @@ ERRORS = [
         ("irm_fine_tune",),
         {"ablate_init": True, "regularization": "fisher"},
         "does not work with method irm_fine_tune",
-    ),
-    (
-        ("erm_final",),
-        {"layers": "search"},
-        "config.fine_tune.layers: what is set there changes none",
     ),
     (
         ("erm_fine_tune", "erm_side_tune"),
@@ -203,6 +199,4 @@ def test_what_the_user_is_told():
     assert "sequential_fine_tune: the learning-rate decay is SELECTED ON TEST DATA" in told.warnings[0]
     assert "irm_fine_tune: the HISTORY HOLDS THE FINAL STEP" in told.warnings[1]
     assert "TEST accuracy" in told.found["resnet-1", "sequential_fine_tune"].selection
-    idle = plan_methods(("erm_fine_tune",), True, {"resnet-1": setting(mode="side_tune", layers="fc")})
-    assert idle.warnings == ("layers have no effect in mode 'side_tune'",)
-    assert plan_methods(FULL_ROW, False, {"resnet-1": setting()}).warnings == ()
+    assert plan_methods(published_row(), False, {"resnet-1": setting()}).warnings == ()

@@ -9,15 +9,19 @@ import pytest
 from seqfinal_jax.config import base_config, input_scaling
 from seqfinal_jax.data.pool import pool_sequences
 from seqfinal_jax.data.sequence import build_sequence
-from seqfinal_jax.methods.catalogue import RECIPES
-from seqfinal_jax.methods.fingerprint import node_fingerprint
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
+from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.methods.options import Options
-from seqfinal_jax.methods.recipe import Setting, all_stages
-from seqfinal_jax.methods.stage_problem import Anchor, stage_constants, stage_problem
-from seqfinal_jax.methods.stage_start import initial_variables, member_masks, start_variables
-from seqfinal_jax.methods.stage_training import Training, stage_network
+from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.data import training_set
+from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.objectives import Anchor
+from seqfinal_jax.methods.stages.problem import stage_problem
+from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
 from seqfinal_jax.models.per_step import extract
 from seqfinal_jax.training.early_stopping import StopRule
@@ -49,7 +53,8 @@ def training(**changes) -> Training:
 
 
 def final_stage(method: str, grid: Grid = GRID, **options):
-    *_, stage = all_stages(RECIPES.get(method)(Setting(4, grid, "convnet", 1, Options(**options))))
+    node = METHODS.get(method).recipe(Setting(4, grid, "convnet", 1, Options(**options)))
+    *_, stage = all_stages(node)
     return stage
 
 
@@ -59,11 +64,11 @@ def trained(stage, pool, rules):
     data = {"images": pool.images, "labels": pool.labels}
     point = stage.grid.points()[0]
     member = MemberSpec(0, point, member_masks(stage, NETWORK, ()), group=0)
-    anchors = [Anchor(stage.start, history)] if stage.penalty else []
+    anchors = [Anchor(history, training_set(stage.start, pool, 0))] if stage.anchors else []
     problem = stage_problem(
         stage, NETWORK, rules, pool, data,
         lambda spec: start_variables(stage, NETWORK, rules, history if stage.start else None, None, spec),
-        lambda seed: stage_constants(stage, NETWORK, rules, pool, data, seed, anchors),
+        lambda seed: stage.objective.constants(NETWORK, rules, data, anchors),
     )  # fmt: skip
     last = fit(problem, [member], Settings(StopRule(1)))[0].last
     network = stage_network(NETWORK, stage.form)
@@ -123,7 +128,7 @@ def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the
         of(final_stage("erm_fine_tune", layers="fc")),
         of(final_stage("erm_fine_tune", mode="standard_using_joint")),
         of(stage, training(batch_size=21)),
-        of(stage, training(pretrained=("a.npz", "digest"))),
+        of(final_stage("erm_final"), training(pretrained=("a.npz", "digest"))),
         of(stage, data="e"),
     ]
     assert len({of(stage), *changes}) == 8
@@ -132,9 +137,7 @@ def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the
         stage, training(pretrained=("a.npz", "digest"))
     )
     ewc = final_stage("sequential_ewc", regularization="fisher_all")
-    fewer = dataclasses.replace(
-        ewc, penalty=dataclasses.replace(ewc.penalty, anchors=ewc.penalty.anchors[:2])
-    )
+    fewer = dataclasses.replace(ewc, anchors=ewc.anchors[:2])
     assert of(fewer) != of(ewc)
 
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from seqfinal_jax.methods.catalogue import RECIPES
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.options import Options
-from seqfinal_jax.methods.recipe import Setting
-from seqfinal_jax.methods.stage_start import initial_variables, start_variables
-from seqfinal_jax.methods.stage_training import Training
+from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.start import initial_variables, start_variables
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, build_network, init_variables, to_torch
 from seqfinal_jax.models.groups import full_count
 from seqfinal_jax.models.per_step import build_steps, extract, init_steps
@@ -286,4 +286,4 @@ def test_stages_start_from_the_file_with_the_seeds_own_head(network, fresh, star
 
 
 def final_joint_stage():
-    return RECIPES.get("joint")(Setting(2, Grid(), "resnet", 4, Options(pretrained=True)))
+    return METHODS.get("joint").build(Setting(2, Grid(), "resnet", 4, Options(pretrained=True)))

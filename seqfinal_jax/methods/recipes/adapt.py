@@ -83,7 +83,9 @@ def _last_slot(setting: Setting, start: Node, step: int, slots: int) -> Stage:
     else:
         form = Form(options.mode, slots + 1, options.side, options.adapter, options.all_layers_efficient)
     name, steps = stage_name(setting, step), (step,)
-    return Stage(name, "final", train=steps, valid=steps, grid=grid, objective=LastStep(), start=start, form=form)
+    return Stage(
+        name, "final", train=steps, valid=steps, grid=grid, objective=LastStep(), start=start, form=form
+    )
 
 
 def refused_options(record: Method, options: Options) -> str | None:

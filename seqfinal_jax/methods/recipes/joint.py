@@ -3,10 +3,6 @@
 from dataclasses import replace
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.method import JOINT, Method, method
-from seqfinal_jax.methods.nodes import Form, Resume, Stage
-from seqfinal_jax.methods.options import Options
-from seqfinal_jax.methods.recipes.adapt import MODULES
 from seqfinal_jax.methods.joint_options import (
     EFFICIENT_SWEEP,
     SEARCH_EPOCHS,
@@ -14,6 +10,10 @@ from seqfinal_jax.methods.joint_options import (
     adjacent_strengths,
     check_joint,
 )
+from seqfinal_jax.methods.method import JOINT, Method, method
+from seqfinal_jax.methods.nodes import Form, Resume, Stage
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.recipes.adapt import MODULES
 from seqfinal_jax.methods.recipes.layer_language import layer_groups, layer_subsets
 from seqfinal_jax.methods.recipes.naming import joint_name
 from seqfinal_jax.methods.setting import Setting
@@ -93,6 +93,7 @@ def layer_search(setting: Setting, stage: Stage) -> Stage:
     grid = replace(stage.grid, adjacent=strength, dropout=(0.0,), final_weight=(1.0,))
     subsets = layer_subsets(layer_groups(setting.num_blocks))
     return replace(stage, name="joint-search", grid=grid, layers=subsets, max_epochs=SEARCH_EPOCHS)
+
 
 def joint_objective(options: JointOptions) -> JointSteps:
     """The terms of the objective."""

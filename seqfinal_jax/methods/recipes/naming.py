@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from seqfinal_jax.methods.joint_options import JointOptions, joint_suffix
 from seqfinal_jax.methods.method import Method
 from seqfinal_jax.methods.options import USING_JOINT, Options
-from seqfinal_jax.methods.joint_options import JointOptions, joint_suffix
 from seqfinal_jax.methods.recipes.layer_language import layers_name, parse_layers
 from seqfinal_jax.models.side import SideSizes
 
@@ -82,7 +82,9 @@ def joint_name(record: Method, options: Options, num_blocks: int) -> str:
     elif joint.mode == "low_rank_adapt":
         name += f"_low_rank_{options.adapter.mode}_rank{options.adapter.rank}"
         name += "_identity" if options.adapter.init == "identity" else ""
-    if joint.mode != "separate" and options.all_layers_efficient != record.fixed.get("all_layers_efficient", False):
+    if joint.mode != "separate" and options.all_layers_efficient != record.fixed.get(
+        "all_layers_efficient", False
+    ):
         name += "_all_efficient"
     default = JointOptions(adjacent=record.fixed.get("joint.adjacent", JointOptions.adjacent))
     return name + joint_suffix(joint, default) + imagenet(options)

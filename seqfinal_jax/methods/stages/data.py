@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-
 from seqfinal_jax.data.pool import ImagePool
 from seqfinal_jax.methods.nodes import Model, Stage
 from seqfinal_jax.methods.stages.objectives import Rows

@@ -68,4 +68,3 @@ def _training(training: Training) -> dict[str, Any]:
 def _digest(name: str, content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True)
     return f"{name}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
-

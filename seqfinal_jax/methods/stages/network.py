@@ -62,6 +62,4 @@ def training_of(stage: Model, training: Training) -> Training:
         reaching |= {"pretrained", "init_per_grid_point"}
     optional = ("freeze_batch_stats", "penalise_bn", "fisher", "pretrained", "init_per_grid_point")
     fields = Training.__dataclass_fields__
-    return replace(
-        training, **{name: fields[name].default for name in optional if name not in reaching}
-    )
+    return replace(training, **{name: fields[name].default for name in optional if name not in reaching})

@@ -1,8 +1,8 @@
 """What a stage trains on and minimises: one frozen data class for each kind of objective.
 
-An objective of a stage says which streams of minibatches it draws, which sets are evaluated, and which risk of the engine
-(`seqfinal_jax.training`) it is for a network. It enters the stage's fingerprint by class, fields and `version`. A new kind
-is a subclass, here or in a user's file; usually `risk_class` is all that differs from `Pooled`:
+An objective of a stage says which streams of minibatches it draws, which sets are evaluated, and which risk of the
+engine (`seqfinal_jax.training`) it is for a network. It enters the stage's fingerprint by class, fields and `version`.
+A new kind is a subclass, here or in a user's file; usually `risk_class` is all that differs from `Pooled`:
 
     @dataclass(frozen=True)
     class SmoothedRisk(EmpiricalRisk):
@@ -51,7 +51,8 @@ class StageObjective:
     """The interface, with what most objectives share.
 
     version: raise it when the same fields come to give other results.
-    risk_class: the engine's objective. reads: the fields of `Training` that it depends on besides those every stage reads.
+    risk_class: the engine's objective. reads: the fields of `Training` that it depends on besides those that every
+    stage reads.
     network_per_step: every time step has a network of its own, and all are trained at once.
     """
 
@@ -92,7 +93,12 @@ class StageObjective:
         return None
 
     def operations(
-        self, train: Steps, valid: Steps, sizes: Sequence[int], forward: Callable[[int], float], batch_size: int
+        self,
+        train: Steps,
+        valid: Steps,
+        sizes: Sequence[int],
+        forward: Callable[[int], float],
+        batch_size: int,
     ) -> float:
         """Floating-point operations of an epoch; `sizes` are samples by step, `forward(step)` a sample's pass."""
         trained = 0.8 * sum(sizes[step] for step in train)
@@ -207,7 +213,7 @@ class JointSteps(StageObjective):
     def evaluation(
         self, train: Steps, valid: Steps, rows: Rows, with_train: bool
     ) -> dict[str, EvaluationSet]:
-        """"valid" of the final step selects; "valid_step0", "train_step0", ... are those of earlier steps.
+        """ "valid" of the final step selects; "valid_step0", "train_step0", ... are those of earlier steps.
 
         Each is evaluated with its own step's network.
         """
@@ -219,7 +225,12 @@ class JointSteps(StageObjective):
         return sets
 
     def operations(
-        self, train: Steps, valid: Steps, sizes: Sequence[int], forward: Callable[[int], float], batch_size: int
+        self,
+        train: Steps,
+        valid: Steps,
+        sizes: Sequence[int],
+        forward: Callable[[int], float],
+        batch_size: int,
     ) -> float:
         """Every step has as many minibatches as the longest one."""
         own = [forward(step) for step in train]

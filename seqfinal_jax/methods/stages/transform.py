@@ -100,7 +100,9 @@ def estimate_statistics(
         own = jax.tree.map(lambda old, new: _minibatch_figure(old, new), before["batch_stats"], moved)
         totals = own if totals is None else jax.tree.map(np.add, totals, own)
     means = jax.tree.map(
-        lambda total, old: (total / len(batches)).astype(np.asarray(old).dtype), totals, variables["batch_stats"]
+        lambda total, old: (total / len(batches)).astype(np.asarray(old).dtype),
+        totals,
+        variables["batch_stats"],
     )
     return {**variables, "batch_stats": means}
 
