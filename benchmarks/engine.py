@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.stages.start import random_variables
 from seqfinal_jax.models import build_network
 from seqfinal_jax.training import fit as engine
 from seqfinal_jax.training import programs
@@ -41,7 +40,7 @@ def problem_of(architecture: str, pixels: np.ndarray, labels: np.ndarray, train:
         data=jax.device_put({"images": pixels, "labels": labels}),
         batches=lambda seed, epoch: epoch_batches([stream], shuffled(seed, "final"), epoch, BATCH),
         evaluation=lambda seed: {"valid": EvaluationSet(0, rest)},
-        start=lambda member: random_variables(network, jax.random.key(member.seed)),
+        start=lambda member: init_variables(network, jax.random.key(member.seed)),
         role="final",
     )
 

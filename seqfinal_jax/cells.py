@@ -11,20 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax import config as configuration
-from seqfinal_jax.analysis.run_folder import RESULT_SCHEMA
 from seqfinal_jax.data.matched_rows import usage_counts
 from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.methods.nodes import Model, Node, at_step, has_model_of_every_step
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.methods.stages.step_models import CHANGE_COLUMNS, layer_changes
-from seqfinal_jax.methods.stages.store import StageResult, grid_columns, history_columns, rows_to_csv
+from seqfinal_jax.methods.stages.store import (
+    StageResult,
+    grid_columns,
+    history_columns,
+    hyper_of,
+    rows_to_csv,
+)
 from seqfinal_jax.plan import Plan, make_training
+from seqfinal_jax.results.run_folder import RESULT_SCHEMA
 from seqfinal_jax.training.objectives import cross_entropy, right
 
-HYPER = ("learning_rate", "weight_decay", "dropout")
 USAGE_COLUMNS = ("step", "times_used", "samples")
-SOME_HYPER = ("adjacent", "final_weight", "efficient_decay")
 
 
 def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Path:
@@ -88,13 +92,6 @@ def _evaluate(
             f"{split}_index": fitter.pool.source_index[rows],
         }  # fmt: skip
     return figures, predictions
-
-
-def hyper_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters of a member's row; those of some methods only, and layers, only where it has them."""
-    found = {name: row[name] for name in HYPER if name in row}
-    found |= {name: row[name] for name in SOME_HYPER if not np.isnan(row.get(name, np.nan))}
-    return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})
 
 
 def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> list[dict[str, Any]]:

@@ -13,25 +13,40 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
+_digests: dict[Path, str] = {}
 
 
 def qualified_name(thing: Any) -> str:
     """The name of a function or class with its module; of one from a file that is no module, with the file's name."""
+    if _is_ours(thing):
+        return f"{thing.__module__}.{thing.__qualname__}"
     source = source_file(thing)
     module = source.stem if source and is_outside(source) else thing.__module__
     return f"{module}.{thing.__qualname__}"
 
 
-def origin_of(thing: Any) -> str | None:
-    """The user's file that a function or class comes from ("__main__" in a session); None for this package's own."""
+def _is_ours(thing: Any) -> bool:
+    return thing.__module__.partition(".")[0] == PACKAGE.name
+
+
+def defined_in(thing: Any) -> str | None:
+    """The user's file that a record's function or class comes from ("__main__" in a session), None for our own.
+
+    Called when the record is made: the code that is loaded now is the one that results will rest on, whatever becomes of
+    the file afterwards.
+    """
     source = source_file(thing)
     if source is None:
         return "__main__" if thing.__module__ == "__main__" else None
-    return str(source) if is_outside(source) else None
+    if not is_outside(source):
+        return None
+    _digests[source] = fresh_digest(source)
+    return str(source)
 
 
 def code_digest(thing: Any) -> str:
@@ -40,6 +55,8 @@ def code_digest(thing: Any) -> str:
     Of something typed into a notebook or session it is that of its own source text. Raises ValueError where there is
     none.
     """
+    if _is_ours(thing):
+        return ""
     source = source_file(thing)
     if source is not None:
         return file_digest(source) if is_outside(source) else ""
@@ -79,6 +96,7 @@ def is_outside(path: Path) -> bool:
     return not any(path.is_relative_to(root) for root in roots)
 
 
+@lru_cache(maxsize=1)
 def _library_roots() -> list[Path]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = [sysconfig.get_paths()[name] for name in names]
@@ -87,7 +105,14 @@ def _library_roots() -> list[Path]:
 
 
 def file_digest(path: Path) -> str:
-    """Digest of a Python file and of every module from outside that it imports, directly or not."""
+    """Digest of a Python file and of every module from outside that it imports, as they were when first seen."""
+    if path not in _digests:
+        _digests[path] = fresh_digest(path)
+    return _digests[path]
+
+
+def fresh_digest(path: Path) -> str:
+    """The same as they are now."""
     total = hashlib.blake2b(digest_size=8)
     for name in sorted(str(each) for each in imported_files(path)):
         total.update(Path(name).read_bytes() + b"\0")

@@ -75,6 +75,7 @@ def base_config(
     """
     config = ConfigDict()
     config.name = name
+    config.plugins = ()
     config.methods = ()
     config.architectures = ()
     config.seeds = ()

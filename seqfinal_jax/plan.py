@@ -20,6 +20,7 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
 from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
+from seqfinal_jax.plugins import load_plugins
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Plan:
 
 def make_plan(config: ConfigDict, data_dir: str | None = None) -> Plan:
     """Checks everything that can be checked before training; raises ValueError with what to mend."""
+    load_plugins(configuration.split_names(config.plugins))
     configuration.check_config(config)
     defaults = configuration.hardware_defaults(jax.default_backend())
     asked = tuple(METHODS.named(name) for name in configuration.split_names(config.methods))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from seqfinal_jax.code_identity import file_digest, imported_files
+from seqfinal_jax.code_identity import fresh_digest, imported_files
 from seqfinal_jax.registry import Registry
 
 _loaded: dict[Path, str] = {}
@@ -17,12 +17,12 @@ _loaded: dict[Path, str] = {}
 def load_plugins(names: Sequence[str]) -> None:
     """Loads each plugin once: a path to a Python file, or the name of a module that can be imported.
 
-    A file that has changed since it was loaded is loaded anew, with the modules of the user's own that it imports. A file's
-    folder is put on the module path. Raises ValueError for one that is not there or that raises an error itself.
+    A file that has changed since it was loaded is loaded anew, with the modules of the user's own that it imports. A
+    file's folder is put on the module path. Raises ValueError for one that is not there or that raises an error itself.
     """
     for name in names:
         path = _find(name)
-        digest = file_digest(path)
+        digest = fresh_digest(path)
         if _loaded.get(path) != digest:
             _forget(path)
             _execute(name, path)
@@ -42,7 +42,7 @@ def _find(name: str) -> Path:
         spec = None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         raise ValueError(
-            f"config.plugins: there is no module {name!r}; give a file that ends in .py, or a module that Python can import"
+            f"config.plugins: there is no module {name!r}; give a file that ends in .py, or a module that can be imported"
         )
     return Path(spec.origin).resolve()
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
+
 def nearest(name: str, known: list[str]) -> str:
     """A sentence tail that names the closest known name, or all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -31,7 +31,6 @@ from seqfinal_jax.plan import Plan, make_plan, make_training
 from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Settings
 from seqfinal_jax.training.progress import duration, fit_progress
-from seqfinal_jax.training.stored_programs import store_programs
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
@@ -200,4 +199,3 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, so that a second start need not compile."""
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
-    store_programs(cache_dir() / "programs")

@@ -16,7 +16,8 @@ from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import StepNetwork, apply_step
-from seqfinal_jax.training.checkpoints import DamagedCheckpoint, nested, read_folder
+from seqfinal_jax.results.checkpoints import nested, read_folder
+from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.objectives import InputScaling
 
 
@@ -107,7 +108,7 @@ def load_model(path: str | Path) -> StoredModel:
         )
     try:
         arrays, meta, _ = read_folder(folder)
-    except DamagedCheckpoint as error:
+    except DamagedFolder as error:
         raise ValueError(
             f"the model in {folder} is damaged ({error}); delete the folder and run again"
         ) from error

@@ -16,10 +16,10 @@ from typing import Any
 
 import jax
 
-from seqfinal_jax.analysis.run_folder import read_json, write_whole
 from seqfinal_jax.config import input_scaling
 from seqfinal_jax.models import Network
 from seqfinal_jax.plan import Plan
+from seqfinal_jax.results.run_folder import read_json, write_whole
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0

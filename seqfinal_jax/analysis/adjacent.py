@@ -27,8 +27,8 @@ from seqfinal_jax.analysis.adjacent_effect import (
 )
 from seqfinal_jax.analysis.labels import method_name, percent
 from seqfinal_jax.analysis.log_axis import short_number
-from seqfinal_jax.analysis.run_folder import RunFolderError, write_whole
 from seqfinal_jax.analysis.tables import csv_text
+from seqfinal_jax.results.run_folder import RunFolderError, write_whole
 
 NO_CHANGE = (
     "adjacent_change.png is not drawn: no cell of the joint model has a layer_change.csv; "

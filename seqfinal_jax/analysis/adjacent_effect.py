@@ -11,7 +11,7 @@ import pandas as pd
 from seqfinal_jax.analysis.cell_tables import over_seeds, read_change, read_final_grid
 from seqfinal_jax.analysis.cells import done_cells
 from seqfinal_jax.analysis.labels import architectures_in_order, listed
-from seqfinal_jax.analysis.run_folder import CellFolder, RunFolderError, read_result
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
 
 # The joint models with separate networks of all steps, all samples, and an l2 penalty of some strength (or none).
 JOINT = ("joint_adjacent_reg_none", "joint", "joint_adjacent_reg_l2_high", "joint_adjacent_reg_l2_very_high")

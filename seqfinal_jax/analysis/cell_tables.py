@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.cells import done_cells
-from seqfinal_jax.analysis.run_folder import CellFolder, RunFolderError
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
 
 CHANGE_COLUMNS = ("layer", "step", "distance")
 USAGE_COLUMNS = ("step", "times_used", "samples")

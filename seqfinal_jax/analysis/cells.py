@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from seqfinal_jax.analysis.labels import architecture_order, method_order
-from seqfinal_jax.analysis.run_folder import (
+from seqfinal_jax.results.run_folder import (
     CELLS_PATTERN,
     CellFolder,
     RunFolderError,
@@ -20,6 +20,8 @@ COLUMNS = (
     "sequence", "protocol", "method", "architecture", "seed", "data_seed", "test_accuracy", "valid_accuracy",
     "test_loss", "valid_loss", *HYPERS, "best_epoch", "stop_epoch", "selection", "n_test", "n_valid",
 )  # fmt: skip
+# Those of the published methods; the ones that only some have stand in grid.csv and result.json.
+KNOWN_HYPERS = (*HYPERS, "adjacent", "final_weight", "efficient_decay", "layers")
 FAILURE_COLUMNS = ("method", "architecture", "seed", "message", "text")
 _FLOATS = ("test_accuracy", "valid_accuracy", "test_loss", "valid_loss", *HYPERS)
 
@@ -28,13 +30,14 @@ def read_cells(workdir: str | Path) -> pd.DataFrame:
     """Every done cell as a row, by method (order of the table), architecture, seed.
 
     Returns:
-        `COLUMNS`; accuracies are fractions, losses means over samples, epochs counted from 0.
+        `COLUMNS`, then the hyper-parameters that only some methods have; accuracies are fractions, losses means
+        over samples, epochs counted from 0.
 
     Raises:
         RunFolderError: not a run folder, a damaged result, or cells of several sequences or protocols.
     """
     rows = [_row(cell, read_result(cell)) for cell in done_cells(workdir)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *_own_columns(rows)])
     for name in ("sequence", "protocol"):
         if frame[name].nunique() > 1:
             found = ", ".join(sorted(frame[name].unique()))
@@ -109,7 +112,16 @@ def _row(cell: CellFolder, result: dict[str, Any]) -> dict[str, Any]:
         path = cell.path / "result.json"
         mend = f"delete {CELLS_PATTERN} of this cell and run again"
         raise RunFolderError(f"{path} lacks {', '.join(lacking)}; {mend}")
-    return {name: flat[name] for name in COLUMNS}
+    return {name: flat[name] for name in (*COLUMNS, *_own_names(result))}
+
+
+def _own_names(result: dict[str, Any]) -> list[str]:
+    """The hyper-parameters that a method declares itself."""
+    return [name for name in result.get("hyper", {}) if name not in KNOWN_HYPERS]
+
+
+def _own_columns(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted({name for row in rows for name in row} - set(COLUMNS))
 
 
 def _failure(cell: CellFolder) -> dict[str, Any]:

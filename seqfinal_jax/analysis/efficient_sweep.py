@@ -24,8 +24,8 @@ from seqfinal_jax.analysis.palette import (
     new_figure,
     save_png,
 )
-from seqfinal_jax.analysis.run_folder import CellFolder, read_result, write_whole
 from seqfinal_jax.analysis.tables import csv_text
+from seqfinal_jax.results.run_folder import CellFolder, read_result, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

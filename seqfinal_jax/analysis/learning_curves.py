@@ -23,7 +23,7 @@ from seqfinal_jax.analysis.palette import (
     save_png,
 )
 from seqfinal_jax.analysis.results_table import ResultsTable, results_table
-from seqfinal_jax.analysis.run_folder import CellFolder, read_result
+from seqfinal_jax.results.run_folder import CellFolder, read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqfinal_jax.analysis.run_folder import write_whole
+from seqfinal_jax.results.run_folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,8 @@ from seqfinal_jax.analysis.figures import draw_figures
 from seqfinal_jax.analysis.labels import listed, method_name, number, percent
 from seqfinal_jax.analysis.report_page import PAGE
 from seqfinal_jax.analysis.results_table import ResultsTable, results_table
-from seqfinal_jax.analysis.run_folder import RunFolderError, read_config, read_environment, write_whole
 from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
+from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
 
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
 OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")

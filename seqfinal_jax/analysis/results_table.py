@@ -17,7 +17,7 @@ from seqfinal_jax.analysis.labels import (
     method_name,
     percent,
 )
-from seqfinal_jax.analysis.run_folder import read_config
+from seqfinal_jax.results.run_folder import read_config
 
 SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
 

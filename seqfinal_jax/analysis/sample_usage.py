@@ -7,7 +7,7 @@ from seqfinal_jax.analysis.cell_tables import read_usage
 from seqfinal_jax.analysis.cells import done_cells
 from seqfinal_jax.analysis.labels import method_name
 from seqfinal_jax.analysis.matching_usage import usage_figure
-from seqfinal_jax.analysis.run_folder import CellFolder, read_result
+from seqfinal_jax.results.run_folder import CellFolder, read_result
 
 RULES = {"_nearest_neighbors_loss": "nearest neighbours", "_optimal_matching_loss": "optimal matching"}
 

@@ -24,7 +24,7 @@ from seqfinal_jax.analysis.results_table import (
     results_table,
     summary,
 )
-from seqfinal_jax.analysis.run_folder import RunFolderError, write_whole
+from seqfinal_jax.results.run_folder import RunFolderError, write_whole
 
 __all__ = [
     "Expected",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from seqfinal_jax.code_identity import origin_of
+from seqfinal_jax.code_identity import defined_in
 from seqfinal_jax.methods.nodes import Node
 from seqfinal_jax.methods.options import Options, changed, effective
 from seqfinal_jax.methods.setting import Setting
@@ -54,6 +54,7 @@ class Method:
     published: whether it stands in the row of the published table.
     naming: its id with what the options change; default: the id, and every changed option behind it.
     refuses: why it cannot be built with these options, or None. lacks: why this network does not have it, or None.
+    remark: what a user should know before it is fitted, or None.
     fields, axes: options and axes of the grid of its own, under `config.<id>`.
     """
 
@@ -70,6 +71,7 @@ class Method:
     naming: Callable[["Method", Options, int], str] | None = None
     refuses: Callable[["Method", Options], Reason] | None = None
     lacks: Callable[[Setting], Reason] | None = None
+    remark: Callable[[Setting], Reason] | None = None
     fields: tuple[Field, ...] = ()
     axes: tuple[Axis, ...] = ()
 
@@ -138,7 +140,7 @@ def method(
             id, recipe, column or id, legend or column or id, family,
             summary=summary, options=frozenset(options), fixed=dict(fixed or {}), **record,
         )  # fmt: skip
-        METHODS.add(id, made, made.aliases, origin_of(recipe))
+        METHODS.add(id, made, made.aliases, defined_in(recipe))
         return recipe
 
     return register

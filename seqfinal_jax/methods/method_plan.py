@@ -78,6 +78,8 @@ def _plan_method(
     if missing:
         why = next(iter(missing.values()))
         plans.left_out += (f"{record.id} is left out for {', '.join(missing)}: {why}",)
+    remarks = [record.remark(record.own(setting)) for setting in settings.values()] if record.remark else []
+    plans.warnings += tuple(dict.fromkeys(filter(None, remarks)))
     for name in settings:
         if name not in missing:
             _add(plans, name, record, settings[name], built[name])

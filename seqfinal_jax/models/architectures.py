@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from seqfinal_jax.code_identity import code_digest, origin_of
+from seqfinal_jax.code_identity import code_digest, defined_in
 from seqfinal_jax.models.convnet import convnet
 from seqfinal_jax.models.densenet import densenet
 from seqfinal_jax.models.network import Network, NetworkConfig
@@ -47,7 +47,7 @@ def family(name: str, *, title: str = "", **record: object) -> Callable[[Builder
     """Registers the builder below it as a family; see `Family` for the fields."""
 
     def register(build: Builder) -> Builder:
-        FAMILIES.add(name, Family(name, build, title or name, **record), origin=origin_of(build))
+        FAMILIES.add(name, Family(name, build, title or name, **record), origin=defined_in(build))
         return build
 
     return register

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models.versions import stack
+from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.training import programs
-from seqfinal_jax.training.checkpoints import ProgressStore
 from seqfinal_jax.training.devices import is_out_of_memory, run_on_devices
 from seqfinal_jax.training.early_stopping import Track
 from seqfinal_jax.training.members import (
@@ -27,12 +27,17 @@ from seqfinal_jax.training.members import (
     Problem,
     Report,
     Settings,
-    chunk_name,
     drop_losers,
 )
 from seqfinal_jax.training.objectives import Batch
 from seqfinal_jax.training.programs import Member
-from seqfinal_jax.training.resume import continue_chunk, resume_chunk, save_finished, save_running
+from seqfinal_jax.training.resume import (
+    continue_chunk,
+    resumed_chunk,
+    save_finished,
+    save_running,
+    saved_epochs,
+)
 from seqfinal_jax.training.streams import Batches, fold
 
 log = logging.getLogger(__name__)
@@ -54,30 +59,47 @@ def fit(
     if not members:
         raise ValueError("a fit needs at least one member")
     run = Fit(problem, list(members), settings, report, store, [None] * len(members))
-    size = settings.members_per_program
-    chunks = [list(range(i, min(i + size, len(members)))) for i in range(0, len(members), size)]
     devices = settings.devices or (jax.local_devices()[0],)
+    chunks = _chunks(run, len(devices))
     shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
-    run_on_devices(chunks, lambda rows, device: _run_rows(run, rows, device, shared[device]), list(shared))
+    if chunks:
+        run_on_devices(
+            chunks, lambda part, device: _run_rows(run, *part, device, shared[device]), list(shared)
+        )
     return [result for result in run.results if result is not None]
 
 
-def _run_rows(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
+def _chunks(run: Fit, num_devices: int) -> list[tuple[list[int], int]]:
+    """The members still to be trained, in chunks of equal epoch, and that epoch; -1 for those that begin.
+
+    A chunk holds no more than its share of the members, so that every device has work.
+    """
+    reached = saved_epochs(run)
+    share = -(-len(reached) // num_devices)
+    size = max(1, min(run.settings.members_per_program, share))
+    chunks = []
+    for epoch in sorted(set(reached.values())):
+        rows = [row for row, own in reached.items() if own == epoch]
+        chunks += [(rows[i : i + size], epoch) for i in range(0, len(rows), size)]
+    return chunks
+
+
+def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
     """Runs members as one chunk; where the device's memory does not suffice, the halves of it one after another."""
-    if _fits_in_memory(run, rows, device, data):
+    if _fits_in_memory(run, rows, epoch, device, data):
         return
     half = (len(rows) + 1) // 2
     log.warning(
         "%d members in one program do not fit in the memory of %s; trying %d", len(rows), device, half
     )
     for part in (rows[:half], rows[half:]):
-        _run_rows(run, part, device, data)
+        _run_rows(run, part, epoch, device, data)
 
 
-def _fits_in_memory(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> bool:
+def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> bool:
     """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
     try:
-        _run_chunk(run, rows, device, data)
+        _run_chunk(run, rows, epoch, device, data)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -90,27 +112,37 @@ def _fits_in_memory(run: Fit, rows: list[int], device: Any, data: dict[str, Any]
     return True
 
 
-def _run_chunk(run: Fit, rows: list[int], device: Any, data: dict[str, Any]) -> None:
-    name = chunk_name([run.members[row] for row in rows])
+def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
     chunk = _start_chunk(run, np.asarray(rows), device)
     if run.problem.earlier:
         chunk = continue_chunk(run, chunk)
-    chunk = resume_chunk(run, name, chunk, rows)
+    if epoch >= 0:
+        chunk = resumed_chunk(run, chunk, epoch)
     if chunk.epoch < 0:
         _finish_epoch(run, chunk, data, None, np.ones(len(rows), bool))
     while chunk.track.active.any():
         chunk = _compact(run, chunk)
         sums, finite = _train(run, chunk, data)
         _finish_epoch(run, chunk, data, sums, finite)
-        if run.report:
-            run.report(chunk, run.members)
+        _report(run, chunk)
         if run.store and chunk.track.active.any() and run.store.budget.due():
-            save_running(run, name, chunk, rows)
+            save_running(run, chunk)
     _retire(run, chunk)
     with run.lock:
-        run.unsaved[name] = rows
+        run.unsaved += rows
     if run.store and run.store.budget.due():
         save_finished(run)
+
+
+def _report(run: Fit, chunk: Chunk) -> None:
+    """Tells of an epoch; a reporter that cannot (a closed terminal, say) is dropped, and the fit goes on."""
+    if run.report is None:
+        return
+    try:
+        run.report(chunk, run.members)
+    except OSError as error:
+        run.report = None
+        log.warning("progress is not shown any more: %s", error)
 
 
 @jax.jit

@@ -1,6 +1,5 @@
 """The words of the engine: members, problems, settings, chunks, results."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 
 from seqfinal_jax.models.network import Variables
-from seqfinal_jax.training.checkpoints import ProgressStore
+from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.training.early_stopping import StopRule, Track
 from seqfinal_jax.training.objectives import Batch, Objective
 from seqfinal_jax.training.programs import Member, State, Vectorise
@@ -121,19 +120,13 @@ class Fit:
     store: ProgressStore | None = None
     results: list[MemberResult | None] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
-    unsaved: dict[str, list[int]] = field(default_factory=dict)
+    unsaved: list[int] = field(default_factory=list)
 
 
 def winner(results: Sequence[MemberResult], rows: Sequence[int]) -> int | None:
     """The row of the best validation accuracy, the first on ties; failed members never win."""
     candidates = [row for row in rows if not results[row].failed]
     return max(candidates, key=lambda row: (results[row].best_accuracy, -row), default=None)
-
-
-def chunk_name(specs: Sequence[MemberSpec]) -> str:
-    """A short name that is equal for equal members in equal order."""
-    text = "\n".join(spec.identity for spec in specs)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def drop_losers(run: Fit, group: Hashable) -> None:

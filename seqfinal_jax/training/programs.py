@@ -16,7 +16,6 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.training.objectives import Batch, Context, Objective, Sums, batch_sums
-from seqfinal_jax.training.stored_programs import StoredProgram
 
 Vectorise = Literal["map", "vmap"]
 
@@ -80,7 +79,7 @@ def all_finite(tree: Any) -> Array:
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])))
 
 
-@partial(StoredProgram, static=("objective", "vectorise"))
+@partial(jax.jit, static_argnames=("objective", "vectorise"))
 def init_state(objective: Objective, vectorise: Vectorise, variables: Variables) -> State:
     """A fresh optimiser and objective state around start variables."""
 
@@ -91,7 +90,7 @@ def init_state(objective: Objective, vectorise: Vectorise, variables: Variables)
     return over_members(one, vectorise, variables)
 
 
-@partial(StoredProgram, static=("objective", "vectorise"), donated=("state",))
+@partial(jax.jit, static_argnames=("objective", "vectorise"), donate_argnames=("state",))
 def train_epoch(
     objective: Objective,
     vectorise: Vectorise,
@@ -139,7 +138,7 @@ def train_epoch(
     return over_members(one, vectorise, state, members)
 
 
-@partial(StoredProgram, static=("objective", "vectorise"))
+@partial(jax.jit, static_argnames=("objective", "vectorise"))
 def evaluate(
     objective: Objective,
     vectorise: Vectorise,
@@ -165,7 +164,7 @@ def evaluate(
     return over_members(one, vectorise, variables, members)
 
 
-@partial(StoredProgram, static=("objective",))
+@partial(jax.jit, static_argnames=("objective",))
 def predict_batch(
     objective: Objective, variables: Variables, data: dict[str, Array], index: Array, step: Array
 ) -> Array:

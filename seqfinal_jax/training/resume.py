@@ -1,84 +1,142 @@
-"""Saving a fit while it runs, and going on from what was saved, with the same results."""
+"""Saving a fit while it runs, and going on from what was saved, with the same results.
 
+Every member has a state of its own: running (optimiser, best variables, stopping rule, history) or finished (its
+result). So a later fit of the same stage uses what there is of its members, whichever other members it has.
+"""
+
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.training.checkpoints import named_leaves, restore_leaves
+from seqfinal_jax.models.versions import stack
+from seqfinal_jax.results.checkpoints import named_leaves, restore_leaves
+from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.early_stopping import Track
-from seqfinal_jax.training.members import Chunk, Fit, MemberResult, drop_losers
+from seqfinal_jax.training.members import Chunk, Fit, MemberResult, MemberSpec, drop_losers
 from seqfinal_jax.training.programs import State
 
+SCALARS = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+TREES = ("best", "last", "optimiser")
 
-def save_running(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> None:
-    """Stores the state of a running chunk, the members of it that have stopped, and chunks finished since."""
+
+def member_key(spec: MemberSpec) -> str:
+    """A short name that is equal for equal members."""
+    return hashlib.blake2b(spec.identity.encode(), digest_size=12).hexdigest()
+
+
+def save_running(run: Fit, chunk: Chunk) -> None:
+    """Stores the state of every running member of a chunk, and members that have finished since."""
     save_finished(run)
-    running = {
-        "state": chunk.state, "best": chunk.best, "track": vars(chunk.track), "history": chunk.history,
-        "rows": chunk.rows,
-    }  # fmt: skip
-    arrays = {f"running.{leaf}": value for leaf, value in named_leaves(running).items()}
-    meta = {"running": True, "chunk_epoch": chunk.epoch, **_finished_meta(run, rows, arrays)}
-    run.store.save(name, chunk.epoch, arrays, meta)
+    for place, row in enumerate(chunk.rows):
+        if row >= 0 and chunk.track.active[place]:
+            arrays = named_leaves(_running(chunk, place))
+            run.store.save(member_key(run.members[row]), arrays, {"running": True, "epoch": chunk.epoch})
+
+
+def _running(chunk: Chunk, place: int) -> dict[str, Any]:
+    """A running member's state, without the axis of members."""
+    tree = {"state": chunk.state, "best": chunk.best, "track": vars(chunk.track), "history": chunk.history}
+    return jax.tree.map(lambda leaf: leaf[place], tree)
 
 
 def save_finished(run: Fit) -> None:
-    """Stores the chunks that have finished and are not stored yet."""
+    """Stores the results of members that have finished and are not stored yet."""
     with run.lock:
-        waiting, run.unsaved = run.unsaved, {}
-    for name, rows in waiting.items():
-        arrays: dict[str, np.ndarray] = {}
-        meta = _finished_meta(run, rows, arrays)
-        run.store.save(name, run.settings.rule.max_epochs + 1, arrays, {"running": False, **meta})
-
-
-def _finished_meta(run: Fit, rows: list[int], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Adds the arrays of stopped members to `arrays` and returns what is not an array, by place in the chunk."""
-    finished = {}
-    for place, row in enumerate(rows):
+        waiting, run.unsaved = run.unsaved, []
+    for row in waiting:
         result = run.results[row]
-        if result is None:
-            continue
-        scalars = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
-        finished[str(place)] = {name: getattr(result, name) for name in scalars}
-        kept = {name: getattr(result, name) for name in ("history", "best", "last", "optimiser")}
-        arrays.update({f"done{place}.{leaf}": value for leaf, value in named_leaves(kept).items()})
-    return {"finished": finished}
+        kept = {name: getattr(result, name) for name in ("history", *TREES)}
+        scalars = {name: getattr(result, name) for name in SCALARS}
+        run.store.save(
+            member_key(run.members[row]), named_leaves(kept), {"running": False, "scalars": scalars}
+        )
 
 
-def resume_chunk(run: Fit, name: str, chunk: Chunk, rows: list[int]) -> Chunk:
-    """The chunk as it was saved, or as it is when nothing usable was."""
-    saved = run.store.load(name) if run.store else None
-    if saved is None:
+def saved_epochs(run: Fit) -> dict[int, int]:
+    """The epoch that every member has reached, by row: -1 for one that begins, none for one that has finished.
+
+    Results of finished members are put in their places.
+    """
+    epochs = {}
+    for row, spec in enumerate(run.members):
+        meta = run.store.find(member_key(spec)) if run.store else None
+        if meta is None:
+            epochs[row] = -1
+        elif meta.get("running"):
+            epochs[row] = int(meta["epoch"])
+        elif not _take_finished(run, row, meta):
+            epochs[row] = -1
+    return epochs
+
+
+def _take_finished(run: Fit, row: int, meta: dict[str, Any]) -> bool:
+    """Puts a stored result in its place; False where it cannot be used."""
+    spec = run.members[row]
+    try:
+        arrays = run.store.load(member_key(spec))
+        template = _finished_template(run, spec)
+        kept = {name: _restored(name, tree, arrays) for name, tree in template.items()}
+        history = {leaf.split(".", 1)[1]: v for leaf, v in arrays.items() if leaf.startswith("history.")}
+        result = MemberResult(**meta["scalars"], history=history, **kept)
+    except (DamagedFolder, KeyError, TypeError) as error:
+        run.store.report(error)
+        return False
+    with run.lock:
+        run.results[row] = result
+        drop_losers(run, spec.group)
+    return True
+
+
+def _finished_template(run: Fit, spec: MemberSpec) -> dict[str, Any]:
+    from seqfinal_jax.training.programs import init_state
+
+    start = stack([run.problem.start(spec)])
+    state = init_state(run.problem.objective, run.settings.vectorise, start)
+    trees = (state.variables, state.variables, (state.optimiser, state.extra))
+    return {name: jax.tree.map(lambda leaf: leaf[0], tree) for name, tree in zip(TREES, trees, strict=True)}
+
+
+def _restored(name: str, template: Any, arrays: dict[str, np.ndarray]) -> Any:
+    prefix = f"{name}."
+    own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
+    return restore_leaves(template, own) if own else None
+
+
+def resumed_chunk(run: Fit, chunk: Chunk, epoch: int) -> Chunk:
+    """A started chunk with its members' saved states put in; as it is where one of them cannot be used.
+
+    All its members must have reached the same epoch.
+    """
+    try:
+        states = [_saved_state(run, chunk, place, epoch) for place in range(len(chunk.rows))]
+    except DamagedFolder as error:
+        run.store.report(error)
         return chunk
-    arrays, meta = saved
-    whole = (chunk.best, chunk.state.variables, (chunk.state.optimiser, chunk.state.extra))
-    one = jax.tree.map(lambda leaf: leaf[0], whole)
-    for place, scalars in meta["finished"].items():
-        prefix = f"done{place}."
-        own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
-        trees = dict(zip(("best", "last", "optimiser"), one, strict=True))
-        kept = {k: _restored(k, tree, own) for k, tree in trees.items()}
-        history = {leaf.split(".", 1)[1]: v for leaf, v in own.items() if leaf.startswith("history.")}
-        with run.lock:
-            run.results[rows[int(place)]] = MemberResult(**scalars, history=history, **kept)
-            drop_losers(run, run.members[rows[int(place)]].group)
-    if not meta["running"]:
-        chunk.track.stop_epoch[:] = [run.results[row].stop_epoch for row in rows]
-        chunk.epoch = 0
-        return chunk
-    running = {leaf[len("running.") :]: v for leaf, v in arrays.items() if leaf.startswith("running.")}
-    template = {
-        "state": chunk.state,
-        "best": chunk.best,
-        "track": vars(chunk.track),
-        "history": chunk.history,
-    }
-    tree = restore_leaves({**template, "rows": chunk.rows}, running)
-    return _running_chunk(chunk, tree, meta["chunk_epoch"])
+    tree = _stacked(states)
+    device = next(iter(jax.tree.leaves(chunk.state)[0].devices()))
+    on_device = jax.device_put({"state": tree["state"], "best": tree["best"]}, device)
+    history = {name: np.array(values) for name, values in tree["history"].items()}
+    track = Track(**{name: np.array(values) for name, values in tree["track"].items()})
+    return replace(
+        chunk, state=on_device["state"], best=on_device["best"], track=track, history=history, epoch=epoch
+    )
+
+
+def _saved_state(run: Fit, chunk: Chunk, place: int, epoch: int) -> dict[str, Any]:
+    """A member's saved state; raises DamagedFolder where it is not that of this epoch, or does not fit."""
+    key = member_key(run.members[chunk.rows[place]])
+    meta = run.store.find(key)
+    if meta is None or meta.get("epoch") != epoch:
+        raise DamagedFolder(f"{run.store.folder / key} holds no state of epoch {epoch}")
+    return restore_leaves(_running(chunk, place), run.store.load(key))
+
+
+def _stacked(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
 def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
@@ -105,24 +163,3 @@ def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
     for epoch, accuracy in enumerate(earlier.history["valid_accuracy"]):
         run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.ones(1, bool))
     return replace(chunk, state=state, best=best, epoch=stop)
-
-
-def _restored(name: str, template: Any, arrays: dict[str, np.ndarray]) -> Any:
-    prefix = f"{name}."
-    own = {leaf[len(prefix) :]: value for leaf, value in arrays.items() if leaf.startswith(prefix)}
-    return restore_leaves(template, own) if own else None
-
-
-def _running_chunk(chunk: Chunk, tree: dict[str, Any], epoch: int) -> Chunk:
-    """A started chunk with the saved state put in; it may have been compacted to fewer rows."""
-    saved_rows = np.asarray(tree["rows"])
-    places = [list(chunk.rows).index(row) if row >= 0 else 0 for row in saved_rows]
-    device = next(iter(jax.tree.leaves(chunk.state)[0].devices()))
-    on_device = jax.device_put({"state": tree["state"], "best": tree["best"]}, device)
-    members = jax.tree.map(lambda leaf: leaf[jnp.asarray(places)], chunk.members)
-    history = {name: np.array(values) for name, values in tree["history"].items()}
-    track = Track(**{name: np.array(values) for name, values in tree["track"].items()})
-    return Chunk(
-        saved_rows, members, on_device["state"], on_device["best"], chunk.seeds, chunk.constants,
-        chunk.evaluation, track, history, epoch,
-    )  # fmt: skip

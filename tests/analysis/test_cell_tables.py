@@ -8,7 +8,7 @@ from seqfinal_jax.analysis.cell_tables import (
     read_usage,
 )
 from seqfinal_jax.analysis.cells import done_cells
-from seqfinal_jax.analysis.run_folder import RunFolderError
+from seqfinal_jax.results.run_folder import RunFolderError
 from tests.analysis.run_folders import write_change, write_joint_grid, write_table
 
 

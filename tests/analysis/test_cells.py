@@ -11,7 +11,7 @@ from seqfinal_jax.analysis.cells import (
     read_failures,
     read_stages,
 )
-from seqfinal_jax.analysis.run_folder import RunFolderError
+from seqfinal_jax.results.run_folder import RunFolderError
 
 
 def result_of(workdir, method="erm_final", seed=1):

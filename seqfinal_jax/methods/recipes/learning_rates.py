@@ -38,8 +38,13 @@ def decayed_rates(decay: str, num_steps: int) -> tuple[tuple[float, ...], ...]:
     )
 
 
+def longest_linear() -> int:
+    """The most time steps that linear decay allows before a rate reaches 0."""
+    return min(round(chain.start / chain.factor) for chain in CHAINS["linear"])
+
+
 def _check_positive(num_steps: int) -> None:
-    longest = min(round(chain.start / chain.factor) for chain in CHAINS["linear"])
+    longest = longest_linear()
     if num_steps > longest:
         raise ValueError(
             f"linear learning-rate decay reaches 0 at time step {longest}, so it allows at most {longest} time "

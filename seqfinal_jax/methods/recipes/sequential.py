@@ -13,7 +13,7 @@ from seqfinal_jax.methods.recipes.adapt import (
     standard_mode_only,
 )
 from seqfinal_jax.methods.recipes.layer_language import parse_layers
-from seqfinal_jax.methods.recipes.learning_rates import decayed_rates
+from seqfinal_jax.methods.recipes.learning_rates import decayed_rates, longest_linear
 from seqfinal_jax.methods.recipes.naming import adapted_name, fixed_name
 from seqfinal_jax.methods.setting import Setting
 
@@ -63,14 +63,26 @@ def named(end: str = "") -> dict:
     return {"naming": adapted_name("sequential", f"sequential_fine_tune{end}", end)}
 
 
+def long_for_linear(setting: Setting) -> str | None:
+    """What is said where the sequence has too many steps for linear decay, or None."""
+    if setting.options.mode == "standard" and setting.num_steps > longest_linear():
+        return (
+            f"sequential_fine_tune chooses between no decay and exponential decay: linear decay allows at most "
+            f"{longest_linear()} time steps, and the sequence has {setting.num_steps}"
+        )
+    return None
+
+
 @following(
     "sequential_fine_tune", column="SFT", legend="SFT", published=True, options=(*TUNING, *MODULES),
-    refuses=refused_options, **named(),
+    refuses=refused_options, remark=long_for_linear, **named(),
 )  # fmt: skip
 def best_decay(setting: Setting) -> Node:
     """Step by step; the best of the next three, chosen by `config.protocol.decay_selection`."""
     if setting.options.mode != "standard":
         return follow(setting)
+    if long_for_linear(setting):
+        return Choice((without_decay(setting), exponential_decay(setting)), setting.options.decay_selection)
     decays = (without_decay(setting), linear_decay(setting), exponential_decay(setting))
     return Choice(decays, setting.options.decay_selection)
 

@@ -29,6 +29,7 @@ from seqfinal_jax.training.members import MemberSpec, Settings, winner
 from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, right
 from seqfinal_jax.training.programs import predict_batch
 from seqfinal_jax.training.progress import FitProgress
+from seqfinal_jax.training.resume import member_key
 from seqfinal_jax.training.surgical import layer_scores, nested_sets, rank_groups
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,11 @@ class StageFitter:
         with contextlib.closing(self.report(stage, len(members))) as reporter:
             results = fit(problem, members, settings, reporter, progress)
         self.fits += len(members)
-        self.log_fit(
+        first = 0
+        for seed in seeds:  # results are stored before anything else can fail
+            self._keep(stage, name, seed, rows[seed], results[first : first + len(rows[seed])], settings)
+            first += len(rows[seed])
+        self._log(
             {
                 "stage": stage.label, "architecture": self.network.name, "fingerprint": name,
                 "seeds": " ".join(map(str, seeds)), "members": len(members),
@@ -182,11 +187,14 @@ class StageFitter:
                 "seconds": time.monotonic() - began, "compile_seconds": compile_seconds() - compiled,
             }
         )  # fmt: skip
-        first = 0
-        for seed in seeds:
-            self._keep(stage, name, seed, rows[seed], results[first : first + len(rows[seed])], settings)
-            first += len(rows[seed])
-        progress.clear()
+        progress.clear(map(member_key, members))
+
+    def _log(self, row: dict[str, Any]) -> None:
+        """Tells of a finished fit; a log that cannot be written costs a warning and nothing else."""
+        try:
+            self.log_fit(row)
+        except OSError as error:
+            log.warning("stage %s is stored, but its times are not logged: %s", row["stage"], error)
 
     def _rows(
         self, stage: Stage, seed: int, starts: dict[int, StageResult]

@@ -22,18 +22,14 @@ from seqfinal_jax.models.step_start import (
 )
 from seqfinal_jax.models.versions import put
 from seqfinal_jax.training.members import MemberSpec
-from seqfinal_jax.training.stored_programs import StoredProgram
 from seqfinal_jax.training.streams import fold
-
-random_variables = StoredProgram(init_variables, static=("network",))
-random_steps = StoredProgram(init_steps, static=("network",))
 
 
 def initial_variables(
     network: Network, training: Training, seed: int, hyper: Mapping[str, float]
 ) -> Variables:
     """Random start variables of a seed (the same for all methods), or ImageNet's with a random head."""
-    variables = random_variables(network, _init_key(network, training, seed, hyper))
+    variables = init_variables(network, _init_key(network, training, seed, hyper))
     return (
         start_from_resnet18(network, variables, training.pretrained[0]) if training.pretrained else variables
     )
@@ -69,7 +65,7 @@ def start_variables(
 
 def fresh_steps(steps: StepNetwork, network: Network, training: Training, member: MemberSpec) -> Variables:
     """Random start variables of the networks of all steps; a separate last step starts as `erm_final` does."""
-    fresh = random_steps(
+    fresh = init_steps(
         steps, _init_key(network, training, member.seed, member.hyper, "steps", steps.num_steps)
     )
     if steps.mode != "separate":

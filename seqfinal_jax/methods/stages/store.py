@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seqfinal_jax.training.checkpoints import (
-    DamagedCheckpoint,
+from seqfinal_jax.results.checkpoints import (
     ProgressStore,
     SaveBudget,
     named_leaves,
@@ -19,6 +18,7 @@ from seqfinal_jax.training.checkpoints import (
     read_folder,
     write_folder,
 )
+from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.members import MemberResult
 
 log = logging.getLogger(__name__)
@@ -118,19 +118,32 @@ class StageStore:
             return None
         try:
             arrays, meta, files = read_folder(self.place(fingerprint, seed))
-        except DamagedCheckpoint as error:
+        except DamagedFolder as error:
             log.warning("a stored stage is damaged and will be fitted again: %s", error)
             return None
         trees = nested(arrays)
         grid, history = (rows_from_csv(files[name]) for name in ("grid.csv", "history.csv"))
-        return StageResult(trees["best"], trees["last"], trees["optimiser"], meta["chosen"], grid, history)
+        return StageResult(
+            trees["best"], trees["last"], trees.get("optimiser", {}), meta["chosen"], grid, history
+        )
 
 
 def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The columns of a grid's rows."""
-    found = [name for name in JOINT_COLUMNS if any(name in row for row in rows)]
+    """The columns of a grid's rows; after dropout those of the joint model and of methods' own axes."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    own = [name for name in names if name not in (*GRID_COLUMNS, *JOINT_COLUMNS, "stage", "role")]
+    found = [name for name in JOINT_COLUMNS if name in names]
     place = GRID_COLUMNS.index("dropout") + 1
-    return (*GRID_COLUMNS[:place], *found, *GRID_COLUMNS[place:])
+    return (*GRID_COLUMNS[:place], *found, *own, *GRID_COLUMNS[place:])
+
+
+def hyper_of(row: Row) -> dict[str, Any]:
+    """The hyper-parameters of a member's row: those that it has, and its layers only where not all are trained."""
+    first, last = GRID_COLUMNS.index("learning_rate"), GRID_COLUMNS.index("best_accuracy")
+    others = {"stage", "role", *GRID_COLUMNS[:first], *GRID_COLUMNS[last:]}
+    found = {name: value for name, value in row.items() if name not in others}
+    found = {n: v for n, v in found.items() if not (isinstance(v, float) and np.isnan(v))}
+    return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})
 
 
 def history_columns(rows: Sequence[Row]) -> tuple[str, ...]:

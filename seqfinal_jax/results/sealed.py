@@ -1,0 +1,110 @@
+"""Folders that appear whole or not at all, and whose every byte is checked when they are read.
+
+One rule for all files that a number depends on: a folder has a record, a JSON file that is written last; the record holds
+the digest of every other file and, as `seal`, that of itself. A byte that has changed anywhere is found by `read_sealed`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Content = str | bytes | Callable[[Path], None]
+
+
+class DamagedFolder(Exception):
+    """A sealed folder that cannot be read, or whose contents differ from what was written."""
+
+
+class OtherFormat(Exception):
+    """A sealed folder of a format that this version does not read; it is intact, and must not be overwritten."""
+
+
+def write_sealed(folder: Path, name: str, record: Mapping[str, Any], files: Mapping[str, Content]) -> None:
+    """Writes a folder with a record `name` and other files, given as text, bytes or a function that writes to a path.
+
+    An existing folder of that name is replaced at once. Raises OSError where it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        os.chmod(beside, 0o777 & ~_umask())
+        for file, content in files.items():
+            _write(beside / file, content)
+        sealed = {**record, "files": {file: file_digest(beside / file) for file in files}}
+        sealed["seal"] = record_digest(sealed)
+        _write(beside / name, json.dumps(sealed, indent=1, sort_keys=True) + "\n")
+        _replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def read_sealed(folder: Path, name: str) -> dict[str, Any]:
+    """The record of a folder, after checking every file; raises DamagedFolder when anything is off."""
+    record = read_record(folder, name)
+    for file, expected in record["files"].items():
+        try:
+            found = file_digest(folder / file)
+        except OSError as error:
+            raise DamagedFolder(f"{folder / file} cannot be read ({error})") from error
+        if found != expected:
+            raise DamagedFolder(f"{folder / file} is not what was written")
+    return record
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """The record alone, checked against its own seal; raises DamagedFolder when it is off."""
+    path = folder / name
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedFolder(f"{path} cannot be read ({error})") from error
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "seal" not in record:
+        raise DamagedFolder(f"{path} has no digests")
+    if record_digest(record) != record["seal"]:
+        raise DamagedFolder(f"{path} is not what was written")
+    return record
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """Digest of a record without its seal; the same however its text is laid out."""
+    text = json.dumps({k: v for k, v in record.items() if k != "seal"}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _write(path: Path, content: Content) -> None:
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _replace(beside: Path, folder: Path) -> None:
+    """Puts a finished folder in its place; what was there goes only when the new one is there."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder.rename(old / "old")
+        beside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not folder.exists():  # another process was faster: its result is the same
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
