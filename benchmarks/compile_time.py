@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.engine import ARCHITECTURES, BATCH, fit_seconds, images, members, problem_of, step_clock
-from seqfinal_jax.run import enable_compilation_cache
+from seqfinal_jax.runs.loop import enable_compilation_cache
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.members import Settings
 

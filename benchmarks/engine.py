@@ -11,6 +11,7 @@ import numpy as np
 
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.models import build_network
+from seqfinal_jax.models.network import init_variables
 from seqfinal_jax.training import fit as engine
 from seqfinal_jax.training import programs
 from seqfinal_jax.training.early_stopping import StopRule

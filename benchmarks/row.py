@@ -33,8 +33,9 @@ from configs.cifar10_rcl import get_config
 from seqfinal_jax.methods.nodes import Stage, all_stages
 from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.network import stage_rule
-from seqfinal_jax.plan import Plan, make_plan, make_training
-from seqfinal_jax.run import build_pool
+from seqfinal_jax.methods.stages.objectives import Pooled
+from seqfinal_jax.runs.loop import build_pool
+from seqfinal_jax.runs.plan import Plan, make_plan, make_training
 
 
 class Peer(NamedTuple):
@@ -48,20 +49,20 @@ def networks(stage: Stage, place: int) -> tuple[int, int]:
     """How many networks learn, and how many only run, in a minibatch of the stage's training step at this place."""
     if stage.layers == (("fc",),):
         return 0, 1
-    if stage.form is None or (stage.objective == "joint" and stage.form.mode == "separate"):
+    if stage.form is None or (stage.objective.network_per_step and stage.form.mode == "separate"):
         return 1, 0
-    return (place + 1, 0) if stage.objective == "joint" else (1, stage.form.num_steps - 1)
+    return (place + 1, 0) if stage.objective.network_per_step else (1, stage.form.num_steps - 1)
 
 
 def peer_epoch(stage: Stage, iterations: int, rows: Any, peer: Peer, published: bool) -> float:
     """Seconds of an epoch in PyTorch; see the module. `rows` are the pool's, by step and split."""
-    places = range(len(stage.train)) if stage.objective != "erm" else [0]
+    places = [0] if isinstance(stage.objective, Pooled) else range(len(stage.train))
     working = [networks(stage, place) for place in places]
     train = iterations * sum(learn * peer.step + run * peer.forward for learn, run in working)
     if len(working) == 1:
         working = working * len(stage.train)
     counted = list(zip(stage.train, working, strict=True))
-    kept = counted if stage.objective == "joint" else [(step, working[-1]) for step in stage.valid]
+    kept = counted if stage.objective.network_per_step else [(step, working[-1]) for step in stage.valid]
     passes = [(step, "valid", sum(each)) for step, each in kept]
     if published:
         passes = 2 * (passes + [(step, "train", sum(each)) for step, each in counted])

@@ -27,8 +27,8 @@ from benchmarks.engine import BATCH, compiled_epoch, fit_seconds, images, member
 from benchmarks.stages import Clock, one_point, quick_fitter
 from configs.digits_rcl import get_config
 from seqfinal_jax.methods.nodes import all_stages
-from seqfinal_jax.plan import make_plan
-from seqfinal_jax.run import build_pool
+from seqfinal_jax.runs.loop import build_pool
+from seqfinal_jax.runs.plan import make_plan
 from seqfinal_jax.training.compile_clock import compile_seconds
 from seqfinal_jax.training.early_stopping import StopRule
 from seqfinal_jax.training.fit import fit

@@ -14,8 +14,8 @@ from seqfinal_jax.methods.nodes import Choice, Node
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import StageStore
-from seqfinal_jax.plan import Plan, make_training
-from seqfinal_jax.run import fit_settings
+from seqfinal_jax.runs.loop import fit_settings
+from seqfinal_jax.runs.plan import Plan, make_training
 from seqfinal_jax.training.early_stopping import StopRule
 
 
@@ -43,10 +43,8 @@ def one_point(node: Node, place: int = -1) -> Node:
         return replace(node, candidates=tuple(one_point(each, place) for each in node.candidates))
     grid = Grid(**{each.name: getattr(node.grid, each.name)[place:][:1] for each in fields(Grid)})
     start = one_point(node.start, place) if node.start else None
-    penalty = node.penalty
-    if penalty:
-        penalty = replace(penalty, anchors=tuple(one_point(each, place) for each in penalty.anchors))
-    return replace(node, grid=grid, start=start, penalty=penalty)
+    anchors = tuple(one_point(each, place) for each in node.anchors)
+    return replace(node, grid=grid, start=start, anchors=anchors)
 
 
 def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:

@@ -16,14 +16,15 @@ from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import StepNetwork, apply_step
+from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.checkpoints import nested, read_folder
-from seqfinal_jax.results.sealed import DamagedFolder
+from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.training.objectives import InputScaling
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A network with its best variables; call it with images to get logits.
+    """A network with its best variables; call it with images of pixels 0..255 to get logits.
 
     A per-step network answers with its last time step, or with the one that `step` names, counted from 0.
     """
@@ -36,17 +37,15 @@ class StoredModel:
     def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode.
 
-        Raises ValueError when the images have another shape than the network was trained on, and for a time step
-        that the model does not have.
+        Raises ValueError when the images have another shape or range than the network was trained on, and for a time
+        step that the model does not have.
         """
         number = self._number(step)
         config = _base(self.network).config
-        wanted = (config.image_size, config.image_size, config.channels)
-        images = np.asarray(images)
-        if images.shape[1:] != wanted or images.ndim != 4:
-            raise ValueError(
-                f"expected images of shape (n, {wanted[0]}, {wanted[1]}, {wanted[2]}), found {images.shape}"
-            )
+        wanted = tuple(config.image_shape)
+        images = _checked(np.asarray(images), wanted)
+        if not len(images):
+            return np.zeros((0, _base(self.network).num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
         return np.concatenate(
             [np.asarray(_logits(self.network, self.scaling, self.variables, b, number)) for b in batches]
@@ -63,6 +62,24 @@ class StoredModel:
                 f"step = {step}: this model has {f'steps 0..{count - 1}' if count > 1 else 'a single network'}"
             )
         return count - 1 if step is None else step
+
+
+def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The images, if their shape and pixels are what the network takes."""
+    if images.ndim != 4 or images.shape[1:] != shape:
+        raise ValueError(f"expected images of shape (n, {', '.join(map(str, shape))}), found {images.shape}")
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"expected pixels as numbers 0..255, found {images.dtype}")
+    if not images.size or images.dtype == np.uint8:
+        return images
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"expected pixels 0..255, found {low} to {high}")
+    if images.dtype.kind == "f" and 0 < high <= 1:
+        raise ValueError(
+            f"expected pixels 0..255, found numbers up to {high:g}, which look like 0..1; multiply them by 255"
+        )
+    return images
 
 
 @partial(jax.jit, static_argnames=("network", "scaling"))
@@ -98,23 +115,53 @@ def load_model(path: str | Path) -> StoredModel:
 
     Raises ValueError when the folder holds no model, or a damaged one.
     """
-    folder = Path(path)
-    if (folder / "result.json").exists():
-        stage = json.loads((folder / "result.json").read_text())["stages"][-1]["fingerprint"]
-        folder = folder.parents[3] / "stages" / stage / folder.name
-    if not (folder / "meta.json").exists():
-        raise ValueError(
-            f"{path} holds no model; give a folder cells/METHOD/ARCHITECTURE/seedK or stages/NAME/seedK"
-        )
+    folder = _model_folder(Path(path).expanduser())
     try:
         arrays, meta, _ = read_folder(folder)
     except DamagedFolder as error:
         raise ValueError(
             f"the model in {folder} is damaged ({error}); delete the folder and run again"
         ) from error
+    except OtherFormat as error:
+        raise ValueError(str(error)) from error
     model = meta["model"]
+    load_plugins(model.get("plugins", ()))
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in model["network"].items()}
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes))
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
     network = stage_network(network, form_of(meta["stage"]["form"]))
     return StoredModel(network, nested(arrays)["best"], scaling, tuple(model["class_names"]))
+
+
+def _model_folder(given: Path) -> Path:
+    """The folder of the stage whose model a path stands for, wherever it is named from and whatever links to it."""
+    folder = given.resolve()
+    if folder.is_file() and folder.name in ("result.json", "meta.json"):
+        folder = folder.parent
+    if (folder / "result.json").exists():
+        return _stage_of_cell(given, folder)
+    if not (folder / "meta.json").exists():
+        raise ValueError(
+            f"{given} holds no model; give a folder cells/METHOD/ARCHITECTURE/seedK or stages/NAME/seedK of a run"
+        )
+    return folder
+
+
+def _stage_of_cell(given: Path, cell: Path) -> Path:
+    mend = "delete the folder and run again"
+    try:
+        result = json.loads((cell / "result.json").read_text(encoding="utf-8"))
+        stage, seed = str(result["stages"][-1]["fingerprint"]), int(result["seed"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{cell / 'result.json'} is damaged ({error}); {mend}") from error
+    if len(cell.parents) < 4 or cell.parents[2].name != "cells":
+        raise ValueError(
+            f"{given} is a cell outside its run folder, where the models are; give the run folder's "
+            f"cells/METHOD/ARCHITECTURE/seedK"
+        )
+    folder = cell.parents[3] / "stages" / stage / f"seed{seed}"
+    if not (folder / "meta.json").exists():
+        raise ValueError(
+            f"the model of {given} should lie in {folder}, and is not there; run again to fit it"
+        )
+    return folder

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from configs.digits_rcl import get_config
-from seqfinal_jax.run import run
+from seqfinal_jax.runs.loop import run
 
 
 def smoke_config(**fields) -> ConfigDict:

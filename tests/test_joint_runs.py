@@ -13,8 +13,8 @@ TINY = {"network__width_factor": 0.125, "network__stem_width": 8}
 METHODS = ("joint", "joint_side_tune_block", "sequential_fine_tune_none")
 
 
-def cell_of(workdir, name="*"):
-    return next(iter(workdir.glob(f"cells/{name}/convnet-1/seed0/result.json"))).parent
+def cell_of(workdir, name="*", architecture="convnet-1"):
+    return next(iter(workdir.glob(f"cells/{name}/{architecture}/seed0/result.json"))).parent
 
 
 def table(cell, name):
@@ -104,14 +104,29 @@ def test_the_layer_search_tries_every_subset(tmp_path):
     assert set(changes[changes["distance"] > 0]["layer"]) == set(chosen.split(","))
 
 
-def test_the_sweep_tries_every_decay_of_side_modules(tmp_path):
-    fields = {
-        "joint__mode": "side_tune",
-        "side__layer_sizes": "block",
-        "joint__sweep_efficient_penalty": True,
-    }
-    smoke_run(tmp_path, **ONE, **TWO_STEPS, **fields)
-    assert list(table(cell_of(tmp_path), "grid.csv")["efficient_decay"]) == [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]
+SWEEP = {"joint__mode": "side_tune", "joint__sweep_efficient_penalty": True}
+RESNET = {"architectures": ("resnet-1",), "network__units": 1, "network__stem_width": 4}
+
+
+def test_the_sweep_tries_every_decay_of_side_modules_and_each_trains_other_weights(tmp_path):
+    smoke_run(tmp_path, **{**ONE, **TWO_STEPS, **SWEEP, **RESNET})
+    cell = cell_of(tmp_path, architecture="resnet-1")
+    assert list(table(cell, "grid.csv")["efficient_decay"]) == [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]
+    last = table(cell, "history.csv").groupby("member")["valid_loss"].last()
+    assert last.nunique() == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"side__layer_sizes": "block"}, "no weight of convnet-1 in this form is one"),
+        ({"side__layer_sizes": "block", **RESNET}, "no weight of resnet-1 in this form is one"),
+        ({"joint__penalty_by_time": True, **RESNET}, "weighs all versions by time"),
+    ],
+)
+def test_a_sweep_over_a_weight_that_nothing_carries_is_refused(tmp_path, fields, message):
+    with pytest.raises(ValueError, match=message):
+        smoke_run(tmp_path, **{**ONE, **TWO_STEPS, **SWEEP, **fields})
 
 
 def test_an_ablated_model_is_one_model_for_all_steps(tmp_path):
@@ -164,7 +179,7 @@ def test_a_resumed_fit_that_is_killed_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     monkeypatch.setattr(engine, "_finish_epoch", finish)
-    assert list(tmp_path.glob("stages/joint-*/progress/*/epoch*"))
+    assert list(tmp_path.glob("stages/*/progress/*/meta.json"))
     smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     unbroken = tmp_path / "unbroken"
     smoke_run(unbroken, **short)
@@ -197,14 +212,14 @@ def test_a_class_that_a_step_lacks_is_named_before_anything_is_trained(tmp_path)
 ERRORS = [
     ({"joint__resume_to_epochs": 2}, "config.joint.resume_to_epochs = 2 counts earlier epochs too"),
     ({"joint__resume_to_epochs": 9, "joint__resume_patience": 1}, "config.joint.resume_patience = 1 is below"),
-    ({"joint__matching_memory_gib": 0.0}, "config.joint.matching_memory_gib must be above 0"),
+    ({"joint__matching_memory_gib": 0.0}, "config.joint.matching_memory_gib: expected a number above 0, found 0.0"),
     ({"joint__matching_memory_gib": 1e-9, "joint__loss_samples": "optimal_matching"}, "matching_memory_gib = 1e-09"),
     ({"joint__mode": "sidetune"}, "did you mean 'side_tune'"),
     ({"joint__loss_samples": "neighbours"}, "did you mean 'nearest_neighbours'"),
     ({"joint__separate_layers": "conv2"}, "unknown layer 'conv2'"),
     ({"joint__separate_layers": "fc:fc"}, "expected 1 or one for each of the 3 later time steps"),
-    ({"fine_tune__freeze_batch_stats": True}, "no method of this run freezes anything"),
-    ({"fine_tune__fisher": "per_sample"}, "no method has a penalty with Fisher weights"),
+    ({"fine_tune__freeze_batch_stats": True}, "config.fine_tune.freeze_batch_stats = True changes nothing in this run"),
+    ({"fine_tune__fisher": "per_sample"}, "config.fine_tune.fisher = 'per_sample' changes nothing in this run"),
 ]  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_a_damaged_stage_is_noticed_and_fitted_again(tmp_path, caplog):
 
 
 def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
-    from seqfinal_jax import run as running
+    from seqfinal_jax.runs import loop as running
 
     original = running.write_cell
 
@@ -195,7 +195,7 @@ def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
 
 
 def test_a_seed_that_diverges_fails_alone_and_says_why(tmp_path, caplog):
-    from seqfinal_jax.run import run
+    from seqfinal_jax.runs.loop import run
 
     config = smoke_config(methods=("erm_final",), seeds=(0, 1), grid__learning_rate=(1e30,))
     assert run(config, tmp_path) == 2
@@ -216,8 +216,8 @@ def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
         ({"architectures": ("convnot-1",)}, "did you mean 'convnet'"),
         ({"architectures": ("convnet",)}, "FAMILY-BLOCKS"),
         ({"architectures": ("convnet-9",)}, "1 to 4"),
-        ({"seeds": (0, 0)}, "names 0 2 times"),
-        ({"seeds": (-1,)}, "config.seeds: expected whole numbers"),
+        ({"seeds": (0, 0)}, "found (0, 0), which repeats a value"),
+        ({"seeds": (-1,)}, "config.seeds: expected any number of: a whole number from 0 to 4294967295"),
         ({"methods": ("erm_all", "erm_all")}, "names 'erm_all' 2 times"),
         ({"data__shifts": "rotation:corruptoin:label_flip"}, "did you mean 'corruption'"),
         ({"data__source_size": 5000}, "data.source_size"),
@@ -226,22 +226,22 @@ def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
         ({"data__target_sizes": (100, 100)}, "data.target_sizes"),
         ({"data__dataset": "cifar11"}, "did you mean"),
         ({"protocol__input_scaling": "rawe"}, "did you mean 'raw'"),
-        ({"grid__learning_rate": ()}, "grid.learning_rate is empty"),
-        ({"grid__dropout": (1.0,)}, "outside its range"),
-        ({"training__max_epochs": 0}, "must be at least 1"),
+        ({"grid__learning_rate": ()}, "grid.learning_rate: expected one or more"),
+        ({"grid__dropout": (1.0,)}, "expected one or more of: a number from 0 on and below 1"),
+        ({"training__max_epochs": 0}, "expected a whole number from 1 on, found 0"),
         ({"network__widths": (8, 8)}, "one value a block"),
-        ({"grid__adjacent": ()}, "grid.adjacent is empty"),
+        ({"grid__adjacent": ()}, "grid.adjacent: expected one or more"),
         ({"fine_tune__mode": "side"}, "did you mean 'side_tune'"),
         ({"fine_tune__layers": "fc-head"}, "unknown layer 'head'"),
         ({"fine_tune__regularization": "fishr"}, "did you mean 'fisher'"),
         ({"side__layer_sizes": "8,x"}, "expected 'block', or whole numbers"),
-        ({"adapter__rank": 0}, "config.adapter.rank must be at least 1"),
+        ({"adapter__rank": 0}, "config.adapter.rank: expected a whole number from 1 on, found 0"),
         ({"fine_tune__mode": "low_rank_adapt", "adapter__rank": 60}, "is too large for layer1"),
         ({"data__test_all_steps": True}, "which only sequential methods and the joint model have"),
         ({"pretrained__resnet18": "weights.npz"}, "resnet-4"),
         (
             {"all_layers_efficient": True, "methods": ("erm_all",)},
-            "config.all_layers_efficient: what is set there changes none of the methods erm_all",
+            "config.all_layers_efficient = True changes nothing in this run; leave it at False, or add a method",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_another_environment_is_said(tmp_path, caplog):
     path = tmp_path / "environment.json"
     path.write_text(path.read_text().replace('"backend": "cpu"', '"backend": "gpu"'))
     smoke_run(tmp_path, methods=("erm_final",))
-    assert "backend gpu -> cpu" in caplog.text
+    assert "backend 'gpu' there, 'cpu' now" in caplog.text
 
 
 def test_a_damaged_config_json_is_named(tmp_path):

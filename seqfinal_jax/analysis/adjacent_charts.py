@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.adjacent_effect import AdjacentEffect, summarised
+from seqfinal_jax.analysis.figure import house_style
 from seqfinal_jax.analysis.labels import listed, method_name
 from seqfinal_jax.analysis.log_axis import log_ticks, on_log, round_ticks, set_log_axis, zero_place
 from seqfinal_jax.analysis.palette import (
@@ -35,11 +36,13 @@ REFERENCE_STYLES = {"erm_final": (VERMILION, "s", "left"), "erm_all": (GREEN, "D
 STRENGTH = "strength γ of the adjacent penalty"
 
 
+@house_style()
 def accuracy_chart(effect: AdjacentEffect, path: Path) -> Path:
     """Draws validation accuracy (%) against γ: the joint model as a line, ERM final and ERM all at its ends."""
     return save_png(_accuracy_figure(effect), path)
 
 
+@house_style()
 def change_chart(effect: AdjacentEffect, path: Path) -> Path:
     """Draws the change of each layer over all neighbouring steps against γ, both axes logarithmic."""
     return save_png(_change_figure(effect), path)

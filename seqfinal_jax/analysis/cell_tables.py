@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.cells import done_cells
-from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file
 
 CHANGE_COLUMNS = ("layer", "step", "distance")
 USAGE_COLUMNS = ("step", "times_used", "samples")
@@ -24,7 +24,7 @@ def read_change(cell: CellFolder) -> pd.DataFrame:
     Raises:
         RunFolderError: the file is damaged.
     """
-    table = _read(cell.path / "layer_change.csv", CHANGE_COLUMNS, CHANGE_COLUMNS[1:])
+    table = _read(cell, "layer_change.csv", CHANGE_COLUMNS, CHANGE_COLUMNS[1:])
     _check(cell.path / "layer_change.csv", table, "step", "whole numbers from 1", _whole_from(1))
     _check(
         cell.path / "layer_change.csv", table, "distance", "finite numbers from 0", lambda values: values >= 0
@@ -39,7 +39,7 @@ def read_usage(cell: CellFolder) -> list[np.ndarray]:
         RunFolderError: the file is damaged, or leaves out a step.
     """
     path = cell.path / "sample_usage.csv"
-    table = _read(path, USAGE_COLUMNS, USAGE_COLUMNS)
+    table = _read(cell, "sample_usage.csv", USAGE_COLUMNS, USAGE_COLUMNS)
     for name in USAGE_COLUMNS:
         _check(path, table, name, "whole numbers from 0", _whole_from(0))
     table = table[table["samples"] > 0].astype(int)
@@ -63,7 +63,7 @@ def read_final_grid(cell: CellFolder) -> pd.DataFrame:
     path = cell.path / "grid.csv"
     if not path.is_file():
         raise RunFolderError(f"{path} is missing; {_mend(path)}")
-    table = _read(path, GRID_COLUMNS, ())
+    table = _read(cell, "grid.csv", GRID_COLUMNS, ())
     table = table[(table["role"] == "final") & (table["failed"].astype(str) == "False")]
     numbers = {
         name: pd.to_numeric(table.get(name, pd.Series(np.nan, table.index)), errors="coerce")
@@ -97,9 +97,10 @@ def over_seeds(points: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFr
     return groups.agg(mean="mean", spread=lambda values: values.std(ddof=1), n="size").reset_index()
 
 
-def _read(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+def _read(cell: CellFolder, name: str, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A CSV file with at least these columns, some of them numbers; without rows where there is no file."""
-    if not path.is_file():
+    path = cell_file(cell, name)
+    if path is None:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in columns})
     try:
         table = pd.read_csv(path)

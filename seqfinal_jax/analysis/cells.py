@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from seqfinal_jax.analysis.labels import architecture_order, method_order
+from seqfinal_jax.analysis.labels import architecture_order, method_order, remember_label
 from seqfinal_jax.results.run_folder import (
     CELLS_PATTERN,
     CellFolder,
     RunFolderError,
+    cell_file,
     cell_folders,
     check_run_folder,
     read_result,
@@ -80,8 +81,8 @@ def read_stages(workdir: str | Path) -> pd.DataFrame:
 
 def read_curves(cell: CellFolder) -> pd.DataFrame:
     """A done cell's history.csv, with the column `chosen` of its grid.csv; empty where one of them is missing."""
-    history, grid = (cell.path / name for name in ("history.csv", "grid.csv"))
-    if not (history.exists() and grid.exists()):
+    history, grid = (cell_file(cell, name) for name in ("history.csv", "grid.csv"))
+    if history is None or grid is None:
         return pd.DataFrame(
             columns=["stage", "member", "epoch", "train_accuracy", "valid_accuracy", "chosen"]
         )
@@ -106,6 +107,9 @@ def _place(cell: CellFolder) -> dict[str, Any]:
 
 
 def _row(cell: CellFolder, result: dict[str, Any]) -> dict[str, Any]:
+    label = result.get("label", {})
+    if label.get("method") == cell.method:
+        remember_label(cell.method, label)
     flat = {**dict.fromkeys(HYPERS), **result, **result.get("hyper", {})}
     lacking = [name for name in COLUMNS if name not in flat]
     if lacking:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from seqfinal_jax.analysis.cell_tables import over_seeds, read_final_grid
 from seqfinal_jax.analysis.cells import done_cells
+from seqfinal_jax.analysis.figure import figure
 from seqfinal_jax.analysis.labels import listed, method_name
 from seqfinal_jax.analysis.log_axis import log_ticks, on_log, set_log_axis, zero_place
 from seqfinal_jax.analysis.palette import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 COLUMNS = ("efficient_decay", "seed", "accuracy", "chosen")
 
 
+@figure("efficient_sweeps")
 def efficient_sweeps(workdir: str | Path) -> list[Path]:
     """Draws figures/efficient_sweep_<method>_<architecture>.png where a grid has several efficient decays.
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,21 @@ class MethodLabel:
     family: str
 
 
+_read: dict[str, MethodLabel] = {}
+
+
+def remember_label(method: str, label: Mapping[str, str]) -> None:
+    """Keeps what a result says of how its method is called, for methods whose file is not loaded."""
+    _read[method] = MethodLabel(method, label["column"], label["legend"], label["family"])
+
+
 def method_name(method: str) -> MethodLabel:
-    """A method's column, legend and family; its id stands in where it is unknown."""
+    """A method's column, legend and family.
+
+    An id that neither the records nor the results that were read know stands for itself.
+    """
     if method not in METHODS:
-        return MethodLabel(method, method, method, "other")
+        return _read.get(method, MethodLabel(method, method, method, "other"))
     record = METHODS.get(method)
     return MethodLabel(record.id, record.column, record.legend, record.family)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from seqfinal_jax.analysis.cells import done_cells, read_curves
+from seqfinal_jax.analysis.figure import figure
 from seqfinal_jax.analysis.labels import architectures_in_order, listed, method_name
 from seqfinal_jax.analysis.palette import (
     BLUE,
@@ -64,6 +65,7 @@ def _some(names: list[str], most: int = 5) -> str:
     return listed(names) if more <= 0 else f"{listed(names[:most])} and {more} more"
 
 
+@figure("learning_curves")
 def learning_curves(workdir: str | Path) -> list[Path]:
     """Draws figures/learning_curves-<architecture>.png for every architecture that has a done cell.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqfinal_jax.analysis.figure import house_style
 from seqfinal_jax.analysis.palette import (
     BLUE,
     INK,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_BARS = 40
 
 
+@house_style()
 def usage_figure(counts: Sequence[np.ndarray], path: str | Path, title: str) -> Path:
     """Draws a histogram a step, the final step first, then back to step 0, and saves it as a PNG.
 

@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seqfinal_jax.analysis.figure import figure
 from seqfinal_jax.analysis.labels import method_name
 from seqfinal_jax.analysis.palette import (
     BAND,
@@ -28,6 +29,7 @@ ROW = 0.8  # of the distance between two methods, shared by the lanes of the arc
 LANE_HEIGHT = 0.15  # inches
 
 
+@figure("methods")
 def method_chart(workdir: str | Path) -> Path | None:
     """Draws figures/methods.png: the test accuracy (%) of every method, all seeds and their mean.
 

@@ -4,6 +4,7 @@ Command   python -m seqfinal_jax.analysis.report WORKDIR
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 from rich.console import Console
 
 from seqfinal_jax.analysis.cells import HYPERS, read_stages
+from seqfinal_jax.analysis.figure import Drawn
 from seqfinal_jax.analysis.figures import draw_figures
 from seqfinal_jax.analysis.labels import listed, method_name, number, percent
 from seqfinal_jax.analysis.report_page import PAGE
 from seqfinal_jax.analysis.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
+from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
 
+log = logging.getLogger(__name__)
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
 OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
 SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
@@ -26,7 +30,7 @@ OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unver
 
 
 def report_run(workdir: str | Path, console: Console | None = None) -> None:
-    """All that follows a run: results.csv, figures and the report are written, the table and their paths printed.
+    """All that follows a run: results.csv and the table first, then figures and the page; their paths are printed.
 
     Methods, architectures and seeds that the configuration names are shown as missing where they lack.
 
@@ -38,14 +42,24 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
         RunFolderError: not a run folder, or a damaged one.
     """
     console = console or Console(highlight=False)
-    paths = [write_results_csv(workdir), *write_report(workdir)]
+    load_run_plugins(workdir)
+    results = write_results_csv(workdir)
     print_summary(workdir, console=console)
-    for path in paths:
+    for path in [results, *write_report(workdir)]:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
+def load_run_plugins(workdir: str | Path) -> None:
+    """Loads the plugins of a run, which name its methods and may add figures; one that is gone is a warning."""
+    for name in read_config(workdir).get("plugins", ()):
+        try:
+            load_plugins([name])
+        except ValueError as error:
+            log.warning("%s; its figures are not drawn", error)
+
+
 def write_report(workdir: str | Path) -> list[Path]:
-    """Draws the figures and writes report/index.html, report/table.md and report/table.csv.
+    """Writes report/table.md and report/table.csv, draws the figures, and writes report/index.html.
 
     Args:
         workdir: a run folder.
@@ -56,14 +70,14 @@ def write_report(workdir: str | Path) -> list[Path]:
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table, figures = results_table(workdir), draw_figures(workdir)
-    folder = Path(workdir) / "report"
-    return [
-        *figures,
+    table, folder = results_table(workdir), Path(workdir) / "report"
+    tables = [
         write_whole(folder / "table.md", to_markdown(table)),
         write_whole(folder / "table.csv", to_csv(table)),
-        write_whole(folder / "index.html", _page(workdir, table, [path.name for path in figures])),
     ]
+    drawn = draw_figures(workdir)
+    page = write_whole(folder / "index.html", _page(workdir, table, drawn))
+    return [*tables, *drawn.paths, page]
 
 
 def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]:
@@ -74,7 +88,8 @@ def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]
     facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
     facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
     facts += _fields("data", config.get("data")) + _data_facts(environment.get("data"))
-    rest = {name: value for name, value in environment.items() if name != "data"}
+    rest = {name: value for name, value in environment.items() if name not in ("data", "machine")}
+    rest |= environment.get("machine", {})
     return facts + [(name, _text(value)) for name, value in rest.items()]
 
 
@@ -98,13 +113,14 @@ def _text(value: Any) -> str:
     return listed(map(number, value)) if isinstance(value, (list, tuple)) else number(value)
 
 
-def _page(workdir: str | Path, table: ResultsTable, figures: list[str]) -> str:
+def _page(workdir: str | Path, table: ResultsTable, drawn: Drawn) -> str:
     from jinja2 import Environment, StrictUndefined
 
     heads, stages = _stage_rows(workdir)
     template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return template.from_string(PAGE).render(
-        table=table, names=method_name, facts=run_facts(workdir, table), figures=figures,
+        table=table, names=method_name, facts=run_facts(workdir, table),
+        figures=[path.name for path in drawn.paths], undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
     )  # fmt: skip
 

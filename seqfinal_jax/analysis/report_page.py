@@ -61,6 +61,9 @@ every cell in <a href="../results.csv">results.csv</a>.</p>
 {%- endfor %}
 
 <h2 id="figures">Figures</h2>
+{%- for name, reason in undrawn %}
+<p>The figure <code>{{ name }}</code> could not be drawn: {{ reason }}</p>
+{%- endfor %}
 {%- for figure in figures %}
 {%- if figure.endswith('.csv') %}
 <p>Its numbers: <a href="../figures/{{ figure }}">{{ figure }}</a></p>

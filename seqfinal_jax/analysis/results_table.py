@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from seqfinal_jax.analysis.cells import read_cells, read_failures
+from seqfinal_jax.analysis.cells import done_cells, read_cells, read_failures
 from seqfinal_jax.analysis.labels import (
     FAILED,
     MISSING,
@@ -17,7 +17,8 @@ from seqfinal_jax.analysis.labels import (
     method_name,
     percent,
 )
-from seqfinal_jax.results.run_folder import read_config
+from seqfinal_jax.analysis.provenance import machine_lines, note_lines
+from seqfinal_jax.results.run_folder import read_config, read_result
 
 SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
 
@@ -75,6 +76,7 @@ class ResultsTable:
     entries: dict[tuple[str, str], Entry]
     cells: pd.DataFrame
     failures: pd.DataFrame
+    records: list[dict]
     sequence: str
     protocol: str
 
@@ -94,18 +96,24 @@ class ResultsTable:
             f"test samples: {_by_method(self.cells, 'n_test')}",
             *([f"best mean{without}: {best}"] if (best := self.best) else []),
         ]
-        return lines + _lacking(self)
+        return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 
     @property
     def best(self) -> str:
-        """The method of the highest mean in each architecture; the oracle, which has more data, left out."""
+        """The methods of the highest mean in each architecture, among those with the same, largest number of seeds.
+
+        Equal means (of equal per cent, as shown) are all named; the oracle, which has more data, is left out.
+        """
         found = []
         for architecture in self.architectures:
-            means = {m: self.entries[m, architecture].mean for m in self.methods if m != "oracle"}
-            means = {method: mean for method, mean in means.items() if not math.isnan(mean)}
-            if means:
-                method = max(means, key=means.__getitem__)
-                found.append(f"{architecture} {method_name(method).column} {percent(means[method])}")
+            entries = {m: self.entries[m, architecture] for m in self.methods if m != "oracle"}
+            most = max((entry.done for entry in entries.values()), default=0)
+            means = {m: entry.mean for m, entry in entries.items() if entry.done == most and most}
+            if not means:
+                continue
+            best = max(means.values())
+            names = [method_name(m).column for m, mean in means.items() if percent(mean) == percent(best)]
+            found.append(f"{architecture} {' and '.join(names)} {percent(best)} (n = {most})")
         return listed(found)
 
 
@@ -155,7 +163,8 @@ def results_table(workdir: str | Path, expected: Expected | None = None) -> Resu
     entries = _entries(methods, architectures, len(seeds), cells, failures)
     sequence = listed(cells["sequence"].unique()) or str(config.get("name", "unknown sequence"))
     protocol = listed(cells["protocol"].unique()) or _protocol_fields(config)
-    return ResultsTable(methods, architectures, seeds, entries, cells, failures, sequence, protocol)
+    records = [read_result(cell) for cell in done_cells(workdir)]
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, records, sequence, protocol)
 
 
 def configured(config: dict) -> Expected:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from seqfinal_jax.analysis.cell_tables import read_usage
 from seqfinal_jax.analysis.cells import done_cells
+from seqfinal_jax.analysis.figure import figure
 from seqfinal_jax.analysis.labels import method_name
 from seqfinal_jax.analysis.matching_usage import usage_figure
 from seqfinal_jax.results.run_folder import CellFolder, read_result
@@ -12,6 +13,7 @@ from seqfinal_jax.results.run_folder import CellFolder, read_result
 RULES = {"_nearest_neighbors_loss": "nearest neighbours", "_optimal_matching_loss": "optimal matching"}
 
 
+@figure("sample_usage")
 def sample_usage(workdir: str | Path) -> list[Path]:
     """Draws figures/sample_usage_<method>.png for every method that has cells with sample_usage.csv.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.cell_tables import over_seeds, read_changes
+from seqfinal_jax.analysis.figure import figure
 from seqfinal_jax.analysis.labels import architectures_in_order, in_order, listed, method_name
 from seqfinal_jax.analysis.log_axis import on_log, round_ticks, set_log_axis, zero_place
 from seqfinal_jax.analysis.palette import (
@@ -44,6 +45,7 @@ class Scale(NamedTuple):
     has_zero: bool
 
 
+@figure("weight_change")
 def weight_change(workdir: str | Path) -> list[Path]:
     """Draws figures/weight_change_<architecture>.png for every architecture that has cells with layer_change.csv.
 

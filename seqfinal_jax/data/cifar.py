@@ -98,9 +98,14 @@ def load_cifar(cifar: Cifar, data_dir: Path | None) -> Source:
     Raises:
         SourceError: nothing found, or a file is missing, damaged or not what it should be.
     """
-    path = find_upstream(cifar.upstream, data_dir) if data_dir else None
-    if path is not None:
-        return _load_upstream(cifar, path)
+    places = find_upstream(cifar.upstream, data_dir) if data_dir else []
+    for path in places:
+        try:
+            return _load_upstream(cifar, path)
+        except SourceError as error:
+            if path == places[-1]:
+                raise
+            log.warning("%s; looking further in %s", error, data_dir)
     looked = _looked(cifar, data_dir)
     if data_dir:
         log.warning("%s: %s; asking TensorFlow Datasets", cifar.name, looked)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from seqfinal_jax.data.distances import BLOCK, squared_distances
-from seqfinal_jax.registry import nearest
+from seqfinal_jax.records.registry import nearest
 
 MEMORY_GIB = 8.0
 log = logging.getLogger(__name__)

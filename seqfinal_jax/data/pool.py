@@ -1,10 +1,11 @@
 """All images of a run in one array; stages select from it by row numbers only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from seqfinal_jax.data.class_gaps import class_gaps
 from seqfinal_jax.data.sequence import Sequence
 
 # Image arrays are padded to a multiple of this, so that runs of similar size share compiled programs.
@@ -18,12 +19,14 @@ class ImagePool:
     """images (N,h,w,c) uint8, labels and source_index (N,) int32 of every sequence, and where its splits lie.
 
     `rows[(variant, seed)][step][split]` are row numbers (n,); a split that is absent is missing from the mapping.
+    `notes[(variant, seed)]` are remarks on the data that a table of results should carry.
     """
 
     images: np.ndarray
     labels: np.ndarray
     source_index: np.ndarray
     rows: Mapping[Key, tuple[Mapping[str, np.ndarray], ...]]
+    notes: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, key: Key, steps: tuple[int, ...], split: str) -> list[np.ndarray]:
         """Row numbers of one split of some steps, one array a step."""
@@ -31,7 +34,10 @@ class ImagePool:
 
 
 def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
-    """Lays the images of all sequences (by variant and seed) into one array."""
+    """Lays the images of all sequences (by variant and seed) into one array.
+
+    Raises ValueError where the final step's training samples lack a class.
+    """
     images, labels, source_index, rows, first = [], [], [], {}, 0
     for key, sequence in sequences.items():
         steps = []
@@ -53,4 +59,5 @@ def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
     labels.append(np.zeros(padding, np.int32))
     source_index.append(np.full(padding, -1))
     numbers = [np.concatenate(parts).astype(np.int32) for parts in (labels, source_index)]
-    return ImagePool(np.concatenate(images), *numbers, rows)
+    notes = {key: sequence.warnings + class_gaps(sequence) for key, sequence in sequences.items()}
+    return ImagePool(np.concatenate(images), *numbers, rows, notes)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (n, S, S, 3) uint8, labels (n,) int32, and the index (n,) int64 of each image in its source."""
+    """Images (n, h, w, c) uint8, labels (n,) int32, and the index (n,) int64 of each image in its source."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -54,7 +54,7 @@ class Sequence:
     steps: tuple[Step, ...]
     num_classes: int
     class_names: tuple[str, ...]
-    image_size: int
+    image_shape: tuple[int, int, int]
     seed: int
     name: str
     shifts: Steps
@@ -145,7 +145,7 @@ def build_from_spec(spec: SequenceSpec, source: Source, cache: bool = True) -> S
         steps=steps,
         num_classes=source.num_classes,
         class_names=source.class_names,
-        image_size=source.image_size,
+        image_shape=source.image_shape,
         seed=spec.seed,
         name=spec.name,
         shifts=spec.shifts,

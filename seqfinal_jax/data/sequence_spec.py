@@ -9,7 +9,7 @@ from numbers import Integral
 from seqfinal_jax.data.selection import ALLOCATIONS
 from seqfinal_jax.data.shifts import Steps, parse_shifts, shift_notes
 from seqfinal_jax.data.sources import Source
-from seqfinal_jax.registry import nearest
+from seqfinal_jax.records.registry import nearest
 
 DATA_VERSION = 1  # raise by hand when the same arguments come to give other data
 DEFAULT_SEED = 1007

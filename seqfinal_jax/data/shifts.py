@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seqfinal_jax.registry import Registry
+from seqfinal_jax.records.registry import Registry
 
 ANGLE = 30  # degrees, counter-clockwise
 TINT = 30  # pixel units

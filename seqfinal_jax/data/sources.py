@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqfinal_jax.registry import Registry
+from seqfinal_jax.records.registry import Registry
 
 DATA_DIR_VARIABLE = "SEQFINAL_DATA_DIR"
 
@@ -22,7 +22,7 @@ class SourceError(ValueError):
 class Source:
     """A base data set in memory; its arrays are read-only.
 
-    Images are uint8 of shape (N, H, W, 3), labels and sub-classes int32 of shape (N,). A sub-class is the
+    Images are uint8 of shape (N, H, W, C), labels and sub-classes int32 of shape (N,). A sub-class is the
     place of an image's fine class within its class (CIFAR-100: 0..4 in its super-class), None where the data
     set has none. `record` says where the data come from: origin ('embedded', 'folder', 'archive', 'tfds' or
     'memory'), path, official (True, False or 'unverified'), files, note and content_sha256.
@@ -59,9 +59,9 @@ class Source:
         return int(max(self.train_subclass.max(), self.test_subclass.max())) + 1
 
     @property
-    def image_size(self) -> int:
-        """Side of the square images in pixels."""
-        return self.train_images.shape[1]
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return tuple(self.train_images.shape[1:])
 
 
 Loader = Callable[[Path | None], Source]
@@ -101,10 +101,13 @@ def check_split(source: Source, split: str) -> None:
     images, labels = getattr(source, f"{split}_images"), getattr(source, f"{split}_labels")
     subclass = getattr(source, f"{split}_subclass")
     where = f"{source.name}, {split} split"
-    square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
-    if images.dtype != np.uint8 or not square or len(images) == 0:
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
         found = f"{images.dtype} {images.shape}"
-        raise SourceError(f"{where}: expected images as uint8 (N, S, S, 3) with values 0..255, found {found}")
+        raise SourceError(f"{where}: expected images as uint8 (N, H, W, C) with values 0..255, found {found}")
+    if images.shape[1:] != source.image_shape:
+        raise SourceError(
+            f"{where}: expected images of shape {source.image_shape}, as in the training split, found {images.shape[1:]}"
+        )
     check_labels(labels, len(images), source.num_classes, f"{where}: labels")
     if (subclass is None) != (source.train_subclass is None):
         raise SourceError(f"{where}: sub-classes must be given for both splits or for none")

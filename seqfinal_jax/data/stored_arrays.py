@@ -24,7 +24,7 @@ def read_arrays(path: Path, key: str, names: Sequence[str]) -> dict[str, np.ndar
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
             digest = str(stored["digest"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # a cut-off or overwritten file can fail in any layer of zip and npy
         log.warning("%s is damaged (%s: %s) and is built anew", path, type(error).__name__, error)

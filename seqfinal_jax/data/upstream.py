@@ -1,7 +1,7 @@
 """Data files as their authors publish them: folders or archives of pickles, read without trusting them.
 
 A pickle can run code when it is read, so only what these files need is let through: dictionaries, lists,
-text, numbers and uint8 arrays.
+text, numbers, bytes and uint8 arrays.
 """
 
 import gzip
@@ -13,12 +13,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from seqfinal_jax.data.sources import SourceError
 
+GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_FILE = 1 << 28  # bytes; the largest upstream file has 148 MiB
 
 
@@ -47,12 +48,15 @@ class RawFile:
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest()
 
 
-def find_upstream(upstream: Upstream, data_dir: Path) -> Path | None:
-    """The upstream folder or archive in `data_dir`, or `data_dir` itself if it is that folder."""
-    if data_dir.resolve().name == upstream.folder:
-        return data_dir
-    places = (data_dir / upstream.folder, data_dir / upstream.archive)
-    return next((place for place in places if place.exists()), None)
+def find_upstream(upstream: Upstream, data_dir: Path) -> list[Path]:
+    """Where the data may be, the best place first: `data_dir` itself, or the folder and the archive in it.
+
+    `data_dir` is the upstream folder if it has that name, whatever it links to, or holds all its files.
+    """
+    named = upstream.folder in (data_dir.name, data_dir.resolve().name)
+    places = [data_dir] if named or all((data_dir / name).is_file() for name in upstream.files) else []
+    places += [data_dir / upstream.folder, data_dir / upstream.archive]
+    return [place for place in places if place.exists()]
 
 
 def read_files(upstream: Upstream, path: Path) -> Iterator[RawFile]:
@@ -78,7 +82,7 @@ def read_archive(upstream: Upstream, path: Path) -> Iterator[RawFile]:
         checked(RawFile(path.name, str(path), file.read(512)), upstream)
     wanted = {f"{upstream.folder}/{name}": name for name in upstream.files}
     try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with _opened(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 name = wanted.pop(member.name.removeprefix("./"), None)
                 if name is not None:
@@ -92,6 +96,13 @@ def read_archive(upstream: Upstream, path: Path) -> Iterator[RawFile]:
         ) from None
     if wanted:
         raise SourceError(f"{path}: expected {', '.join(wanted)} inside, not found. {_fetch(upstream)}")
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The archive's bytes, unpacked where they are packed: some programs unpack a .tar.gz and leave its name."""
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+    return gzip.open(path) if packed else path.open("rb")
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: Path) -> RawFile:
@@ -149,12 +160,16 @@ class _ForeignCode(Exception):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Stand-ins for the three names that a pickled uint8 array refers to; nothing else exists."""
+        """Stand-ins for the names that a pickled uint8 array refers to; nothing else exists.
+
+        Python 3 writes bytes as `_codecs.encode(text, "latin1")` in the protocol of Python 2.
+        """
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): _empty_bytes,
             ("numpy._core.multiarray", "_reconstruct"): _empty_bytes,
             ("numpy", "ndarray"): None,
             ("numpy", "dtype"): _byte_dtype,
+            ("_codecs", "encode"): _latin1_bytes,
         }
         if (module, name) not in allowed:
             raise _ForeignCode(f"{module}.{name}")
@@ -163,6 +178,12 @@ class _Unpickler(pickle.Unpickler):
 
 def _empty_bytes(*_: object) -> np.ndarray:
     return np.empty(0, np.uint8)  # filled by the pickled state that follows
+
+
+def _latin1_bytes(text: str, encoding: str | bytes) -> bytes:
+    if encoding not in ("latin1", b"latin1"):
+        raise _ForeignCode(f"the encoding {encoding!r}")
+    return text.encode("latin-1")
 
 
 def _byte_dtype(kind: str | bytes, *_: object) -> np.dtype:

@@ -91,6 +91,11 @@ def check_joint(options: JointOptions, method: str) -> str | None:
             "config.joint.sweep_efficient_penalty varies the decay of side modules or adapters, which mode 'separate' "
             "does not have"
         )
+    if options.sweep and options.by_time:
+        return (
+            "config.joint.penalty_by_time weighs all versions by time, so the decay that "
+            "config.joint.sweep_efficient_penalty varies acts on none; leave one of them out"
+        )
     if options.mode == "separate":
         return None
     if options.adjacent == "l2_fisher":

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from seqfinal_jax.code_identity import defined_in
 from seqfinal_jax.methods.nodes import Node
 from seqfinal_jax.methods.options import Options, changed, effective
 from seqfinal_jax.methods.setting import Setting
-from seqfinal_jax.registry import Registry
+from seqfinal_jax.records.code_identity import defined_in
+from seqfinal_jax.records.kinds import Kind
+from seqfinal_jax.records.registry import Registry
 
 Recipe = Callable[[Setting], Node]
 Reason = str | None
@@ -27,20 +28,25 @@ REFERENCE, ALL, ADAPT, FOLLOW, JOINT = (
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter that a method adds to the grid: its name, the values tried, and what it means."""
+    """A hyper-parameter that a method adds to the grid: its name, the values tried, what it means, what it may be."""
 
     name: str
     values: tuple[float, ...]
     meaning: str = ""
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)
 class Field:
-    """An option that a method declares for itself: `config.<method id>.<name>`."""
+    """An option that a method declares for itself: `config.<method id>.<name>`.
+
+    kind: what it may be; by default anything of the type of `default`.
+    """
 
     name: str
     default: Any
     meaning: str = ""
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)

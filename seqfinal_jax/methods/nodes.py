@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Union
 
-from seqfinal_jax.code_identity import code_digest, qualified_name
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.stages.objectives import Pooled, StageObjective
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import Mode
 from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.records.code_identity import code_digest, qualified_name
 
 LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
 

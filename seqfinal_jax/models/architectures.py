@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from seqfinal_jax.code_identity import code_digest, defined_in
 from seqfinal_jax.models.convnet import convnet
 from seqfinal_jax.models.densenet import densenet
 from seqfinal_jax.models.network import Network, NetworkConfig
 from seqfinal_jax.models.resnet import resnet
 from seqfinal_jax.models.torch_sizes import convnet_sizes, densenet_sizes, resnet_sizes
-from seqfinal_jax.registry import Registry
+from seqfinal_jax.records.code_identity import code_digest, defined_in
+from seqfinal_jax.records.registry import Registry
 
 Builder = Callable[[int, int, NetworkConfig], Network]
 
@@ -40,7 +40,7 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry("architecture family")
-IMAGES = ("image_size", "channels")
+IMAGES = ("image_shape",)
 
 
 def family(name: str, *, title: str = "", **record: object) -> Callable[[Builder], Builder]:

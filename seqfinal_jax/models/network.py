@@ -28,12 +28,12 @@ PRESET_WIDTHS = {1: (512,), 2: (128, 512), 3: (128, 256, 512), 4: (64, 128, 256,
 class NetworkConfig:
     """Sizes of a network; empty tuples and None mean the preset of the number of blocks.
 
+    `image_shape` is (height, width, channels).
     `width_factor` scales every preset width (stem, blocks, growth); explicit widths are taken as they are.
     `block_relu` is for ConvNet, `units` (basic units a block) for ResNet, `dense_layers` (a block) for DenseNet.
     """
 
-    image_size: int = 32
-    channels: int = 3
+    image_shape: tuple[int, int, int] = (32, 32, 3)
     stem_width: int | None = None
     widths: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ class Network:
 @partial(jax.jit, static_argnames=("network",))
 def init_variables(network: Network, key: Array) -> Variables:
     """Random initial variables; a group's weights depend on the key, the group's place and its shapes only."""
-    shape = (1, network.config.image_size, network.config.image_size, network.config.channels)
+    shape = (1, *network.config.image_shape)
     x = jnp.zeros(shape)
     params, batch_stats = {}, {}
     for place, (name, module) in enumerate(network.groups):
@@ -125,7 +125,7 @@ def random_dropout(rate: Array, key: Array) -> Callable[[int, Array], Array]:
 
 def smallest_map(network: Network) -> int:
     """Number of pixels of the smallest feature map that a batch norm may see."""
-    shape = (1, network.config.image_size, network.config.image_size, network.config.channels)
+    shape = (1, *network.config.image_shape)
 
     def outputs(key: Array) -> list[Array]:
         return apply_network(network, init_variables(network, key), jnp.zeros(shape))[2]

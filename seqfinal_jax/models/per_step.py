@@ -174,7 +174,7 @@ def init_steps(network: StepNetwork, key: Array) -> Variables:
 
 def _init_side(network: StepNetwork, group: str, key: Array, count: int) -> list[Variables]:
     module, config = dict(network.modules)[group], network.base.config
-    x = jnp.zeros((1, config.image_size, config.image_size, block_shapes(network.base)[group][0]))
+    x = jnp.zeros((1, *config.image_shape[:2], block_shapes(network.base)[group][0]))
     keys = [jax.random.fold_in(key, 1000 + k) for k in range(1, count + 1)]
     place = network.group_names.index(group)
     made = [module.init(jax.random.fold_in(k, place), x, EVALUATION) for k in keys]

@@ -56,7 +56,7 @@ def side_modules(network: Network, sizes: SideSizes) -> dict[str, nn.Module]:
 def block_shapes(network: Network) -> dict[str, tuple[int, int]]:
     """Channels that each block takes and gives."""
     config = network.config
-    x = jax.ShapeDtypeStruct((1, config.image_size, config.image_size, config.channels), jnp.float32)
+    x = jax.ShapeDtypeStruct((1, *config.image_shape), jnp.float32)
     variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
     outputs = jax.eval_shape(lambda v, x: apply_network(network, v, x)[2], variables, x)
     channels = [output.shape[-1] for output in outputs]

@@ -46,7 +46,7 @@ def network_bytes(network: Network | StepNetwork, batch_size: int) -> tuple[int,
         return _bytes(variables), network.num_steps * network_bytes(network.base, batch_size)[1]
     variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
     config = network.config
-    x = jax.ShapeDtypeStruct((batch_size, config.image_size, config.image_size, config.channels), jnp.float32)
+    x = jax.ShapeDtypeStruct((batch_size, *config.image_shape), jnp.float32)
     forward = lambda v, x: apply_network(network, v, x, Pass(train=True))[0]  # noqa: E731
     computed = [e.outvars for e in equations(jax.make_jaxpr(forward)(variables, x).jaxpr)]
     return _bytes(variables), int(WORKING_SPACE * sum(_bytes([v.aval for v in each]) for each in computed))

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-RESULT_SCHEMA = 2
+from seqfinal_jax.results.sealed import DamagedFolder, file_digest, read_record
+
+RESULT_SCHEMA = (
+    3  # of result.json; those of 2 had no seal and no record of data and settings, and are still read
+)
+FOLDER_FORMAT = 3  # of a run folder as a whole; others are read, and not added to
 CELLS_PATTERN = "cells/<method>/<architecture>/seed<k>/"
 _SEED_FOLDER = re.compile(r"seed(-?\d+)")
 
@@ -57,20 +62,47 @@ def read_json(path: Path, mend: str) -> dict[str, Any]:
 
 
 def read_result(cell: CellFolder) -> dict[str, Any]:
-    """A done cell's result.json, checked for its schema and its place."""
-    path = cell.path / "result.json"
-    mend = f"delete the folder {cell.path} and run again to make this cell anew"
+    """A done cell's result.json, checked for its seal, its schema and its place."""
+    path, mend = cell.path / "result.json", _mend(cell)
     result = read_json(path, mend)
-    if result.get("schema") != RESULT_SCHEMA:
+    if result.get("schema") not in (2, RESULT_SCHEMA):
         found = result.get("schema")
         raise RunFolderError(
             f"{path} has schema {found!r}, this version reads {RESULT_SCHEMA}; update seqfinal_jax"
         )
+    if result["schema"] == RESULT_SCHEMA:
+        try:
+            read_record(cell.path, "result.json")
+        except DamagedFolder as error:
+            raise RunFolderError(f"{error}; {mend}") from error
     place = {"method": cell.method, "architecture": cell.architecture, "seed": cell.seed}
     for name, expected in place.items():
         if result.get(name) != expected:
             raise RunFolderError(f"{path} says {name} {result.get(name)!r}, its folder {expected!r}; {mend}")
     return result
+
+
+def cell_file(cell: CellFolder, name: str) -> Path | None:
+    """A file of a done cell, after checking that it is what was written; None where the cell has none of that name.
+
+    Raises RunFolderError where it has changed or is missing.
+    """
+    path, result = cell.path / name, read_result(cell)
+    if "files" not in result:
+        return path if path.is_file() else None
+    if name not in result["files"]:
+        return None
+    try:
+        found = file_digest(path)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read ({error}); {_mend(cell)}") from error
+    if found != result["files"][name]:
+        raise RunFolderError(f"{path} is not what was written; {_mend(cell)}")
+    return path
+
+
+def _mend(cell: CellFolder) -> str:
+    return f"delete the folder {cell.path} and run again to make this cell anew"
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:

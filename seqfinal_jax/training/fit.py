@@ -140,6 +140,8 @@ def _report(run: Fit, chunk: Chunk) -> None:
         return
     try:
         run.report(chunk, run.members)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         run.report = None
         log.warning("progress is not shown any more: %s", error)

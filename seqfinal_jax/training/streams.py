@@ -19,6 +19,15 @@ import numpy as np
 BATCH_BUCKET = 512
 
 
+# Minibatches are padded to the batch size, or to this where batch and set are such that most of it would be padding.
+LONGEST_PADDING = 1000
+
+
+def padded_length(batch_size: int, samples: int) -> int:
+    """The length of minibatches of so many samples: the batch size, but for one far beyond the set."""
+    return min(batch_size, max(samples, LONGEST_PADDING))
+
+
 @dataclass(frozen=True)
 class Batches:
     """Padded minibatches of one epoch.
@@ -89,6 +98,7 @@ def epoch_batches(
 
     `drop_single` leaves out a last minibatch of one sample of every stream that has others.
     """
+    batch_size = padded_length(batch_size, max(len(stream.rows) for stream in streams))
     lengths = [stream.num_batches(batch_size, drop_single) for stream in streams]
     driver = int(np.argmax(lengths))
     count = lengths[driver]
@@ -118,6 +128,7 @@ class EvaluationSet:
 
     def batches(self, batch_size: int) -> Batches:
         """In stored order, padded, always with a mask."""
+        batch_size = padded_length(batch_size, len(self.rows))
         count = -(-len(self.rows) // batch_size)
         size = -(-count // BATCH_BUCKET) * BATCH_BUCKET * batch_size
         index, mask = np.zeros(size, np.int32), np.zeros(size, bool)

@@ -81,8 +81,8 @@ def test_damaged_json_names_the_file_and_the_mend(workdir, text):
 def test_wrong_schema_place_and_fields(workdir):
     path = result_of(workdir)
     whole = path.read_text()
-    change(path, schema=3)
-    with pytest.raises(RunFolderError, match="has schema 3, this version reads 2; update seqfinal_jax"):
+    change(path, schema=4)
+    with pytest.raises(RunFolderError, match="has schema 4, this version reads 3; update seqfinal_jax"):
         read_cells(workdir)
     path.write_text(whole)
     change(path, seed=5)

@@ -145,7 +145,7 @@ def test_types_and_description(build):
         assert split.images.shape[1:] == (32, 32, 3)
     assert sequence.name == "cifar10-source6000-corruption4000-label_flip6000-rotation4000-test5000"
     assert sequence.shifts == (("corruption",), ("label_flip",), ("rotation",))
-    assert (sequence.num_classes, sequence.image_size, sequence.seed) == (10, 32, 1007)
+    assert (sequence.num_classes, sequence.image_shape, sequence.seed) == (10, (32, 32, 3), 1007)
     assert (sequence.num_steps, sequence.final_step, sequence.class_names[9]) == (4, 3, "truck")
     assert sequence.record["origin"] == "memory"
     assert sequence.warnings == ()

@@ -80,10 +80,10 @@ def test_empty_files_and_web_pages(content, message):
 
 
 def test_find_upstream(tmp_path):
-    assert find_upstream(UPSTREAM, tmp_path) is None
+    assert find_upstream(UPSTREAM, tmp_path) == []
     (tmp_path / UPSTREAM.archive).touch()
-    assert find_upstream(UPSTREAM, tmp_path) == tmp_path / UPSTREAM.archive
+    assert find_upstream(UPSTREAM, tmp_path) == [tmp_path / UPSTREAM.archive]
     folder = tmp_path / UPSTREAM.folder
     folder.mkdir()
-    assert find_upstream(UPSTREAM, tmp_path) == folder
-    assert find_upstream(UPSTREAM, folder) == folder
+    assert find_upstream(UPSTREAM, tmp_path) == [folder, tmp_path / UPSTREAM.archive]
+    assert find_upstream(UPSTREAM, folder) == [folder]

@@ -17,9 +17,9 @@ from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
 
 CLASSES = 3
 SIZES = {
-    "convnet": NetworkConfig(image_size=16, stem_width=4, widths=(6, 8), strides=(1, 2)),
-    "resnet": NetworkConfig(image_size=16, stem_width=4, widths=(4, 8), strides=(1, 2)),
-    "densenet": NetworkConfig(image_size=16, dense_layers=(2, 1)),
+    "convnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6, 8), strides=(1, 2)),
+    "resnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(4, 8), strides=(1, 2)),
+    "densenet": NetworkConfig(image_shape=(16, 16, 3), dense_layers=(2, 1)),
 }
 # By turns; the reference counts units and dense layers from 0.
 PARTS = (

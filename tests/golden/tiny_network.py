@@ -10,7 +10,7 @@ NUM_CLASSES = 5
 
 
 def tiny_network() -> Network:
-    config = NetworkConfig(image_size=16, stem_width=4, widths=(6,), strides=(2,))
+    config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,), strides=(2,))
     return build_network("convnet-1", NUM_CLASSES, config)
 
 

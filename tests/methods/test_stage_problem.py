@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from seqfinal_jax.config import base_config, input_scaling
+from seqfinal_jax.config import base_config
+from seqfinal_jax.config.read import input_scaling
 from seqfinal_jax.data.pool import pool_sequences
 from seqfinal_jax.data.sequence import build_sequence
 from seqfinal_jax.methods.grid import Grid

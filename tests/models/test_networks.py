@@ -76,7 +76,7 @@ def test_maps_of_every_group(blocks, sizes):
 
 
 def test_sizes_come_from_the_configuration():
-    config = NetworkConfig(image_size=16, channels=1, stem_width=4, widths=(6, 8), strides=(1, 2))
+    config = NetworkConfig(image_shape=(16, 16, 1), stem_width=4, widths=(6, 8), strides=(1, 2))
     params = shapes(build_network("convnet-2", 3, config))["params"]
     assert params["conv1"]["conv"]["kernel"].shape == (7, 7, 1, 4)
     assert params["layer1"]["conv"]["kernel"].shape == (3, 3, 4, 6)
@@ -86,7 +86,7 @@ def test_sizes_come_from_the_configuration():
 
 
 def test_initial_weights_depend_on_the_key_and_nothing_else():
-    network = build_network("convnet-1", 3, NetworkConfig(image_size=16, width_factor=0.125))
+    network = build_network("convnet-1", 3, NetworkConfig(image_shape=(16, 16, 3), width_factor=0.125))
     first, again, other = (init_variables(network, jax.random.key(k)) for k in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(
@@ -95,7 +95,7 @@ def test_initial_weights_depend_on_the_key_and_nothing_else():
 
 
 def test_dropout_follows_every_group_but_the_last():
-    network = build_network("convnet-2", 3, NetworkConfig(image_size=16, width_factor=0.125))
+    network = build_network("convnet-2", 3, NetworkConfig(image_shape=(16, 16, 3), width_factor=0.125))
     variables = init_variables(network, jax.random.key(0))
     x = jnp.asarray(np.random.RandomState(0).normal(size=(4, 16, 16, 3)).astype(np.float32))
     options = {"drop": random_dropout(jnp.float32(0.5), jax.random.key(1))}
@@ -111,7 +111,7 @@ def test_block_relu_is_an_option():
     least = {}
     for relu in (False, True):
         network = build_network(
-            "convnet-1", 3, NetworkConfig(image_size=16, width_factor=0.125, block_relu=relu)
+            "convnet-1", 3, NetworkConfig(image_shape=(16, 16, 3), width_factor=0.125, block_relu=relu)
         )
         outputs = apply_network(network, init_variables(network, jax.random.key(0)), x, Pass(train=True))[2]
         least[relu] = float(outputs[1].min())

@@ -165,9 +165,9 @@ def test_side_modules_that_do_not_fit_are_refused():
 
 
 NARROW = {
-    "convnet": NetworkConfig(image_size=16, stem_width=4, widths=(6, 8), strides=(1, 2)),
-    "resnet": NetworkConfig(image_size=16, stem_width=4, widths=(4, 8), strides=(1, 2), units=1),
-    "densenet": NetworkConfig(image_size=16, stem_width=4, width_factor=0.125, dense_layers=(2, 1)),
+    "convnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6, 8), strides=(1, 2)),
+    "resnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(4, 8), strides=(1, 2), units=1),
+    "densenet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, width_factor=0.125, dense_layers=(2, 1)),
 }
 FORMS = {
     "separate": {},

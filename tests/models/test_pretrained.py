@@ -244,7 +244,7 @@ def test_other_networks_are_refused(name, config):
 
 
 def test_strides_and_image_size_are_free():
-    check_network(build_network("resnet-4", 2, NetworkConfig(image_size=64, strides=(1, 1, 2, 2))))
+    check_network(build_network("resnet-4", 2, NetworkConfig(image_shape=(64, 64, 3), strides=(1, 1, 2, 2))))
 
 
 def test_the_digest_is_of_the_content(tmp_path):

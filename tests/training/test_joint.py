@@ -375,7 +375,7 @@ def test_a_strong_adjacent_penalty_ties_neighbours():
 
 
 def test_a_residual_network_with_small_side_modules_trains():
-    config = NetworkConfig(image_size=16, stem_width=4, widths=(6,), strides=(2,), units=1)
+    config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,), strides=(2,), units=1)
     base = build_network("resnet-1", CLASSES, config)
     network = build_steps(base, 3, "side_tune", all_layers_efficient=True)
     result = fit(joint_problem(network), [spec(network, efficient_decay=0.1, dropout=0.5)], settings(2))[0]

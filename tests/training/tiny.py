@@ -16,7 +16,7 @@ CLASSES = 3
 
 
 def tiny_network(blocks: int = 1) -> Network:
-    config = NetworkConfig(image_size=16, stem_width=4, widths=(6,) * blocks, strides=(2,) * blocks)
+    config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,) * blocks, strides=(2,) * blocks)
     return build_network(f"convnet-{blocks}", CLASSES, config)
 
 

@@ -12,7 +12,7 @@ Shortcuts are `linear_probe_fine_tune`, `gradual_unfreeze_first_to_last` and `gr
 from dataclasses import dataclass
 from typing import Literal
 
-from seqfinal_jax.registry import nearest
+from seqfinal_jax.records.registry import nearest
 
 Layers = tuple[str, ...]
 Kind = Literal["stages", "search", "surgical_rgn", "surgical_snr"]

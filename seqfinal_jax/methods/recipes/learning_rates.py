@@ -4,7 +4,7 @@ import operator
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 
-from seqfinal_jax.registry import nearest
+from seqfinal_jax.records.registry import nearest
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, right
 from seqfinal_jax.training.programs import predict_batch
 from seqfinal_jax.training.progress import FitProgress
 from seqfinal_jax.training.resume import member_key
+from seqfinal_jax.training.streams import padded_length
 from seqfinal_jax.training.surgical import layer_scores, nested_sets, rank_groups
 
 log = logging.getLogger(__name__)
+RECENT_STAGES = 2  # whose results stay in memory
 LayerSets = tuple[tuple[str, ...], ...]
 
 
@@ -54,8 +56,9 @@ class StageFitter:
     report: Callable[[Stage, int], FitProgress]
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
     fits: int = 0
-    loaded: dict[tuple[str, int], StageResult] = field(default_factory=dict)
+    loaded: dict[str, dict[int, StageResult]] = field(default_factory=dict)
     diverged: set[tuple[str, int]] = field(default_factory=set)
+    failed: dict[tuple[str, int], Exception] = field(default_factory=dict)
 
     def fingerprint(self, node: Node) -> str:
         """Hash of all that determines a node's result, but for the seed."""
@@ -64,7 +67,8 @@ class StageFitter:
     def results(self, node: Node, seeds: Sequence[int]) -> dict[int, StageResult]:
         """The node's result of every seed, from the store or fitted now (with all stages before it).
 
-        Raises FloatingPointError for a seed of which every member diverged.
+        Results hold the best variables; the last ones are in the store. Raises FloatingPointError for a seed of which
+        every member diverged, and what a fit raised before, which is not tried again.
         """
         if isinstance(node, Choice):
             with contextlib.suppress(FloatingPointError):  # all seeds in one fit; who diverged is told below
@@ -72,14 +76,42 @@ class StageFitter:
                     self.results(candidate, seeds)
             return {seed: self.results(self.resolve(node, seed), [seed])[seed] for seed in seeds}
         name = self.fingerprint(node)
-        for seed in seeds:
-            if (name, seed) not in self.loaded and (stored := self.store.load(name, seed)) is not None:
-                self.loaded[name, seed] = stored
-        known = self.loaded.keys() | self.diverged
-        if missing := [seed for seed in seeds if (name, seed) not in known]:
-            (self._transform if isinstance(node, Transform) else self._fit)(node, missing)
+        found = {seed: self._known(name, seed) for seed in seeds}
+        missing = [
+            seed for seed, result in found.items() if result is None and (name, seed) not in self.diverged
+        ]
+        if missing:
+            self._refuse_failed(name, missing)
+            try:
+                found |= (self._transform if isinstance(node, Transform) else self._fit)(node, missing)
+            except Exception as error:
+                self.failed.update({(name, seed): error for seed in missing})
+                raise
         self._refuse_diverged(node, name, seeds)
-        return {seed: self.loaded[name, seed] for seed in seeds}
+        self._keep_recent(name, found)
+        return found
+
+    def _known(self, name: str, seed: int) -> StageResult | None:
+        """A result from memory or the store."""
+        if seed in self.loaded.get(name, {}):
+            return self.loaded[name][seed]
+        return self.store.load(name, seed)
+
+    def _keep_recent(self, name: str, found: dict[int, StageResult]) -> None:
+        """Keeps the results of the stages that were asked for last in memory; the others are in the store."""
+        self.loaded[name] = self.loaded.pop(name, {}) | found
+        while len(self.loaded) > RECENT_STAGES:
+            del self.loaded[next(iter(self.loaded))]
+
+    def forget(self) -> None:
+        """Frees the results that are in memory."""
+        self.loaded.clear()
+
+    def _refuse_failed(self, name: str, seeds: Sequence[int]) -> None:
+        """Raises what the fit of a stage raised for one of these seeds."""
+        for seed in seeds:
+            if (name, seed) in self.failed:
+                raise self.failed[name, seed]
 
     def _refuse_diverged(self, stage: Model, name: str, seeds: Sequence[int]) -> None:
         for seed in seeds:
@@ -121,7 +153,8 @@ class StageFitter:
         self, stage: Model, variables: Variables, rows: np.ndarray, step: int | None = None
     ) -> np.ndarray:
         """Logits (n,k) of rows (n,) of the pool, in evaluation mode; of a per-step network `step`'s or the last one's."""
-        objective, size = stage_objective(stage, self.network, self.training), self.training.batch_size
+        objective = stage_objective(stage, self.network, self.training)
+        size = padded_length(self.training.batch_size, len(rows))
         padded = np.concatenate([rows, np.zeros(-len(rows) % size, rows.dtype)]).astype(np.int32)
         variables, number = (
             jax.tree.map(jnp.asarray, variables),
@@ -152,7 +185,7 @@ class StageFitter:
         log.info("stage %s, seed %d: %s ranks %s", stage.name, seed, stage.layers, ", ".join(order))
         return nested_sets(order, self.network.group_names)
 
-    def _fit(self, stage: Stage, seeds: Sequence[int]) -> None:
+    def _fit(self, stage: Stage, seeds: Sequence[int]) -> dict[int, StageResult]:
         starts = self.results(stage.start, seeds) if stage.start else {}
         anchors = {seed: self._anchors(stage, seed, seeds) for seed in seeds}
         rows = {seed: self._rows(stage, seed, starts) for seed in seeds}
@@ -170,14 +203,19 @@ class StageFitter:
             ),
         )  # fmt: skip
         if stage.resume:
-            problem = replace(problem, earlier=lambda member: starts[member.seed].winner_result())
+            source = self.fingerprint(self.resolve(stage.start, seeds[0]))
+            problem = replace(
+                problem,
+                earlier=lambda member: self.store.load(source, member.seed, whole=True).winner_result(),
+            )
         progress, settings = self.store.progress(name), self.settings(stage)
         with contextlib.closing(self.report(stage, len(members))) as reporter:
             results = fit(problem, members, settings, reporter, progress)
         self.fits += len(members)
-        first = 0
+        first, kept = 0, {}
         for seed in seeds:  # results are stored before anything else can fail
-            self._keep(stage, name, seed, rows[seed], results[first : first + len(rows[seed])], settings)
+            own = results[first : first + len(rows[seed])]
+            kept |= self._keep(stage, name, seed, rows[seed], own, settings)
             first += len(rows[seed])
         self._log(
             {
@@ -188,6 +226,7 @@ class StageFitter:
             }
         )  # fmt: skip
         progress.clear(map(member_key, members))
+        return kept
 
     def _log(self, row: dict[str, Any]) -> None:
         """Tells of a finished fit; a log that cannot be written costs a warning and nothing else."""
@@ -217,23 +256,24 @@ class StageFitter:
 
     def _keep(
         self, stage: Stage, name: str, seed: int, rows: list, results: list, settings: Settings
-    ) -> None:
+    ) -> dict[int, StageResult]:
+        """Stores a seed's result; empty where all its members diverged."""
         chosen = winner(results, range(len(results)))
         if chosen is None:
             self.diverged.add((name, seed))
-            return
+            return {}
         described = [{"layers": ",".join(layers) or "all", **point} for layers, point in rows]
         result = stage_result(described, results, chosen)
         program = {"vectorise": settings.vectorise, "members_per_program": settings.members_per_program}
         self.store.save(
             name, seed, result, {"stage": describe_node(stage), "program": program, **self.describe}
         )
-        self.loaded[name, seed] = result
+        return {seed: result.without_last()}
 
-    def _transform(self, node: Transform, seeds: Sequence[int]) -> None:
+    def _transform(self, node: Transform, seeds: Sequence[int]) -> dict[int, StageResult]:
         """Computes a transformation for every seed, and stores it as a stage is stored."""
         inputs = [self.results(source, seeds) for source in node.inputs]
-        name = self.fingerprint(node)
+        name, kept = self.fingerprint(node), {}
         for seed in seeds:
             variables = [found[seed].best for found in inputs]
             result = transformed(
@@ -243,4 +283,5 @@ class StageFitter:
                 self.diverged.add((name, seed))
                 continue
             self.store.save(name, seed, result, {"stage": describe_node(node), **self.describe})
-            self.loaded[name, seed] = result
+            kept[seed] = result.without_last()
+        return kept

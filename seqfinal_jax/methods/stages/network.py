@@ -9,6 +9,7 @@ from seqfinal_jax.models.ablation import ablated_network
 from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.per_step import StepNetwork, build_steps
 from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.step_penalties import is_efficient
 
 
 def stage_rule(stage: Stage, training: Training) -> StopRule:
@@ -34,6 +35,19 @@ def stage_network(network: Network, form: Form | None) -> Network | StepNetwork:
         all_layers_efficient=form.all_layers_efficient,
     )
     return ablated_network(steps) if form.ablate else steps
+
+
+def check_stage(stage: Stage, network: Network) -> None:
+    """Raises ValueError where the architecture does not allow a stage's form, or has no weight that a sweep varies."""
+    steps = stage_network(network, stage.form)
+    if not stage.grid.efficient_decay:
+        return
+    if not (isinstance(steps, StepNetwork) and any(is_efficient(steps, each) for each in steps.group_names)):
+        raise ValueError(
+            f"config.joint.sweep_efficient_penalty varies the decay of small side modules and adapters, and no weight of "
+            f"{network.name} in this form is one; give config.side.layer_sizes numbers, take another network, or leave "
+            f"the sweep out"
+        )
 
 
 def freezes(stage: Model) -> bool:

@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from seqfinal_jax.results.checkpoints import (
     read_folder,
     write_folder,
 )
-from seqfinal_jax.results.sealed import DamagedFolder
+from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.training.members import MemberResult
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class StageResult:
     def winner(self) -> Row:
         """The chosen grid point's row."""
         return self.grid[self.chosen]
+
+    def without_last(self) -> "StageResult":
+        """The same without what only a stage that goes on from this one needs."""
+        return replace(self, last={}, optimiser={})
 
     def winner_row(self, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, float]]:
         """The layers (empty for all) and the hyper-parameters of those names of the chosen grid point."""
@@ -112,8 +116,12 @@ class StageStore:
         }
         write_folder(self.place(fingerprint, seed), named_leaves(trees), meta, files)
 
-    def load(self, fingerprint: str, seed: int) -> StageResult | None:
-        """A stored result, or None when there is none or it is damaged (which is reported)."""
+    def load(self, fingerprint: str, seed: int, whole: bool = False) -> StageResult | None:
+        """A stored result, or None when there is none or it is damaged (which is reported).
+
+        `whole` takes the last variables and the optimiser's state too. Raises ValueError for one of another version,
+        which must not be overwritten.
+        """
         if not self.has(fingerprint, seed):
             return None
         try:
@@ -121,11 +129,14 @@ class StageStore:
         except DamagedFolder as error:
             log.warning("a stored stage is damaged and will be fitted again: %s", error)
             return None
+        except OtherFormat as error:
+            raise ValueError(str(error)) from error
         trees = nested(arrays)
         grid, history = (rows_from_csv(files[name]) for name in ("grid.csv", "history.csv"))
-        return StageResult(
+        result = StageResult(
             trees["best"], trees["last"], trees.get("optimiser", {}), meta["chosen"], grid, history
         )
+        return result if whole else result.without_last()
 
 
 def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:

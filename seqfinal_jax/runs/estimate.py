@@ -1,6 +1,5 @@
 """How many fits a run needs, and how long that may take at most."""
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,8 @@ from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.per_step import StepNetwork, apply_step, init_steps
-from seqfinal_jax.plan import Plan, make_training
+from seqfinal_jax.runs.environment import thread_pool
+from seqfinal_jax.runs.plan import Plan, make_training
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
@@ -38,7 +38,7 @@ def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
     config, batch = (network.base if many else network).config, 8
     init = init_steps if many else init_variables
     variables = jax.eval_shape(lambda key: init(network, key), jax.random.key(0))
-    x = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, config.channels), jnp.float32)
+    x = jax.ShapeDtypeStruct((batch, *config.image_shape), jnp.float32)
 
     def logits(variables: Variables, x: jax.Array) -> jax.Array:
         return (apply_step(network, variables, step, x) if many else apply_network(network, variables, x))[0]
@@ -52,7 +52,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     fits = epochs = 0
     seconds, seen = 0.0, set()
     rate = RATE.get(jax.default_backend(), RATE["gpu"])
-    rate *= (os.cpu_count() or 1) if jax.default_backend() == "cpu" else len(jax.local_devices())
+    rate *= thread_pool() if jax.default_backend() == "cpu" else len(jax.local_devices())
     for architecture in plan.architectures:
         network = plan.network(architecture)
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
@@ -78,7 +78,7 @@ def _most_epochs(stage: Stage, training: Training) -> int:
 
 def _epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
     """Training and validation passes of an epoch."""
-    sizes = plan.specs[stage.variant].sizes
+    sizes = plan.sizes(stage.variant)
     used = sizes if stage.variant not in MATCHING_RULES else len(sizes) * sizes[-1:]
 
     def forward(step: int) -> float:

@@ -1,7 +1,7 @@
 """What a cell of a results table leaves on disk: result.json last, so a cell is done when it is there."""
 
-import json
-import os
+import io
+import logging
 import shutil
 import traceback
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax import config as configuration
+from seqfinal_jax.config import read
 from seqfinal_jax.data.matched_rows import usage_counts
 from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.methods.nodes import Model, Node, at_step, has_model_of_every_step
-from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.method import METHODS
+from seqfinal_jax.methods.nodes import Model, Node, all_stages, at_step, has_model_of_every_step
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.methods.stages.step_models import CHANGE_COLUMNS, layer_changes
 from seqfinal_jax.methods.stages.store import (
@@ -24,10 +24,14 @@ from seqfinal_jax.methods.stages.store import (
     hyper_of,
     rows_to_csv,
 )
-from seqfinal_jax.plan import Plan, make_training
-from seqfinal_jax.results.run_folder import RESULT_SCHEMA
+from seqfinal_jax.results.run_folder import RESULT_SCHEMA, write_whole
+from seqfinal_jax.results.sealed import DamagedFolder, read_sealed, write_sealed
+from seqfinal_jax.runs.environment import machine, settings
+from seqfinal_jax.runs.plan import Plan, drawn_from
+from seqfinal_jax.runs.workdir import data_record
 from seqfinal_jax.training.objectives import cross_entropy, right
 
+log = logging.getLogger(__name__)
 USAGE_COLUMNS = ("step", "times_used", "samples")
 
 
@@ -37,18 +41,18 @@ def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Pat
 
 
 def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: int) -> bool:
-    """Whether the cell's result is there and came from the very stage that the plan asks for."""
-    try:
-        result = json.loads((cell_folder(workdir, method, architecture, seed) / "result.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    """Whether the cell's files are there, whole, and came from the very stages that the plan asks for."""
+    folder = cell_folder(workdir, method, architecture, seed)
+    if not (folder / "result.json").exists():
         return False
-    wanted = node_fingerprint(
-        plan.node(architecture, method),
-        plan.network(architecture),
-        make_training(plan.config),
-        plan.data_identity(),
+    try:
+        result = read_sealed(folder, "result.json")
+    except DamagedFolder as error:
+        log.warning("a cell is damaged and is made anew: %s", error)
+        return False
+    return result.get("schema") == RESULT_SCHEMA and result["recipe"] == plan.fingerprint(
+        architecture, method
     )
-    return result.get("schema") == RESULT_SCHEMA and result["recipe"] == wanted
 
 
 def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int) -> float:
@@ -60,14 +64,17 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
     figures, predictions = _evaluate(plan, fitter, stage, result, seed)
     record = {
         "schema": RESULT_SCHEMA, "sequence": plan.config.name,
-        "protocol": configuration.protocol_name(plan.config), "method": method,
+        "protocol": read.protocol_name(plan.config), "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
         "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
-        "recipe": fitter.fingerprint(planned.node),
+        "recipe": fitter.fingerprint(planned.node), "label": _label(planned.method),
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
+        "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
+        "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
+        "settings": settings(), "machine": machine(),
     }  # fmt: skip
-    later = range(1, len(plan.specs["main"].sizes))
+    later = range(1, plan.num_steps)
     if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):
         record["steps"] = _step_records(plan, fitter, planned.node, seed)
     tables = _tables(fitter, chain, seed)
@@ -81,14 +88,14 @@ def _evaluate(
     """Figures and predictions on the final step's validation and test sets."""
     predictions, figures = {}, {}
     for split in ("valid", "test"):
-        rows = fitter.pool.rows[stage.variant, seed][len(plan.specs[stage.variant].sizes) - 1][split]
+        rows = fitter.pool.rows[stage.variant, seed][plan.num_steps - 1][split]
         logits, labels = fitter.predict(stage, result.best, rows), fitter.pool.labels[rows]
         losses = np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64)
         figures[f"{split}_accuracy"] = float(np.mean(np.asarray(right(logits, labels))))
         figures[f"{split}_loss"] = float(np.mean(losses))
         figures[f"n_{split}"] = len(rows)
         predictions |= {
-            f"{split}_logits": logits.astype(np.float16), f"{split}_labels": labels,
+            f"{split}_logits": logits.astype(np.float32), f"{split}_labels": labels,
             f"{split}_index": fitter.pool.source_index[rows],
         }  # fmt: skip
     return figures, predictions
@@ -100,7 +107,7 @@ def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> lis
     Of a sequential method the best by that step's validation set, of the joint model the reported one's network.
     """
     records, whole = [], fitter.resolve(node, seed)
-    for step in range(1, len(plan.specs["main"].sizes)):
+    for step in range(1, plan.num_steps):
         stage = whole if whole.objective.network_per_step else fitter.resolve(at_step(node, step), seed)
         best = fitter.results(stage, [seed])[seed].best
         figures = {
@@ -149,22 +156,25 @@ def _sample_usage(fitter: StageFitter, stage: Model, seed: int) -> list[dict[str
     ]
 
 
+def _label(method: str) -> dict[str, str]:
+    """How a method is called in tables and figures: those of a user's own are known while their file is loaded only."""
+    record = METHODS.get(method)
+    return {"method": method, "column": record.column, "legend": record.legend, "family": record.family}
+
+
 def _write_folder(
     folder: Path, record: dict[str, Any], tables: dict[str, str], predictions: dict[str, np.ndarray]
 ) -> None:
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for name, text in tables.items():
-        (beside / name).write_text(text)
-    np.savez_compressed(beside / "predictions.npz", **predictions)
-    (beside / "result.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **predictions)
+    write_sealed(folder, "result.json", record, {**tables, "predictions.npz": archive.getvalue()})
 
 
 def write_error(workdir: Path, method: str, architecture: str, seed: int, error: Exception) -> None:
-    """Leaves error.txt in the cell's folder; a later run tries the cell again."""
+    """Leaves error.txt in the cell's folder, and nothing else: an earlier result is not that of this run any more.
+
+    A later run tries the cell again. Raises OSError where the folder cannot be written.
+    """
     folder = cell_folder(workdir, method, architecture, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+    shutil.rmtree(folder, ignore_errors=True)
+    write_whole(folder / "error.txt", "".join(traceback.format_exception(error)))

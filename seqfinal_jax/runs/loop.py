@@ -1,24 +1,21 @@
 """Configuration to cells to results: the one loop that everything hangs on."""
 
 import contextlib
+import errno
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from seqfinal_jax import config as configuration
-from seqfinal_jax import workdir as folders
-from seqfinal_jax.cells import cell_done, write_cell, write_error
+from seqfinal_jax.config.read import protocol_name
 from seqfinal_jax.data.matched_rows import with_matched
-from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.pool import ImagePool, pool_sequences
-from seqfinal_jax.data.sequence import build_from_spec
-from seqfinal_jax.data.stored_arrays import cache_dir
-from seqfinal_jax.estimate import Estimate, estimate_run
+from seqfinal_jax.data.stored_arrays import CACHE_DIR_VARIABLE, cache_dir
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
@@ -27,41 +24,58 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
-from seqfinal_jax.plan import Plan, make_plan, make_training
+from seqfinal_jax.runs import workdir as folders
+from seqfinal_jax.runs.cells import cell_done, write_cell, write_error
+from seqfinal_jax.runs.estimate import Estimate, estimate_run
+from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan, make_training
 from seqfinal_jax.training.devices import members_per_program
 from seqfinal_jax.training.members import Settings
 from seqfinal_jax.training.progress import duration, fit_progress
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
+CACHE_BYTES = 2 * 2**30
+# Errors of the disk or the terminal, after which no other cell would fare better.
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
 
 
 def run(
-    config: ConfigDict, workdir: Path, data_dir: str | None = None, dry_run: bool = False, console: Any = None
+    config: ConfigDict,
+    workdir: Path,
+    data_dir: str | None = None,
+    dry_run: bool = False,
+    console: Any = None,
+    overrides: Collection[str] = (),
 ) -> int:
     """Fits every cell of the configuration that is not done; returns how many cells failed.
 
-    Raises ValueError for a configuration, data or run folder that cannot be used, before anything is trained.
+    A dry run checks all that can be checked, builds the data and writes nothing to the run folder. `overrides` names the
+    fields that the command line set. Raises ValueError for a configuration, data or run folder that cannot be used,
+    before anything is trained.
     """
     console = console or _console()
+    workdir = Path(workdir).expanduser()
     jax.config.update("jax_default_matmul_precision", config.precision)
-    plan = make_plan(config, data_dir)
+    plan = make_plan(config, data_dir, overrides)
+    folders.check_workdir(workdir, plan)
     announce(plan, estimate_run(plan, workdir), console)
+    todo = [cell for cell in plan.cells() if not cell_done(workdir, plan, cell[1], cell[0], cell[2])]
+    pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
     if dry_run:
         return 0
     folders.open_workdir(workdir, plan)
-    with folders.log_file(workdir):
-        return run_plan(plan, workdir, console)
-
-
-def run_plan(plan: Plan, workdir: Path, console: Any) -> int:
-    """Fits every cell that is not done, method by method; returns how many failed."""
-    store, failed = StageStore(workdir), 0
-    todo = [cell for cell in plan.cells() if not cell_done(workdir, plan, cell[1], cell[0], cell[2])]
-    if not todo:
+    if pool is None:
         console.print("everything is done already", highlight=False)
         return 0
-    pool = build_pool(plan, sorted({seed for _, _, seed in todo}))
+    with folders.log_file(workdir):
+        return run_cells(plan, todo, pool, workdir, console)
+
+
+def run_cells(
+    plan: Plan, todo: Sequence[tuple[str, str, int]], pool: ImagePool, workdir: Path, console: Any
+) -> int:
+    """Fits (architecture, method, seed) in order, method by method; returns how many failed."""
+    store, failed = StageStore(workdir), 0
     device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
     for architecture in dict.fromkeys(cell[0] for cell in todo):
         fitter = make_fitter(plan, architecture, pool, device_data, store, workdir, console)
@@ -74,43 +88,59 @@ def run_plan(plan: Plan, workdir: Path, console: Any) -> int:
 def fit_cells(
     plan: Plan, fitter: StageFitter, method: str, seeds: list[int], workdir: Path, console: Any
 ) -> int:
-    """Fits one method's stages for all seeds and writes the cells; a failure is written down, the rest goes on."""
+    """Fits one method's stages for all seeds and writes the cells; a failure is written down, the rest goes on.
+
+    Raises OSError where nothing can be written any more.
+    """
     architecture, failed = fitter.network.name, 0
     console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
-    with contextlib.suppress(Exception):  # what fails here fails again below, where it is written down
+    with contextlib.suppress(Exception):  # the fitter remembers it, and raises it again for the seeds it concerns
         fitter.results(plan.node(architecture, method), seeds)
     for seed in seeds:
         try:
             accuracy = write_cell(workdir, plan, fitter, method, seed)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FATAL:
+                raise
             log.error("%s, %s, seed %d failed: %s", method, architecture, seed, error)
             write_error(workdir, method, architecture, seed, error)
             failed += 1
         else:
             console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
+    fitter.forget()
     return failed
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
     """The images of every variant of the sequence, of all seeds; equal draws are built once.
 
-    Variants with other samples of earlier steps are row numbers only, into the images of the main one.
+    Variants with other samples of earlier steps are row numbers only, into the images of the main one. Raises ValueError
+    where they cannot be built, or the final step lacks a class.
     """
     built: dict[tuple[str, int], Any] = {}
     sequences = {}
-    drawn = {variant: spec for variant, spec in plan.specs.items() if variant not in MATCHING_RULES}
-    for variant, spec in drawn.items():
+    drawn = dict.fromkeys(drawn_from(variant) for variant in plan.variants)
+    for variant in drawn:
         for seed in seeds:
             key = (variant, plan.data_seed(seed))
             if key not in built:
-                built[key] = build_from_spec(replace(spec, seed=key[1]), plan.source)
-                for note in built[key].warnings:
-                    log.warning("data, seed %d: %s", seed, note)
+                built[key] = plan.source.build(*key)
             sequences[variant, seed] = built[key]
     pool = pool_sequences(sequences)
-    for how in plan.specs.keys() - drawn.keys():
+    for note, at in _noted(pool.notes).items():
+        log.warning("data, %s: %s", ", ".join(at), note)
+    for how in [variant for variant in plan.variants if variant not in drawn]:
         pool = with_matched(pool, how, seeds, plan.config.joint.matching_memory_gib)
     return pool
+
+
+def _noted(notes: Mapping[tuple[str, int], tuple[str, ...]]) -> dict[str, list[str]]:
+    """Each note with the variants and seeds that have it."""
+    found: dict[str, list[str]] = {}
+    for (variant, seed), said in notes.items():
+        for note in said:
+            found.setdefault(note, []).append(f"{variant} seed {seed}")
+    return found
 
 
 def make_fitter(
@@ -168,7 +198,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     """Says what will be done, how many fits it needs and how long it may take, before it starts."""
     say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
     say(
-        f"{plan.config.name}: protocol {configuration.protocol_name(plan.config)}, methods "
+        f"{plan.config.name}: protocol {protocol_name(plan.config)}, methods "
         f"{', '.join(plan.methods)}; {', '.join(plan.architectures)}; seeds {', '.join(map(str, plan.seeds))}"
     )
     official = plan.source.record.get("official")
@@ -192,10 +222,59 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    class RunConsole(Console):
+        """Leaves a closed pipe to the command, which says so."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return RunConsole()
+
+
+def check_backend() -> None:
+    """Raises ValueError where JAX has no device to run on."""
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX finds no device for JAX_PLATFORMS={asked!r}{_reason(error)}; unset it to take what is "
+            f'there, or install JAX for that device, for example pip install "jax[cuda13]"'
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return f" ({str(error).splitlines()[0]})" if str(error) else ""
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk, so that a second start need not compile."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+    """Keeps compiled programs on disk, so that a second start need not compile; without a folder for them it goes on.
+
+    JAX builds anew what it cannot read back. The folder is kept below `CACHE_BYTES`, the oldest programs go first.
+    """
+    folder = cache_dir() / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+        prune(folder, CACHE_BYTES)
+    except OSError as error:
+        log.warning(
+            "compiled programs are not kept: %s (%s=<folder> names another folder)", error, CACHE_DIR_VARIABLE
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+
+
+def prune(folder: Path, limit: int) -> None:
+    """Removes the files that were used longest ago until a folder holds at most `limit` bytes."""
+    files = sorted(
+        ((stat.st_mtime, stat.st_size, path) for path in folder.iterdir() if (stat := path.stat())),
+        reverse=True,
+    )
+    held = 0
+    for _, size, path in files:
+        held += size
+        if held > limit:
+            path.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """Users' own files and modules, which add records to the registries when they are loaded (`config.plugins`)."""
 
+import ast
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -8,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from seqfinal_jax.code_identity import fresh_digest, imported_files
-from seqfinal_jax.registry import Registry
+from seqfinal_jax.records.code_identity import fresh_digest, imported_files, is_outside
+from seqfinal_jax.records.registry import Registry
 
 _loaded: dict[Path, str] = {}
 
@@ -74,6 +76,27 @@ def _execute(name: str, path: Path) -> ModuleType:
         return module
     except Exception as error:
         raise ValueError(f"config.plugins: {name} cannot be loaded: {user_error(error, path)}") from error
+
+
+def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
+    """The plugins that a flag or field names: by comma, or as a tuple."""
+    with contextlib.suppress(ValueError, SyntaxError):
+        value = ast.literal_eval(value) if isinstance(value, str) else value
+    elements = (value,) if isinstance(value, str) else value
+    return tuple(part.strip() for each in elements for part in str(each).split(",") if part.strip())
+
+
+def outside_place(error: BaseException) -> str:
+    """The last place in a user's own code that an error came through, as "FILE, line N: "; empty where there is none."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if Path(frame.filename).exists() and is_outside(Path(frame.filename).resolve())
+    ]
+    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
 
 
 def user_error(error: Exception, path: Path) -> str:

@@ -1,0 +1,143 @@
+"""A configuration with all fields, and the presets of protocol and size that change some.
+
+`base_config` gives every field; a file of configs/ changes what its benchmark sequence needs, then applies the
+presets that stand behind the colon of `--config=configs/cifar10_rcl.py:released,quick`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config.schema import ConfigField, all_fields, own_fields
+from seqfinal_jax.models.architectures import published_architectures
+from seqfinal_jax.records.plugins import load_plugins
+from seqfinal_jax.records.registry import nearest
+
+# Every place where the published program departs from its own description is one field (docs/protocols.md).
+# fmt: off
+PROTOCOLS: dict[str, dict[str, str]] = {
+    "corrected": {
+        "input_scaling": "standardised", "subpop_sizes": "as_asked", "test_all_steps_draws": "own",
+        "history_steps": "history", "decay_selection": "validation", "penalise_bn": "none",
+    },
+    "released": {
+        "input_scaling": "raw", "subpop_sizes": "released", "test_all_steps_draws": "same_stream",
+        "history_steps": "all", "decay_selection": "test", "penalise_bn": "by_name",
+    },
+}
+# fmt: on
+PRESETS = ("corrected", "released", "quick", "smoke")
+QUICK_EPOCHS = 20
+QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
+
+
+def base_config(
+    name: str,
+    dataset: str,
+    shifts: str = "",
+    source_size: int = 0,
+    target_sizes: tuple[int, ...] = (),
+    test_size: int = 0,
+    oracle_size: int = 20000,
+    plugins: Sequence[str] = (),
+) -> ConfigDict:
+    """All fields with their defaults; a field that does not exist cannot be added to it.
+
+    Sizes count samples; `target_sizes` has one for each step of `shifts`. A recorded sequence has its own sizes and no
+    shifts. `plugins` are loaded first, so that the fields which they declare are there.
+    """
+    load_plugins(plugins)
+    config = ConfigDict()
+    for each in all_fields():
+        _add(config, each)
+    config.update({"name": name, "oracle_size": oracle_size, "plugins": tuple(plugins)})
+    config.data.update(
+        {
+            "dataset": dataset, "shifts": shifts, "source_size": source_size,
+            "target_sizes": tuple(target_sizes), "test_size": test_size,
+        }
+    )  # fmt: skip
+    return config.lock()
+
+
+def add_own_fields(config: ConfigDict) -> None:
+    """Adds the fields of records that were registered after the configuration was made, at their defaults."""
+    with config.unlocked():
+        for each in own_fields():
+            section, _, name = each.name.rpartition(".")
+            if name not in (config.get(section) or {}):
+                _add(config, each)
+
+
+def _add(config: ConfigDict, field: ConfigField) -> None:
+    *path, last = field.name.split(".")
+    for part in path:
+        if part not in config:
+            config[part] = ConfigDict()
+        config = config[part]
+    with config.unlocked():
+        config[last] = field.default
+
+
+def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
+    """Applies presets, named by commas, in order; raises ValueError that names the nearest one."""
+    for preset in filter(None, (part.strip() for part in presets.split(","))):
+        if preset in PROTOCOLS:
+            config.protocol.update(PROTOCOLS[preset])
+        elif preset == "quick":
+            _quick(config)
+        elif preset == "smoke":
+            _smoke(config)
+        else:
+            raise ValueError(
+                f"unknown preset {preset!r} behind the config file; {nearest(preset, list(PRESETS))}"
+            )
+        if preset not in PROTOCOLS:
+            config.name = f"{config.name}-{preset}"
+    return config
+
+
+def _quick(config: ConfigDict) -> None:
+    """Real images, half the sizes (test sets unchanged), at most 20 epochs, a grid of dropout 0 and 0.5."""
+    config.data.source_size //= 2
+    config.data.target_sizes = tuple(size // 2 for size in config.data.target_sizes)
+    config.oracle_size //= 2
+    config.training.max_epochs = min(QUICK_EPOCHS, config.training.max_epochs)
+    config.grid.update(QUICK_GRID)
+    config.joint_grid.adjacent = (0.1, 1.0)
+
+
+def _smoke(config: ConfigDict) -> None:
+    """Everything tiny: seconds, to see that a configuration runs."""
+    if config.data.shifts:
+        least = 20 if config.data.dataset == "cifar100" else 10
+        config.data.source_size = config.data.test_size = 10 * least
+        config.data.target_sizes = (10 * least,) * len(config.data.target_sizes)
+        config.oracle_size = 15 * least
+    config.training.max_epochs, config.training.batch_size = 2, 40
+    config.network.width_factor = 0.125
+    config.grid.update(QUICK_GRID)
+    config.joint_grid.adjacent = (0.1,)
+
+
+def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
+    """Architectures and seeds of a first run: one small network and the published seed on a CPU, more elsewhere."""
+    if backend == "cpu":
+        return {"architectures": ("convnet-1",), "seeds": (1007,)}
+    return {
+        "architectures": tuple(f"convnet-{blocks}" for blocks in (1, 2, 3, 4)),
+        "seeds": (1007, 0, 1, 2, 3),
+    }
+
+
+def chosen_architectures(config: ConfigDict, backend: str) -> tuple[str, ...]:
+    """The architectures of a run: those named, the published twelve for "all", else what suits the hardware."""
+    names = split_names(config.architectures) or hardware_defaults(backend)["architectures"]
+    return tuple(each for name in names for each in (published_architectures() if name == "all" else (name,)))
+
+
+def split_names(values: Any) -> tuple[str, ...]:
+    """Names from a tuple or text, commas inside elements split, blanks stripped."""
+    elements = (values,) if isinstance(values, str) else values
+    return tuple(part.strip() for value in elements for part in str(value).split(",") if part.strip())

@@ -1,0 +1,122 @@
+"""What the parts of the program are given of the configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config.build import PROTOCOLS
+from seqfinal_jax.config.schema import own_fields
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.joint_options import JointOptions
+from seqfinal_jax.methods.options import Options
+from seqfinal_jax.models.low_rank import Adapter
+from seqfinal_jax.models.network import NetworkConfig
+from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.objectives import InputScaling
+
+
+def protocol_name(config: ConfigDict) -> str:
+    """ "corrected", "released", or "custom" when the fields are those of neither."""
+    fields = config.protocol.to_dict()
+    return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
+
+
+def get(config: ConfigDict, field: str) -> Any:
+    """The value of a field named with dots."""
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def network_config(config: ConfigDict, image_shape: tuple[int, int, int]) -> NetworkConfig:
+    """Sizes of the networks for images (h, w, c)."""
+    network = config.network
+    return NetworkConfig(
+        image_shape=image_shape,
+        stem_width=network.stem_width or None,
+        widths=tuple(network.widths),
+        strides=tuple(network.strides),
+        width_factor=network.width_factor,
+        block_relu=network.block_relu,
+        units=network.units,
+        dense_layers=tuple(network.dense_layers),
+    )
+
+
+def grid(config: ConfigDict, field: str = "grid") -> Grid:
+    """The grid of hyper-parameters of every search; of the joint model's with field "joint_grid"."""
+    return Grid(**{name: tuple(float(v) for v in values) for name, values in config[field].items()})
+
+
+def own_values(config: ConfigDict) -> Mapping[str, Any]:
+    """The values of the fields and grid axes that methods declare for themselves, by "<method>.<name>"."""
+    return {each.name: _plain(get(config, each.name)) for each in own_fields()}
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (tuple, list)) else value
+
+
+def options(config: ConfigDict) -> Options:
+    """How methods adapt a model, and what of it the protocol says. Raises ValueError for malformed side sizes."""
+    tune, protocol, adapter = config.fine_tune, config.protocol, config.adapter
+    return Options(
+        layers=tune.layers,
+        regularization=tune.regularization,
+        mode=tune.mode,
+        ablate_init=tune.ablate_init,
+        side=side_sizes(config.side.layer_sizes),
+        adapter=Adapter(adapter.mode, adapter.rank, adapter.init),
+        all_layers_efficient=config.all_layers_efficient,
+        normalise_time_weights=config.training.normalise_time_weights,
+        history_steps=protocol.history_steps,
+        decay_selection=protocol.decay_selection,
+        pretrained=bool(config.pretrained.resnet18),
+        joint=joint_options(config),
+    )
+
+
+def joint_options(config: ConfigDict) -> JointOptions:
+    """How the networks of all time steps hang together."""
+    joint = config.joint
+    return JointOptions(
+        mode=joint.mode,
+        separate=joint.separate_layers,
+        adjacent=joint.adjacent_penalty,
+        by_time=joint.penalty_by_time,
+        increasing=joint.increasing_loss_weights,
+        samples=joint.loss_samples,
+        ablate=joint.ablate,
+        sweep=joint.sweep_efficient_penalty,
+        fisher=joint.fisher,
+        same_init=joint.same_init_over_time,
+        resume_to=joint.resume_to_epochs,
+        resume_patience=joint.resume_patience,
+    )
+
+
+def side_sizes(text: str) -> SideSizes:
+    """ "block", or numbers by comma; empty for a single convolution."""
+    if text == "block":
+        return text
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"config.side.layer_sizes = {text!r}: expected 'block', or whole numbers by comma such as '8,16', or ''"
+        )
+    return tuple(map(int, parts))
+
+
+def stop_rule(config: ConfigDict) -> StopRule:
+    """When members stop."""
+    training = config.training
+    return StopRule(training.max_epochs, training.patience, training.stop_on)
+
+
+def input_scaling(config: ConfigDict) -> InputScaling:
+    """How stored pixels become inputs, by protocol."""
+    if config.protocol.input_scaling == "raw":
+        return InputScaling()
+    return InputScaling(tuple(map(float, config.input_mean)), tuple(map(float, config.input_std)))

@@ -1,0 +1,1 @@
+"""What all rooms share: registries of records, kinds of values, users' files and the identity of their code."""

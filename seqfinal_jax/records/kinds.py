@@ -1,0 +1,104 @@
+"""Kinds of values that a field of the configuration may have, each with the words that say what is expected."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from seqfinal_jax.records.registry import nearest
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value. expected: what is allowed, for messages and documentation. wrong: what is wrong with a value,
+    as the end of a sentence, or None."""
+
+    expected: str
+    wrong: Callable[[Any], str | None]
+
+    def check(self, field: str, value: Any) -> None:
+        """Raises ValueError that names the field, what was expected and what was found."""
+        why = self.wrong(value)
+        if why:
+            raise ValueError(f"config.{field}: expected {self.expected}, found {why}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(least: int = 0, most: int | None = None) -> Kind:
+    """A whole number of a range; both ends belong to it."""
+    words = f"a whole number from {least}" + (" on" if most is None else f" to {most}")
+    fits = lambda v: _is_whole(v) and v >= least and (most is None or v <= most)  # noqa: E731
+    return Kind(words, lambda v: None if fits(v) else repr(v))
+
+
+def real(least: float = 0.0, below: float = math.inf, above: float | None = None) -> Kind:
+    """A number from `least` on (or above `above`), and below `below`."""
+    start = f"from {least:g} on" if above is None else f"above {above:g}"
+    words = f"a number {start}" + ("" if math.isinf(below) else f" and below {below:g}")
+
+    def fits(v: Any) -> bool:
+        return _is_number(v) and (v >= least if above is None else v > above) and v < below
+
+    return Kind(words, lambda v: None if fits(v) else repr(v))
+
+
+def flag() -> Kind:
+    """True or False."""
+    return Kind("True or False", lambda v: None if isinstance(v, bool) else repr(v))
+
+
+def text(words: str = "a text") -> Kind:
+    """Any text."""
+    return Kind(words, lambda v: None if isinstance(v, str) else repr(v))
+
+
+def choice(known: Sequence[str]) -> Kind:
+    """One of these texts."""
+    names = tuple(known)
+
+    def wrong(v: Any) -> str | None:
+        return None if v in names else f"{v!r}; {nearest(str(v), list(names))}"
+
+    return Kind(" or ".join(names), wrong)
+
+
+def several(each: Kind, least: int = 0, distinct: bool = False) -> Kind:
+    """A tuple or list of one kind, with at least so many elements."""
+    words = f"{'one or more' if least else 'any number'} of: {each.expected}" + (
+        ", each once" if distinct else ""
+    )
+
+    def wrong(values: Any) -> str | None:
+        if not isinstance(values, (tuple, list)):
+            return repr(values)
+        if len(values) < least:
+            return "none"
+        bad = next((why for v in values if (why := each.wrong(v))), None)
+        if bad is None and distinct and len(set(values)) < len(values):
+            return f"{tuple(values)!r}, which repeats a value"
+        return bad
+
+    return Kind(words, wrong)
+
+
+def like(default: Any) -> Kind:
+    """The kind that a default value tells: of its type, or a tuple of its elements' type."""
+    if isinstance(default, bool):
+        return flag()
+    if _is_whole(default):
+        return Kind("a whole number", lambda v: None if _is_whole(v) else repr(v))
+    if _is_number(default):
+        return Kind("a number", lambda v: None if _is_number(v) else repr(v))
+    if isinstance(default, str):
+        return text()
+    if isinstance(default, (tuple, list)) and default:
+        return several(like(default[0]), least=1)
+    raise TypeError(f"a field's default must be a number, a text or a tuple of them, found {default!r}")

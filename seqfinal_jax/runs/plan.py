@@ -1,0 +1,236 @@
+"""A checked run: which cells, from which data, with which stages."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config import build, read
+from seqfinal_jax.config.check import check_config, refuse_repeats
+from seqfinal_jax.data.matching import MATCHING_RULES
+from seqfinal_jax.data.sequence_source import SequenceRequest, SequenceSource, sequence_source
+from seqfinal_jax.runs.effects import refuse_idle_fields
+from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
+from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
+from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.stages.network import check_stage
+from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models import Network, build_network
+from seqfinal_jax.models.architectures import split_name
+from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
+from seqfinal_jax.records.plugins import load_plugins
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: which cells, from which data, with which stages.
+
+    planned: what each (architecture, method) does; methods that an architecture does not have are missing there and
+    named in `left_out`. warnings: what the user should know before it starts.
+    """
+
+    config: ConfigDict
+    methods: tuple[str, ...]
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    source: SequenceSource
+    planned: dict[tuple[str, str], MethodPlan]
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def node(self, architecture: str, method: str) -> Node:
+        """The recipe of a cell."""
+        return self.planned[architecture, method].node
+
+    def cells(self) -> Iterator[tuple[str, str, int]]:
+        """Every (architecture, method, seed) in order."""
+        for architecture in self.architectures:
+            for method in self.methods:
+                if (architecture, method) in self.planned:
+                    yield from ((architecture, method, seed) for seed in self.seeds)
+
+    @property
+    def num_steps(self) -> int:
+        """Time steps of the sequence."""
+        return len(self.source.sizes("main"))
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants of the data that the methods need, the main one first."""
+        stages = all_stages(*(each.node for each in self.planned.values()))
+        return tuple(dict.fromkeys(["main", *sorted(stage.variant for stage in stages)]))
+
+    def data_seed(self, seed: int) -> int:
+        """The seed of the data draws of a run's seed."""
+        return seed if self.config.data_seed < 0 else self.config.data_seed
+
+    def sizes(self, variant: str) -> tuple[int, ...]:
+        """Training and validation samples of each step of a variant."""
+        return self.source.sizes(drawn_from(variant))
+
+    def network(self, architecture: str) -> Network:
+        """The network of an architecture name."""
+        return planned_network(self.config, self.source, architecture)
+
+    def data_identity(self) -> dict[str, Any]:
+        """For each variant of the sequence, what determines its data besides the run's seed."""
+        return data_identity(self.config, self.source, self.variants)
+
+    def fingerprint(self, architecture: str, method: str) -> str:
+        """Hash of all that determines a cell's model, but for its seed."""
+        network, training = self.network(architecture), make_training(self.config)
+        return node_fingerprint(self.node(architecture, method), network, training, self.data_identity())
+
+
+def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
+    """Checks everything that can be checked before training.
+
+    `overrides` names the fields that the command line set. Raises ValueError with what to mend.
+    """
+    load_plugins(build.split_names(config.plugins))
+    build.add_own_fields(config)
+    check_config(config)
+    architectures = build.chosen_architectures(config, jax.default_backend())
+    seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
+    methods = tuple(METHODS.named(name) for name in build.split_names(config.methods))
+    for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
+        refuse_repeats(values, field)
+    for name in methods:
+        METHODS.get(name)
+    for name in architectures:
+        split_name(name)
+    source = sequence_source(sequence_request(config, data_dir))
+    _check_images(config, source)
+    planned = planned_methods(config, source, methods, architectures)
+    ids = tuple(dict.fromkeys(method for _, method in planned.found))
+    plan = Plan(
+        config, ids, architectures, seeds, source, planned.found, planned.left_out, planned.warnings
+    )
+    _check_steps(plan)
+    _check_networks(plan)
+    refuse_idle_fields(config, overrides, methods, lambda c, m: fingerprints(c, source, data_dir, m, architectures))
+    return plan
+
+
+def sequence_request(config: ConfigDict, data_dir: str | None) -> SequenceRequest:
+    """What the configuration says of the data."""
+    protocol = config.protocol
+    return SequenceRequest(
+        config.data.to_dict(),
+        config.oracle_size,
+        protocol.subpop_sizes,
+        protocol.test_all_steps_draws,
+        Path(data_dir) if data_dir else None,
+    )
+
+
+def planned_methods(
+    config: ConfigDict, source: SequenceSource, methods: tuple[str, ...], architectures: tuple[str, ...]
+) -> MethodPlans:
+    """The nodes of all methods, those of the published row where none is named."""
+    options, own = read.options(config), read.own_values(config)
+    grid, joint_grid = read.grid(config), read.grid(config, "joint_grid")
+    settings = {
+        name: Setting(
+            len(source.sizes("main")), grid, *split_name(name), options, joint_grid, fields=own
+        )
+        for name in architectures
+    }
+    variants = {*source.variants, *MATCHING_RULES}
+    return plan_methods(methods or published_row(), bool(methods), settings, variants)
+
+
+def fingerprints(
+    config: ConfigDict,
+    source: SequenceSource,
+    data_dir: str | None,
+    methods: tuple[str, ...],
+    architectures: tuple[str, ...],
+) -> list[str]:
+    """The fingerprint of every cell of a configuration, in order, the images of `source` being read already."""
+    source = sequence_source(sequence_request(config, data_dir), source)
+    planned = planned_methods(config, source, methods, architectures).found
+    variants = {stage.variant for each in planned.values() for stage in all_stages(each.node)}
+    training, identity = make_training(config), data_identity(config, source, {"main", *variants})
+    networks = {name: planned_network(config, source, name) for name in architectures}
+    return [
+        node_fingerprint(each.node, networks[name], training, identity)
+        for (name, _), each in planned.items()
+    ]
+
+
+def planned_network(config: ConfigDict, source: SequenceSource, architecture: str) -> Network:
+    """The network of an architecture name, for the images and classes of the data."""
+    sizes = read.network_config(config, tuple(source.image_shape))
+    return build_network(architecture, len(source.class_names), sizes)
+
+
+def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
+    """For each variant of the sequence, what determines its data besides the run's seed."""
+    drawn = "run" if config.data_seed < 0 else config.data_seed
+    return {variant: [source.identity(drawn_from(variant)), drawn] for variant in sorted(variants)}
+
+
+def drawn_from(variant: str) -> str:
+    """The variant whose images one consists of: matched samples stand among those of the main one."""
+    return "main" if variant in MATCHING_RULES else variant
+
+
+def _check_images(config: ConfigDict, source: SequenceSource) -> None:
+    channels, means = source.image_shape[2], len(config.input_mean)
+    if config.protocol.input_scaling != "raw" and means != channels:
+        raise ValueError(
+            f"config.input_mean and config.input_std have {means} numbers, and images of {source.name} have {channels} "
+            f"channels; give one number a channel, for example --config.input_mean={(0.449,) * channels} "
+            f"--config.input_std={(0.226,) * channels}"
+        )
+
+
+def _check_steps(plan: Plan) -> None:
+    later = range(1, plan.num_steps)
+    nodes = [each.node for each in plan.planned.values()]
+    if plan.config.data.test_all_steps and not any(has_model_of_every_step(node, later) for node in nodes):
+        raise ValueError(
+            "config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
+            "joint model have; add one of them to config.methods"
+        )
+
+
+def _check_networks(plan: Plan) -> None:
+    """Builds every network that will be trained; reads the file of pretrained weights once."""
+    pretrained = plan.config.pretrained.resnet18
+    for architecture in plan.architectures:
+        network = plan.network(architecture)
+        if pretrained:
+            check_network(network)
+        for (name, _), each in plan.planned.items():
+            if name == architecture:
+                for stage in all_stages(each.node):
+                    check_stage(stage, network)
+    if pretrained:
+        read_resnet18(pretrained)
+
+
+def make_training(config: ConfigDict) -> Training:
+    """What every stage of the run has in common."""
+    return Training(
+        rule=read.stop_rule(config),
+        batch_size=config.training.batch_size,
+        scaling=read.input_scaling(config),
+        train_metrics=config.training.train_metrics,
+        init_per_grid_point=config.training.init_per_grid_point,
+        precision=config.precision,
+        freeze_batch_stats=config.fine_tune.freeze_batch_stats,
+        penalise_bn=config.protocol.penalise_bn,
+        fisher=config.fine_tune.fisher,
+        pretrained=_pretrained(config.pretrained.resnet18),
+    )
+
+
+def _pretrained(path: str) -> tuple[str, str] | None:
+    return (path, content_digest(path)) if path else None

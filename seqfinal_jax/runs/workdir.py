@@ -1,0 +1,284 @@
+"""The run folder itself: whether results may be added to it, its configuration and environment, its log and timings."""
+
+import contextlib
+import csv
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from seqfinal_jax.config.check import flat
+from seqfinal_jax.config.read import input_scaling
+from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.data.sequence_source import source_code
+from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
+from seqfinal_jax.models import Network
+from seqfinal_jax.results.run_folder import (
+    FOLDER_FORMAT,
+    CellFolder,
+    RunFolderError,
+    cell_folders,
+    read_json,
+    read_result,
+    write_whole,
+)
+from seqfinal_jax.runs.environment import machine, settings
+from seqfinal_jax.runs.plan import Plan
+
+log = logging.getLogger(__name__)
+HOUR = 3600.0
+MEND = "delete the run folder, or restore the file"
+
+# What may differ between runs in one folder.
+FREE_FIELDS = ("methods", "architectures", "seeds", "plugins")
+# Also those that make methods of another id, or do not change results.
+FREE_NAMES = ("joint.resume_to_epochs", "joint.resume_patience", "joint.matching_memory_gib")
+TIMING_COLUMNS = (
+    "stage", "architecture", "fingerprint", "seeds", "members", "epochs", "seconds", "compile_seconds",
+)  # fmt: skip
+
+
+def made_by() -> dict[str, int]:
+    """The version of the folder's layout, and that of what the same configuration gives."""
+    return {"folder_format": FOLDER_FORMAT, "results_version": RESULTS_VERSION}
+
+
+def data_record(plan: Plan, variants: Collection[str] | None = None) -> dict[str, Any]:
+    """What identifies the data of a run: contents, the user's code that made them, and each variant's identity.
+
+    `variants`: those of a single method; default: of all.
+    """
+    identity = plan.data_identity()
+    return {
+        "content_sha256": plan.source.record.get("content_sha256"),
+        "code": source_code(plan.config.data.dataset),
+        "identity": {name: identity[name] for name in variants or identity},
+    }
+
+
+def check_workdir(workdir: Path, plan: Plan) -> None:
+    """Checks that results of this plan may be added to a folder, and changes nothing.
+
+    Raises ValueError where the folder cannot be written, or holds results of another configuration, of other data, of
+    other settings or of another version; the message names both. Warns of another machine.
+    """
+    try:
+        if not workdir.is_dir():
+            _refuse_unwritable(workdir)
+            return
+        _refuse_version(workdir)
+        _refuse_config(workdir, plan)
+        _refuse_other(workdir, plan)
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={workdir} cannot be used ({error}); name a folder that you may write to"
+        ) from error
+
+
+def _refuse_unwritable(workdir: Path) -> None:
+    parent = next(path for path in workdir.absolute().parents if path.exists())
+    if workdir.exists() or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--workdir={workdir} cannot be written; name a folder that you may write to")
+
+
+def _refuse_version(workdir: Path) -> None:
+    """Another layout, or another version of the results, is not added to."""
+    path = workdir / "environment.json"
+    if not (workdir / "config.json").exists() or not _has_results(workdir):
+        return
+    record = read_json(path, MEND) if path.exists() else {}
+    found = {name: record.get(name, 0) for name in made_by()}
+    if found != made_by():
+        older = tuple(found.values()) < tuple(made_by().values())
+        raise ValueError(
+            f"--workdir={workdir} was made by {'an earlier' if older else 'a later'} version of seqfinal_jax ({found} "
+            f"there, {made_by()} now): its results can be read, but not added to; name another folder"
+        )
+
+
+def _has_results(workdir: Path) -> bool:
+    return any(workdir.glob("stages/*/*/meta.json")) or any(workdir.glob("cells/*/*/*/result.json"))
+
+
+def _refuse_config(workdir: Path, plan: Plan) -> None:
+    """Another configuration; one that has no results yet may be replaced."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    before, now = flat(read_json(path, MEND)), flat(resolved(plan))
+    if not _has_results(workdir):
+        return
+    defaults = flat(json.loads(json.dumps({each.name: each.default for each in all_fields()})))
+    names = sorted(name for name in before.keys() | now.keys() if not _free(name))
+    there = {name: before.get(name, defaults.get(name)) for name in names}
+    differing = [name for name in names if there[name] != now.get(name, defaults.get(name))]
+    if differing:
+        listed = "; ".join(f"{n}: {there[n]!r} there, {now.get(n)!r} now" for n in differing)
+        raise ValueError(
+            f"--workdir={workdir} holds a run of another configuration ({listed}); "
+            f"name another folder, or run with the configuration in its config.json"
+        )
+
+
+def _free(name: str) -> bool:
+    section = name.partition(".")[0]
+    own = section in METHODS and bool(METHODS.get(section).fields or METHODS.get(section).axes)
+    return section in FREE_FIELDS or name in FREE_NAMES or own
+
+
+def _refuse_other(workdir: Path, plan: Plan) -> None:
+    """Other data or settings that change numbers; warns of another machine."""
+    path = workdir / "environment.json"
+    if not path.exists():
+        return
+    now, data = {"settings": settings()}, data_record(plan)
+    records = [("environment.json", read_json(path, MEND) if _has_results(workdir) else {})]
+    records += [(str(cell.path.relative_to(workdir)), found) for cell, found in _results(workdir)]
+    warned = set()
+    for where, record in records:
+        differing = _differing({"settings": record.get("settings", now["settings"])}, now)
+        if differing:
+            raise ValueError(
+                f"--workdir={workdir} holds results of other settings ({where}: {differing}); set them as they were, "
+                f"or name another folder"
+            )
+        _refuse_data(workdir, where, record.get("data", data), data)
+        if changed := _differing({"machine": record.get("machine", {})}, {"machine": machine()}):
+            warned.add(changed)
+    for changed in sorted(warned if _has_results(workdir) else ()):
+        log.warning("%s: earlier results in this folder come from another machine: %s", workdir, changed)
+
+
+def _refuse_data(workdir: Path, where: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Other contents, unless the user's own code, which makes them, has changed: then its cells are made anew."""
+    names = ("content_sha256", "code")
+    there, here = (tuple(record.get(name) for name in names) for record in (before, now))
+    if there[0] != here[0] and there[1] == here[1]:
+        raise ValueError(
+            f"--workdir={workdir} holds results of other data ({where}: contents {str(there[0])[:12]} there, "
+            f"{str(here[0])[:12]} now); name another folder, or restore the data"
+        )
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+    there, here = flat(before), flat(now)
+    return ", ".join(
+        f"{name.partition('.')[2]} {there.get(name)!r} there, {here.get(name)!r} now"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    )
+
+
+def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
+    """The results that can be read; damaged ones are made anew later."""
+    for cell in cell_folders(workdir):
+        if (cell.path / "result.json").exists():
+            with contextlib.suppress(RunFolderError):
+                yield cell, read_result(cell)
+
+
+def open_workdir(workdir: Path, plan: Plan) -> None:
+    """Makes the folder or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be written."""
+    record = {
+        **made_by(),
+        "settings": settings(),
+        "machine": machine(),
+        "data": {**plan.source.record, **data_record(plan)},
+    }
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_whole(workdir / "config.json", json.dumps(resolved(plan), indent=1, sort_keys=True) + "\n")
+        write_whole(workdir / "environment.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        clear_leftovers(workdir)
+        remove_stale(workdir, plan)
+    except OSError as error:
+        raise ValueError(
+            f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
+        ) from error
+
+
+def resolved(plan: Plan) -> dict[str, Any]:
+    """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
+    config = json.loads(json.dumps(plan.config.to_dict()))
+    config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
+    return config
+
+
+def remove_stale(workdir: Path, plan: Plan) -> None:
+    """Removes cells that code made which has changed since: a table must not mix them with new ones."""
+    identity = plan.data_identity()
+    for cell, result in list(_results(workdir)):
+        place = (cell.architecture, cell.method)
+        other_recipe = place in plan.planned and result.get("recipe") != plan.fingerprint(*place)
+        there = result.get("data", {}).get("identity", {})
+        other_data = any(there[variant] != identity[variant] for variant in there.keys() & identity.keys())
+        if other_recipe or other_data:
+            log.warning("%s was made by code that has changed since; it is removed", cell.path)
+            shutil.rmtree(cell.path)
+
+
+@contextlib.contextmanager
+def log_file(workdir: Path) -> Iterator[None]:
+    """Writes this package's log to run.log: warnings, and when the state of a fit was saved last."""
+    logger = logging.getLogger("seqfinal_jax")
+    try:
+        handler = logging.FileHandler(workdir / "run.log", encoding="utf-8")
+    except OSError as error:
+        log.warning("no log is written: %s", error)
+        yield
+        return
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+def clear_leftovers(workdir: Path) -> None:
+    """Removes what killed writes left: hidden folders and files beside their places, older than an hour."""
+    for path in [
+        *workdir.glob("cells/*/*/.*"),
+        *workdir.glob("stages/*/.*"),
+        *workdir.glob("stages/*/progress/.*"),
+    ]:
+        if time.time() - path.stat().st_mtime > HOUR:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def append_timing(workdir: Path, row: dict[str, Any]) -> None:
+    """Adds a line to timing.csv, the only file that depends on the time of day. Raises OSError where it cannot."""
+    path = workdir / "timing.csv"
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(
+            {**row, "seconds": f"{row['seconds']:.2f}", "compile_seconds": f"{row['compile_seconds']:.2f}"}
+        )
+
+
+def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
+    """All that is needed to use a stored model without this run's configuration."""
+    return {
+        "model": {
+            "architecture": network.name,
+            "num_classes": network.num_classes,
+            "network": asdict(network.config),
+            "input_scaling": asdict(input_scaling(plan.config)),
+            "class_names": list(plan.source.class_names),
+            "plugins": list(plan.config.plugins),
+        }
+    }
