@@ -28,7 +28,7 @@ from seqfinal_jax.results.run_folder import RESULT_SCHEMA, write_whole
 from seqfinal_jax.results.sealed import DamagedFolder, read_sealed, write_sealed
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan, drawn_from
-from seqfinal_jax.runs.workdir import data_record
+from seqfinal_jax.runs.workdir import data_record, made_by
 from seqfinal_jax.training.objectives import cross_entropy, right
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
         "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
         "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
-        "settings": settings(), "machine": machine(),
+        "settings": settings(), "machine": machine(), "made_by": made_by(),
     }  # fmt: skip
     later = range(1, plan.num_steps)
     if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):

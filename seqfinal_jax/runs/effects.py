@@ -20,7 +20,8 @@ def refuse_idle_fields(
 ) -> None:
     """Raises ValueError for a field that was set and changes no result of the run.
 
-    `overrides`: fields that the command line set. `fingerprints`: those of all cells of a configuration with these methods.
+    `overrides`: fields that the command line set. `fingerprints`: those of all cells that these methods
+    have with a configuration.
     """
     changed = [each for each in all_fields() if _must_act(config, each, overrides)]
     if not changed:

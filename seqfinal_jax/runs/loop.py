@@ -94,7 +94,9 @@ def fit_cells(
     """
     architecture, failed = fitter.network.name, 0
     console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
-    with contextlib.suppress(Exception):  # the fitter remembers it, and raises it again for the seeds it concerns
+    with contextlib.suppress(
+        Exception
+    ):  # the fitter remembers it, and raises it again for the seeds it concerns
         fitter.results(plan.node(architecture, method), seeds)
     for seed in seeds:
         try:

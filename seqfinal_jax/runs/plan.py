@@ -12,7 +12,6 @@ from seqfinal_jax.config import build, read
 from seqfinal_jax.config.check import check_config, refuse_repeats
 from seqfinal_jax.data.matching import MATCHING_RULES
 from seqfinal_jax.data.sequence_source import SequenceRequest, SequenceSource, sequence_source
-from seqfinal_jax.runs.effects import refuse_idle_fields
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
 from seqfinal_jax.methods.recipes import METHODS, published_row
@@ -24,6 +23,7 @@ from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
 from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.records.plugins import load_plugins
+from seqfinal_jax.runs.effects import refuse_idle_fields
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     _check_images(config, source)
     planned = planned_methods(config, source, methods, architectures)
     ids = tuple(dict.fromkeys(method for _, method in planned.found))
-    plan = Plan(
-        config, ids, architectures, seeds, source, planned.found, planned.left_out, planned.warnings
-    )
+    plan = Plan(config, ids, architectures, seeds, source, planned.found, planned.left_out, planned.warnings)
     _check_steps(plan)
     _check_networks(plan)
-    refuse_idle_fields(config, overrides, methods, lambda c, m: fingerprints(c, source, data_dir, m, architectures))
+    refuse_idle_fields(
+        config, overrides, methods, lambda c, m: fingerprints(c, source, data_dir, m, architectures)
+    )
     return plan
 
 
@@ -136,9 +136,7 @@ def planned_methods(
     options, own = read.options(config), read.own_values(config)
     grid, joint_grid = read.grid(config), read.grid(config, "joint_grid")
     settings = {
-        name: Setting(
-            len(source.sizes("main")), grid, *split_name(name), options, joint_grid, fields=own
-        )
+        name: Setting(len(source.sizes("main")), grid, *split_name(name), options, joint_grid, fields=own)
         for name in architectures
     }
     variants = {*source.variants, *MATCHING_RULES}
@@ -159,8 +157,7 @@ def fingerprints(
     training, identity = make_training(config), data_identity(config, source, {"main", *variants})
     networks = {name: planned_network(config, source, name) for name in architectures}
     return [
-        node_fingerprint(each.node, networks[name], training, identity)
-        for (name, _), each in planned.items()
+        node_fingerprint(each.node, networks[name], training, identity) for (name, _), each in planned.items()
     ]
 
 

@@ -92,7 +92,7 @@ def _refuse_version(workdir: Path) -> None:
     path = workdir / "environment.json"
     if not (workdir / "config.json").exists() or not _has_results(workdir):
         return
-    record = read_json(path, MEND) if path.exists() else {}
+    record = read_json(path, MEND) if path.exists() else _version_of_a_cell(workdir)
     found = {name: record.get(name, 0) for name in made_by()}
     if found != made_by():
         older = tuple(found.values()) < tuple(made_by().values())
@@ -100,6 +100,10 @@ def _refuse_version(workdir: Path) -> None:
             f"--workdir={workdir} was made by {'an earlier' if older else 'a later'} version of seqfinal_jax ({found} "
             f"there, {made_by()} now): its results can be read, but not added to; name another folder"
         )
+
+
+def _version_of_a_cell(workdir: Path) -> dict[str, Any]:
+    return next((result.get("made_by", {}) for _, result in _results(workdir)), {})
 
 
 def _has_results(workdir: Path) -> bool:
@@ -135,10 +139,8 @@ def _free(name: str) -> bool:
 def _refuse_other(workdir: Path, plan: Plan) -> None:
     """Other data or settings that change numbers; warns of another machine."""
     path = workdir / "environment.json"
-    if not path.exists():
-        return
     now, data = {"settings": settings()}, data_record(plan)
-    records = [("environment.json", read_json(path, MEND) if _has_results(workdir) else {})]
+    records = [("environment.json", read_json(path, MEND))] if path.exists() and _has_results(workdir) else []
     records += [(str(cell.path.relative_to(workdir)), found) for cell, found in _results(workdir)]
     warned = set()
     for where, record in records:
@@ -151,7 +153,7 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
         _refuse_data(workdir, where, record.get("data", data), data)
         if changed := _differing({"machine": record.get("machine", {})}, {"machine": machine()}):
             warned.add(changed)
-    for changed in sorted(warned if _has_results(workdir) else ()):
+    for changed in sorted(warned):
         log.warning("%s: earlier results in this folder come from another machine: %s", workdir, changed)
 
 
@@ -184,7 +186,7 @@ def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
 
 
 def open_workdir(workdir: Path, plan: Plan) -> None:
-    """Makes the folder or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be written."""
+    """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be."""
     record = {
         **made_by(),
         "settings": settings(),

@@ -1,0 +1,157 @@
+"""The schema of the configuration: every field has one kind, wrong values and idle fields are refused."""
+
+import math
+
+import pytest
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config import base_config
+from seqfinal_jax.config.check import check_config, flat
+from seqfinal_jax.config.read import network_config, options
+from seqfinal_jax.config.schema import FIELDS
+from tests.runs import smoke_config, smoke_run
+
+
+def config():
+    return base_config("name", "digits", "rotation", 200, (200,), 100)
+
+
+def set_to(field, value):
+    """A configuration with one field of another value, whatever its type."""
+    found = config().unlock()
+    *path, last = field.split(".")
+    section = found
+    for part in path:
+        section = section[part]
+    with section.ignore_type():
+        section[last] = value
+    return found
+
+
+def test_every_field_is_in_the_schema_once():
+    names = [field.name for field in FIELDS]
+    assert len(names) == len(set(names))
+    assert set(flat(config())) == set(names)
+
+
+@pytest.mark.parametrize("field", [each for each in FIELDS if each.name not in ("name", "data.dataset")])
+def test_every_default_is_allowed_and_every_field_has_a_meaning(field):
+    zero_means_unset = field.name in (
+        "data.shifts",
+        "data.source_size",
+        "data.target_sizes",
+        "data.test_size",
+    )
+    assert zero_means_unset or field.kind.wrong(field.default) is None
+    assert field.meaning.endswith(".") and field.kind.expected
+
+
+WRONG = ["abc", True, None, math.nan, math.inf, -1, -0.5, (True,), ("abc",), (math.nan,), {"a": 1}]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_values_of_another_kind_are_refused_by_name(field):
+    """For each field, of all that is usually wrong, what its kind does not allow; each must refuse several."""
+    refused = [value for value in WRONG if field.kind.wrong(value)]
+    assert len(refused) >= 5
+    for value in refused:
+        if isinstance(value, dict) or (isinstance(field.default, float) and value is True):
+            continue  # a section, found by its own name below; the library turns True into 1.0
+        with pytest.raises(ValueError, match=f"config.{field.name}: expected "):
+            check_config(set_to(field.name, value))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("grid.learning_rate", ("abc",), "a number above 0, each once, found 'abc'"),
+        ("grid.weight_decay", True, "found True"),
+        ("input_std", (0, 0, 0), "a number above 0, found 0"),
+        ("seeds", (True,), "a whole number from 0 to 4294967295, each once, found True"),
+        ("seeds", (1.0,), "found 1.0"),
+        ("seeds", (2**32,), "found 4294967296"),
+        ("grid.dropout", (1.0,), "below 1, each once, found 1.0"),
+        ("grid.dropout", (0.5, 0.5), r"found \(0.5, 0.5\), which repeats a value"),
+        ("training.stop_on", "previos", "did you mean 'previous'"),
+        ("network.widths", (8, 0), "found 0"),
+        ("methods", (3,), "names by comma, or a tuple of them, found"),
+    ],
+)
+def test_messages_say_what_was_expected_and_found(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        check_config(set_to(field, value))
+
+
+def test_unknown_and_missing_fields_are_named():
+    found = config().unlock()
+    found.training.max_epoch = 3
+    with pytest.raises(ValueError, match=r"config.training.max_epoch: there is no such field; did you mean"):
+        check_config(found)
+    found = config().unlock()
+    del found.training.patience
+    with pytest.raises(ValueError, match=r"config.training.patience is missing"):
+        check_config(found)
+
+
+def test_a_configuration_takes_no_new_field():
+    found = config()
+    with pytest.raises(AttributeError, match="max_epoch"):
+        found.training.max_epoch = 3
+    with pytest.raises(AttributeError, match="trainning"):
+        found.trainning = ConfigDict()
+
+
+def test_every_option_and_size_of_the_schema_is_one():
+    sizes = network_config(config(), (32, 32, 3))
+    for field in FIELDS:
+        assert not field.size or hasattr(sizes, field.size)
+        assert not field.option or hasattr(options(config()), field.option)
+
+
+IDLE = [
+    ({"network__units": 3}, "config.network.units = 3 changes nothing .*take a network that has it: resnet"),
+    ({"network__dense_layers": (2,)}, "take a network that has it: densenet"),
+    ({"fine_tune__layers": "fc"}, "leave it at 'all', or add a method on which it acts: erm_fine_tune"),
+    ({"fine_tune__fisher": "per_sample"}, "add a method on which it acts: sequential_ewc"),
+    ({"fine_tune__freeze_batch_stats": True}, "config.fine_tune.freeze_batch_stats = True changes nothing"),
+    ({"joint__adjacent_penalty": "l1"}, "on which it acts: joint"),
+    (
+        {"side__layer_sizes": "block", "methods": ("erm_final", "erm_all")},
+        "config.side.layer_sizes = 'block'",
+    ),
+    ({"adapter__rank": 2}, "config.adapter.rank = 2 changes nothing"),
+    ({"all_layers_efficient": True}, "config.all_layers_efficient = True changes nothing"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), IDLE)
+def test_an_option_that_acts_on_nothing_is_an_error(tmp_path, fields, message):
+    with pytest.raises(ValueError, match=message):
+        smoke_run(tmp_path / "run", **{"methods": ("erm_final",), **fields})
+    assert not (tmp_path / "run").exists()
+
+
+SHARED = [
+    ("joint_grid__learning_rate", (1e-4,)), ("grid__adjacent", (0.3,)), ("oracle_size", 120),
+    ("protocol__decay_selection", "test"), ("training__normalise_time_weights", True),
+    ("protocol__subpop_sizes", "released"), ("protocol__penalise_bn", "by_name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), SHARED)
+def test_what_configurations_share_must_act_where_the_command_line_sets_it(tmp_path, name, value):
+    from seqfinal_jax.runs.plan import make_plan
+
+    found = smoke_config(methods=("erm_final",), **{name: value})
+    make_plan(found)  # a file may give it for whichever methods come
+    field = name.replace("__", ".")
+    with pytest.raises(ValueError, match=f"config.{field} = .* changes nothing in this run"):
+        make_plan(found, overrides=(field,))
+
+
+def test_what_acts_is_taken_and_alike_fields_do_not_hide_each_other():
+    from seqfinal_jax.runs.plan import make_plan
+
+    fields = {"joint_grid__learning_rate": (1e-4,), "oracle_size": 120, "joint__resume_to_epochs": 9}
+    found = smoke_config(methods=("oracle", "joint"), joint__resume_patience=12, **fields)
+    make_plan(found, overrides=[name.replace("__", ".") for name in fields])
