@@ -162,7 +162,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Stand-ins for the names that a pickled uint8 array refers to; nothing else exists.
 
-        Python 3 writes bytes as `_codecs.encode(text, "latin1")` in the protocol of Python 2.
+        Python 3 writes bytes as `_codecs.encode(text, "latin1")` in the protocol of Python 2, and arrays in a form of
+        their own in protocol 5.
         """
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): _empty_bytes,
@@ -170,6 +171,8 @@ class _Unpickler(pickle.Unpickler):
             ("numpy", "ndarray"): None,
             ("numpy", "dtype"): _byte_dtype,
             ("_codecs", "encode"): _latin1_bytes,
+            ("numpy.core.numeric", "_frombuffer"): _bytes_of_shape,
+            ("numpy._core.numeric", "_frombuffer"): _bytes_of_shape,
         }
         if (module, name) not in allowed:
             raise _ForeignCode(f"{module}.{name}")
@@ -184,6 +187,10 @@ def _latin1_bytes(text: str, encoding: str | bytes) -> bytes:
     if encoding not in ("latin1", b"latin1"):
         raise _ForeignCode(f"the encoding {encoding!r}")
     return text.encode("latin-1")
+
+
+def _bytes_of_shape(content: bytes, _: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(shape, order=order)
 
 
 def _byte_dtype(kind: str | bytes, *_: object) -> np.dtype:

@@ -134,3 +134,11 @@ def test_command(workdir, tmp_path, capsys):
     assert "60.0 ± 10.0" in capsys.readouterr().out
     assert tables.main([str(tmp_path / "nothing")]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_best_mean_is_among_the_cells_with_most_seeds_and_equal_ones_are_all_named(tmp_path):
+    accuracies = {("erm_final", "convnet-1", seed): 0.5 for seed in range(3)}
+    accuracies |= {("erm_all", "convnet-1", seed): value for seed, value in enumerate((0.4, 0.5, 0.6))}
+    accuracies |= {("erm_fine_tune", "convnet-1", 0): 0.9, ("oracle", "convnet-1", 0): 0.95}
+    table = results_table(make_run_folder(tmp_path, accuracies))
+    assert table.best == "convnet-1 Final and ERM 50.0 (n = 3)"

@@ -1,12 +1,13 @@
 import os
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
 
 from seqfinal_jax.data import SourceError
 from seqfinal_jax.data.cifar import CIFAR10
-from seqfinal_jax.data.upstream import RawFile, checked, find_upstream, unpickle
+from seqfinal_jax.data.upstream import RawFile, checked, find_upstream, read_files, unpickle
 from tests.data.toy_cifar import python2_pickle
 
 UPSTREAM = CIFAR10.upstream
@@ -18,7 +19,9 @@ def read(content):
 
 
 @pytest.mark.parametrize(
-    "write", [python2_pickle, lambda c: pickle.dumps(c, 3), lambda c: pickle.dumps(c, 4)], ids=["2", "3", "4"]
+    "write",
+    [python2_pickle, *(lambda c, p=protocol: pickle.dumps(c, p) for protocol in (2, 3, 4, 5))],
+    ids=["of Python 2", "2", "3", "4", "5"],
 )
 def test_plain_pickles_are_read(write):
     found = read(write(CONTENT))
@@ -87,3 +90,56 @@ def test_find_upstream(tmp_path):
     folder.mkdir()
     assert find_upstream(UPSTREAM, tmp_path) == [folder, tmp_path / UPSTREAM.archive]
     assert find_upstream(UPSTREAM, folder) == [folder]
+
+
+def test_only_harmless_encodings_are_undone():
+    rot13 = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
+    with pytest.raises(SourceError, match="the encoding 'rot13'"):
+        read(rot13)
+
+
+def upstream_files(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in UPSTREAM.files:
+        (folder / name).write_bytes(b"content of " + name.encode())
+    return folder
+
+
+@pytest.mark.parametrize("target", ["elsewhere", f"x/{UPSTREAM.folder}"])
+@pytest.mark.parametrize("link", ["short", UPSTREAM.folder])
+def test_a_folder_is_found_through_links_of_any_name(tmp_path, target, link):
+    real = upstream_files(tmp_path / target)
+    place = tmp_path / "data" / link
+    place.parent.mkdir()
+    place.symlink_to(real, target_is_directory=True)
+    assert find_upstream(UPSTREAM, place)[0] == place
+    names = [file.name for file in read_files(UPSTREAM, place)]
+    assert names == list(UPSTREAM.files)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_an_archive_is_read_whether_packed_or_not(tmp_path, mode):
+    """Some programs unpack a .tar.gz on the way and leave its name."""
+    path = tmp_path / UPSTREAM.archive
+    with tarfile.open(path, mode) as archive:
+        archive.add(upstream_files(tmp_path / UPSTREAM.folder), UPSTREAM.folder)
+    found = {file.name: file.content for file in read_files(UPSTREAM, path)}
+    assert found == {name: b"content of " + name.encode() for name in UPSTREAM.files}
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with pytest.raises(SourceError, match=r"cut off|not found|cannot be read"):
+        list(read_files(UPSTREAM, path))
+
+
+def test_a_whole_archive_beside_a_broken_folder_is_taken(tmp_path, monkeypatch, caplog):
+    from seqfinal_jax.data import cifar
+
+    folder = upstream_files(tmp_path / UPSTREAM.folder)
+    (folder / "data_batch_3").unlink()
+    (tmp_path / UPSTREAM.archive).write_bytes(b"")
+    load = cifar._load_upstream
+    monkeypatch.setattr(cifar, "_load_upstream", lambda c, p: load(c, p) if p.is_dir() else "the archive")
+    assert cifar.load_cifar(CIFAR10, tmp_path) == "the archive"
+    assert "missing data_batch_3" in caplog.text
+    (tmp_path / UPSTREAM.archive).unlink()
+    with pytest.raises(SourceError, match="missing data_batch_3"):
+        cifar.load_cifar(CIFAR10, tmp_path)
