@@ -11,7 +11,7 @@ import numpy as np
 from seqfinal_jax.data import selection, sequence_cache
 from seqfinal_jax.data.selection import Pools, Selection
 from seqfinal_jax.data.sequence_spec import DEFAULT_SEED, SequenceSpec, fingerprint, sequence_spec
-from seqfinal_jax.data.shifts import ShiftState, Steps, accumulate, add_noise_to_splits, apply_shifts
+from seqfinal_jax.data.shifts.shift import ShiftState, Steps, accumulate, apply_shifts, check_needs
 from seqfinal_jax.data.sources import Source, SourceError, load_source
 
 log = logging.getLogger(__name__)
@@ -156,6 +156,7 @@ def build_from_spec(spec: SequenceSpec, source: Source, cache: bool = True) -> S
 
 
 def _build_steps(spec: SequenceSpec, source: Source) -> tuple[Step, ...]:
+    check_needs(spec.shifts, source.image_shape)
     states = accumulate(spec.shifts, source.num_classes, source.num_subclasses)
     train_pools, test_pools = _pools(source, "train"), _pools(source, "test")
     steps: list[Step] = []
@@ -183,30 +184,30 @@ def _build_step(
     step_seed = selection.step_seeds(spec.seed, spec.num_steps)[t]
     rng = np.random.RandomState(step_seed)
     chosen = selection.draw(rng, train_pools, sizes, test_pools, None if own_test else test_sizes)
-    train, valid, *test = _shift_splits(source, state, chosen, rng)
+    train, valid, *test = _shift_splits(source, state, chosen, rng, (step_seed,))
     if own_test:
         rng = selection.own_test_generator(step_seed)
         indices = selection.draw_test(rng, test_pools, test_sizes)
-        test = _shift_splits(source, state, Selection(None, None, indices), rng)
+        test = _shift_splits(source, state, Selection(None, None, indices), rng, (step_seed, 1))
     return Step(train, valid, test[0] if test else None)
 
 
 def _shift_splits(
-    source: Source, state: ShiftState, chosen: Selection, rng: np.random.RandomState
+    source: Source, state: ShiftState, chosen: Selection, rng: np.random.RandomState, seeds: tuple[int, ...]
 ) -> list[Split]:
-    """The chosen splits that are not None, in the order train, valid, test, with all shifts of the state."""
+    """The chosen splits that are not None, in the order train, valid, test, with all shifts of the state.
+
+    `seeds` makes the generators of shifts that have one of their own; each split has its own.
+    """
     picked = [(source.train_images, source.train_labels, chosen.train)]
     picked += [(source.train_images, source.train_labels, chosen.valid)]
     picked += [(source.test_images, source.test_labels, chosen.test)]
     picked = [(images, labels, index) for images, labels, index in picked if index is not None]
-    noisy = add_noise_to_splits([images[index] for images, _, index in picked], state.noise_passes, rng)
-    shifted = [
-        apply_shifts(images, labels[index], state)
-        for images, (_, labels, index) in zip(noisy, picked, strict=True)
-    ]
+    splits = [(images[index], labels[index]) for images, labels, index in picked]
+    splits = apply_shifts(splits, state, rng, seeds)
     return [
-        Split(images, labels, index.astype(np.int64))
-        for (images, labels), (_, _, index) in zip(shifted, picked, strict=True)
+        Split(images, labels.astype(np.int32), index.astype(np.int64))
+        for (images, labels), (_, _, index) in zip(splits, picked, strict=True)
     ]
 
 

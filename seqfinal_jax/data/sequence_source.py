@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from seqfinal_jax.data.sequence import Sequence, build_from_spec
 from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
+from seqfinal_jax.data.shifts.shift import check_needs
 from seqfinal_jax.data.sources import DATASETS, Source, data_folder
 from seqfinal_jax.records.code_identity import code_digest, defined_in
 from seqfinal_jax.records.registry import Registry, nearest
@@ -121,7 +122,9 @@ def shifted_sequence(request: SequenceRequest, like: SequenceSource | None = Non
     specs["oracle"] = _spec(request, (*targets[:-1], request.oracle_size))
     if isinstance(like, ShiftedSequence):
         return ShiftedSequence(like.source, specs)
-    return ShiftedSequence(DATASETS.get(data["dataset"])(data_folder(request.data_dir)), specs)
+    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir))
+    check_needs(specs["main"].shifts, source.image_shape)
+    return ShiftedSequence(source, specs)
 
 
 def _spec(request: SequenceRequest, target_sizes: tuple[int, ...]) -> SequenceSpec:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from seqfinal_jax.data.selection import ALLOCATIONS
-from seqfinal_jax.data.shifts import Steps, parse_shifts, shift_notes
+from seqfinal_jax.data.shifts.shift import Steps, parse_shifts, shift_identities, shift_notes
 from seqfinal_jax.data.sources import Source
 from seqfinal_jax.records.registry import nearest
 
@@ -111,6 +111,8 @@ def fingerprint(spec: SequenceSpec, source: Source) -> str:
         "test_draws": spec.test_all_steps_draws if spec.test_all_steps else None,
         "disjoint": spec.disjoint,
     }
+    if own := shift_identities(spec.shifts):
+        key["shift_records"] = own
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 

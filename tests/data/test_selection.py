@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import selection
-from seqfinal_jax.data.shifts import accumulate
+from seqfinal_jax.data.shifts.shift import accumulate
 
 UNIFORM = (0.1,) * 10
 THIRD = 1 / 3
