@@ -19,13 +19,12 @@ from rich.table import Table
 from seqfinal_jax.analysis.adjacent_charts import accuracy_chart, change_chart
 from seqfinal_jax.analysis.adjacent_effect import (
     CSV_COLUMNS,
-    REFERENCES,
     AdjacentEffect,
     adjacent_effect,
     effect_rows,
     summarised,
 )
-from seqfinal_jax.analysis.labels import method_name, percent
+from seqfinal_jax.analysis.labels import limit_methods, method_name, percent
 from seqfinal_jax.analysis.log_axis import short_number
 from seqfinal_jax.analysis.tables import csv_text
 from seqfinal_jax.results.run_folder import RunFolderError, write_whole
@@ -55,7 +54,7 @@ def print_effect(effect: AdjacentEffect, console: Console) -> None:
     for head, justify in (("γ", "right"), ("accuracy", "right"), ("n", "right")):
         shown.add_column(head, justify=justify)
     table = summarised(effect.accuracy)
-    for series in ("joint", *REFERENCES):
+    for series in ("joint", *limit_methods()):
         for row in table[table["series"] == series].itertuples():
             name = short_number(row.adjacent) if series == "joint" else method_name(series).legend
             shown.add_row(name, f"{percent(row.mean)} ± {percent(row.spread)}", str(row.n))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from seqfinal_jax.analysis.adjacent_effect import AdjacentEffect, summarised
 from seqfinal_jax.analysis.figure import house_style
-from seqfinal_jax.analysis.labels import listed, method_name
+from seqfinal_jax.analysis.labels import limit_methods, listed, method_name
 from seqfinal_jax.analysis.log_axis import log_ticks, on_log, round_ticks, set_log_axis, zero_place
 from seqfinal_jax.analysis.palette import (
     BLUE,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEYOND = 3.0  # factor from the ends of the line to the single points beside it
-REFERENCE_STYLES = {"erm_final": (VERMILION, "s", "left"), "erm_all": (GREEN, "D", "right")}
+LIMIT_STYLES = {"weak": (VERMILION, "s", "left"), "strong": (GREEN, "D", "right")}
 STRENGTH = "strength γ of the adjacent penalty"
 
 
@@ -56,7 +56,8 @@ def _accuracy_figure(effect: AdjacentEffect) -> "Figure":
     line = table[table["series"] == "joint"]
     _draw_line(axes, _in_percent(line), effect, {"color": BLUE, "marker": "o"})
     single = [_handle("joint model, mean over seeds" if _many(effect) else "joint model", BLUE, "o", "-")]
-    for series, (color, marker, side) in REFERENCE_STYLES.items():
+    for series, limit in limit_methods().items():
+        color, marker, side = LIMIT_STYLES[limit]
         row = table[table["series"] == series]
         if len(row):
             _draw_line(axes, _in_percent(row), effect, {"color": color, "marker": marker}, _end(effect, side))
@@ -138,7 +139,7 @@ def _draw_line(
 
 def _draw_seeds(axes: "Axes", effect: AdjacentEffect) -> None:
     if _many(effect):
-        ends = {series: _end(effect, side) for series, (_, _, side) in REFERENCE_STYLES.items()}
+        ends = {name: _end(effect, LIMIT_STYLES[limit][2]) for name, limit in limit_methods().items()}
         points = effect.accuracy
         places = np.where(
             points["adjacent"].isna(), points["series"].map(ends), on_log(points["adjacent"], _zero(effect))

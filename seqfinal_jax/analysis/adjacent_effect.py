@@ -10,12 +10,11 @@ import pandas as pd
 
 from seqfinal_jax.analysis.cell_tables import over_seeds, read_change, read_final_grid
 from seqfinal_jax.analysis.cells import done_cells
-from seqfinal_jax.analysis.labels import architectures_in_order, listed
+from seqfinal_jax.analysis.labels import architectures_in_order, limit_methods, listed
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
 
 # The joint models with separate networks of all steps, all samples, and an l2 penalty of some strength (or none).
 JOINT = ("joint_adjacent_reg_none", "joint", "joint_adjacent_reg_l2_high", "joint_adjacent_reg_l2_very_high")
-REFERENCES = ("erm_final", "erm_all")
 AGREED = ("sequence", "protocol", "n_valid")
 CSV_COLUMNS = ("figure", "series", "adjacent", "statistic", "seed", "value", "n")
 
@@ -106,7 +105,7 @@ def summarised(points: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(workdir: str | Path) -> Iterator[Found]:
     for cell in done_cells(workdir):
-        if cell.method in (*JOINT, *REFERENCES):
+        if cell.method in (*JOINT, *limit_methods()):
             yield Found(cell, read_result(cell), read_final_grid(cell))
 
 

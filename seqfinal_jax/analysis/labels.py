@@ -20,14 +20,17 @@ class MethodLabel:
     column: str
     legend: str
     family: str
+    comparable: bool = True
 
 
 _read: dict[str, MethodLabel] = {}
 
 
-def remember_label(method: str, label: Mapping[str, str]) -> None:
+def remember_label(method: str, label: Mapping[str, Any]) -> None:
     """Keeps what a result says of how its method is called, for methods whose file is not loaded."""
-    _read[method] = MethodLabel(method, label["column"], label["legend"], label["family"])
+    _read[method] = MethodLabel(
+        method, label["column"], label["legend"], label["family"], bool(label.get("comparable", True))
+    )
 
 
 def method_name(method: str) -> MethodLabel:
@@ -38,7 +41,12 @@ def method_name(method: str) -> MethodLabel:
     if method not in METHODS:
         return _read.get(method, MethodLabel(method, method, method, "other"))
     record = METHODS.get(method)
-    return MethodLabel(record.id, record.column, record.legend, record.family)
+    return MethodLabel(record.id, record.column, record.legend, record.family, record.comparable)
+
+
+def limit_methods() -> dict[str, str]:
+    """The methods that the joint model comes to as its adjacent penalty grows "weak" or "strong", with that word."""
+    return {name: METHODS.get(name).limit for name in METHODS if METHODS.get(name).limit}
 
 
 def method_order(method: str) -> tuple[int, str]:

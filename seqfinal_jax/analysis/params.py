@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-ARCHITECTURES = tuple(
-    f"{family}-{blocks}" for family in ("convnet", "resnet", "densenet") for blocks in (1, 2, 3, 4)
-)
+from seqfinal_jax.models.architectures import published_architectures
+
 FORMATS = ("terminal", "csv", "markdown", "latex")
 
 
@@ -72,7 +71,7 @@ def render(table: pd.DataFrame, style: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 2 for a usage error."""
     parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.params", description=__doc__)
-    parser.add_argument("--architectures", default=",".join(ARCHITECTURES))
+    parser.add_argument("--architectures", default=",".join(published_architectures()))
     parser.add_argument("--classes", default="10", help="head sizes by comma")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     options = parser.parse_args(arguments)

@@ -88,7 +88,8 @@ class ResultsTable:
     @property
     def captions(self) -> list[str]:
         """Sentences that say how its numbers were made, and what lacks."""
-        without = " (without Oracle)" if "oracle" in self.methods else ""
+        apart = [method_name(m).column for m in self.methods if not method_name(m).comparable]
+        without = f" (without {listed(apart)})" if apart else ""
         lines = [
             "mean ± sample standard deviation over seeds (n-1); n: seeds done, of those expected",
             f"selection: {_by_method(self.cells, 'selection')}",
@@ -102,11 +103,11 @@ class ResultsTable:
     def best(self) -> str:
         """The methods of the highest mean in each architecture, among those with the same, largest number of seeds.
 
-        Equal means (of equal per cent, as shown) are all named; the oracle, which has more data, is left out.
+        Equal means (of equal per cent, as shown) are all named; methods with data that others do not have are left out.
         """
         found = []
         for architecture in self.architectures:
-            entries = {m: self.entries[m, architecture] for m in self.methods if m != "oracle"}
+            entries = {m: self.entries[m, architecture] for m in self.methods if method_name(m).comparable}
             most = max((entry.done for entry in entries.values()), default=0)
             means = {m: entry.mean for m, entry in entries.items() if entry.done == most and most}
             if not means:

@@ -9,7 +9,7 @@ documentation all come from these records. A file of a user's own adds records t
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from seqfinal_jax.methods.nodes import Node
 from seqfinal_jax.methods.options import Options, changed, effective
@@ -62,6 +62,8 @@ class Method:
     refuses: why it cannot be built with these options, or None. lacks: why this network does not have it, or None.
     remark: what a user should know before it is fitted, or None.
     fields, axes: options and axes of the grid of its own, under `config.<id>`.
+    comparable: whether it competes with the others; not, where it has data that they do not have.
+    limit: of a method that the joint model comes to, as its adjacent penalty grows "weak" or "strong".
     """
 
     id: str
@@ -80,6 +82,8 @@ class Method:
     remark: Callable[[Setting], Reason] | None = None
     fields: tuple[Field, ...] = ()
     axes: tuple[Axis, ...] = ()
+    comparable: bool = True
+    limit: Literal["weak", "strong"] | None = None
 
     def effective(self, options: Options) -> Options:
         """The options as they act on this method."""

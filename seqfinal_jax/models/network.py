@@ -79,6 +79,24 @@ def init_variables(network: Network, key: Array) -> Variables:
     return {"params": params, "batch_stats": batch_stats}
 
 
+SMALLEST_PRESET = 32  # the published sizes are made for images of this many pixels
+
+
+def check_images(network: Network) -> None:
+    """Raises ValueError where a network shrinks its images' maps to nothing, which names the layer."""
+    height, width, channels = network.config.image_shape
+    if min(height, width) >= SMALLEST_PRESET and not network.config.strides:
+        return
+    x = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
+    for name, module in network.groups:
+        x = jax.eval_shape(lambda x, m=module: m.init_with_output(jax.random.key(0), x, EVALUATION)[0], x)
+        if 0 in x.shape:
+            raise ValueError(
+                f"{network.name} shrinks images of {height}x{width} to nothing at {name}; take fewer blocks, smaller "
+                f"config.network.strides, or larger images"
+            )
+
+
 def apply_group(
     module: nn.Module, params: Tree, stats: Tree | None, x: Array, mode: Pass
 ) -> tuple[Array, Tree | None]:

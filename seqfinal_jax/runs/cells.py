@@ -156,10 +156,11 @@ def _sample_usage(fitter: StageFitter, stage: Model, seed: int) -> list[dict[str
     ]
 
 
-def _label(method: str) -> dict[str, str]:
+def _label(method: str) -> dict[str, Any]:
     """How a method is called in tables and figures: those of a user's own are known while their file is loaded only."""
     record = METHODS.get(method)
-    return {"method": method, "column": record.column, "legend": record.legend, "family": record.family}
+    names = ("column", "legend", "family", "comparable")
+    return {"method": method, **{name: getattr(record, name) for name in names}}
 
 
 def _write_folder(

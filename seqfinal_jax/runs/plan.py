@@ -21,6 +21,7 @@ from seqfinal_jax.methods.stages.network import check_stage
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.architectures import split_name
+from seqfinal_jax.models.network import check_images
 from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.runs.effects import refuse_idle_fields
@@ -203,6 +204,7 @@ def _check_networks(plan: Plan) -> None:
     pretrained = plan.config.pretrained.resnet18
     for architecture in plan.architectures:
         network = plan.network(architecture)
+        check_images(network)
         if pretrained:
             check_network(network)
         for (name, _), each in plan.planned.items():

@@ -9,14 +9,16 @@ from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.objectives import Invariant, Pooled, StageObjective, WorstDomain
 
 
-@method("erm_final", column="Final", legend="ERM final", family=REFERENCE, published=True)
+@method("erm_final", column="Final", legend="ERM final", family=REFERENCE, published=True, limit="weak")
 def erm_final(setting: Setting) -> Stage:
     """The final step alone."""
     last = (setting.final_step,)
     return Stage("final", "final", train=last, valid=last, grid=setting.plain_grid)
 
 
-@method("oracle", column="Oracle", legend="ERM final oracle", family=REFERENCE, published=True)
+@method(
+    "oracle", column="Oracle", legend="ERM final oracle", family=REFERENCE, published=True, comparable=False
+)
 def oracle(setting: Setting) -> Stage:
     """The final step alone, of a sequence whose final step has `config.oracle_size` samples."""
     return replace(erm_final(setting), variant="oracle")
@@ -28,7 +30,7 @@ def on_all(setting: Setting, objective: StageObjective) -> Stage:
     return Stage("all", "final", setting.all_steps, last, setting.plain_grid, objective)
 
 
-@method("erm_all", column="ERM", legend="ERM all", family=ALL, published=True)
+@method("erm_all", column="ERM", legend="ERM all", family=ALL, published=True, limit="strong")
 def erm_all(setting: Setting) -> Stage:
     """All steps pooled."""
     return on_all(setting, Pooled())
