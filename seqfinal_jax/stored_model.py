@@ -13,6 +13,7 @@ from jax import Array
 
 from seqfinal_jax.methods.nodes import Form
 from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.store import variables_of
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.per_step import StepNetwork, apply_step
@@ -130,7 +131,7 @@ def load_model(path: str | Path) -> StoredModel:
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes))
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
     network = stage_network(network, form_of(meta["stage"]["form"]))
-    return StoredModel(network, nested(arrays)["best"], scaling, tuple(model["class_names"]))
+    return StoredModel(network, variables_of(nested(arrays)["best"]), scaling, tuple(model["class_names"]))
 
 
 def _model_folder(given: Path) -> Path:

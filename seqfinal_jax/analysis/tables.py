@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seqfinal_jax.analysis.cells import COLUMNS, read_cells
+from seqfinal_jax.analysis.cells import read_cells
 from seqfinal_jax.analysis.labels import method_name
 from seqfinal_jax.analysis.results_table import (
     Entry,
@@ -41,13 +41,14 @@ TABLE_COLUMNS = ("architecture", "method", "column", "mean", "spread", "n", "fai
 
 
 def write_results_csv(workdir: str | Path) -> Path:
-    """Writes results.csv, a row a done cell; the same cells give the same bytes.
+    """Writes results.csv, a row a done cell; hyper-parameters of methods' own come last.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
+    cells = read_cells(workdir)
     return write_whole(
-        Path(workdir) / "results.csv", csv_text(COLUMNS, read_cells(workdir).itertuples(index=False))
+        Path(workdir) / "results.csv", csv_text(tuple(cells.columns), cells.itertuples(index=False))
     )
 
 

@@ -1,10 +1,11 @@
 """A sequence of time steps: labelled images that shift from a source step to the final one."""
 
 import logging
+from collections.abc import Mapping
 from collections.abc import Sequence as Sizes
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -71,6 +72,52 @@ class Sequence:
     def final_step(self) -> int:
         """Index of the last time step."""
         return len(self.steps) - 1
+
+
+class Described(Protocol):
+    """What a sequence takes over from its source."""
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    record: Mapping[str, Any]
+
+
+def sequence_of(
+    source: Described, steps: Sizes[Step], seed: int, warnings: tuple[str, ...] = ()
+) -> "Sequence":
+    """The sequence of a source of your own, checked.
+
+    Raises ValueError for fewer than two steps, a final step without test samples, and splits that do not fit the
+    source's image shape and classes; the message names the step.
+    """
+    if len(steps) < 2:
+        raise ValueError(f"{source.name}: a sequence needs two time steps or more, found {len(steps)}")
+    if steps[-1].test is None:
+        raise ValueError(f"{source.name}: the final step needs test samples")
+    for t, step in enumerate(steps):
+        for name, split in (("train", step.train), ("valid", step.valid), ("test", step.test)):
+            if split is not None:
+                _check_split(source, split, f"{source.name}, step {t}, {name}")
+    names = tuple(source.class_names)
+    return Sequence(
+        tuple(steps), len(names), names, tuple(source.image_shape), seed, source.name, (), dict(source.record), "",
+        warnings,
+    )  # fmt: skip
+
+
+def _check_split(source: Described, split: Split, where: str) -> None:
+    images, labels = split.images, split.labels
+    shape, classes = tuple(source.image_shape), len(source.class_names)
+    if images.dtype != np.uint8 or images.shape != (len(labels), *shape) or not len(labels):
+        raise ValueError(
+            f"{where}: expected images as uint8 (n, {', '.join(map(str, shape))}), one a label, found {images.dtype} "
+            f"{images.shape} and {len(labels)} labels"
+        )
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"{where}: expected labels 0..{classes - 1}, found {labels.dtype} {labels.min()}..{labels.max()}"
+        )
 
 
 def build_sequence(

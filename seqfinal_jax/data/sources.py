@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seqfinal_jax.records.code_identity import defined_in
 from seqfinal_jax.records.registry import Registry
 
 DATA_DIR_VARIABLE = "SEQFINAL_DATA_DIR"
@@ -66,6 +67,16 @@ class Source:
 
 Loader = Callable[[Path | None], Source]
 DATASETS: Registry[Loader] = Registry("data set")
+
+
+def dataset(name: str) -> Callable[[Loader], Loader]:
+    """Registers the function below it as a base data set: (folder of --data_dir or None) -> Source."""
+
+    def register(load: Loader) -> Loader:
+        DATASETS.add(name, load, origin=defined_in(load))
+        return load
+
+    return register
 
 
 def load_source(name: str, data_dir: str | Path | None = None) -> Source:

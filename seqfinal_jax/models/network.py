@@ -149,7 +149,7 @@ def smallest_map(network: Network) -> int:
         return apply_network(network, init_variables(network, key), jnp.zeros(shape))[2]
 
     maps = jax.eval_shape(outputs, jax.random.key(0))
-    return min(map_.shape[1] * map_.shape[2] for map_ in maps if len(map_.shape) == 4)
+    return min((map_.shape[1] * map_.shape[2] for map_ in maps if len(map_.shape) == 4), default=1)
 
 
 def scaled(width: int, factor: float) -> int:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from seqfinal_jax.config.read import protocol_name
 from seqfinal_jax.data.matched_rows import with_matched
 from seqfinal_jax.data.pool import ImagePool, pool_sequences
+from seqfinal_jax.data.sequence import Sequence as DataSequence
 from seqfinal_jax.data.stored_arrays import CACHE_DIR_VARIABLE, cache_dir
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.fitter import StageFitter
@@ -127,6 +128,7 @@ def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
             key = (variant, plan.data_seed(seed))
             if key not in built:
                 built[key] = plan.source.build(*key)
+                _check_steps(plan, built[key])
             sequences[variant, seed] = built[key]
     pool = pool_sequences(sequences)
     for note, at in _noted(pool.notes).items():
@@ -134,6 +136,14 @@ def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
     for how in [variant for variant in plan.variants if variant not in drawn]:
         pool = with_matched(pool, how, seeds, plan.config.joint.matching_memory_gib)
     return pool
+
+
+def _check_steps(plan: Plan, sequence: DataSequence) -> None:
+    if sequence.num_steps != plan.num_steps:
+        raise ValueError(
+            f"data set {plan.source.name!r} has sizes of {plan.num_steps} steps and was built with {sequence.num_steps}; "
+            f"mend its `sizes` or its `build`"
+        )
 
 
 def _noted(notes: Mapping[tuple[str, int], tuple[str, ...]]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from seqfinal_jax.config import build, read
 from seqfinal_jax.config.check import check_config, refuse_repeats
 from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.data.sequence_source import SequenceRequest, SequenceSource, sequence_source
+from seqfinal_jax.data.sequence_source import SequenceRequest, SequenceSource, sequence_source, source_code
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
 from seqfinal_jax.methods.recipes import METHODS, published_row
@@ -171,7 +171,8 @@ def planned_network(config: ConfigDict, source: SequenceSource, architecture: st
 def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
     """For each variant of the sequence, what determines its data besides the run's seed."""
     drawn = "run" if config.data_seed < 0 else config.data_seed
-    return {variant: [source.identity(drawn_from(variant)), drawn] for variant in sorted(variants)}
+    code = source_code(config.data.dataset)
+    return {variant: [source.identity(drawn_from(variant)), drawn, code] for variant in sorted(variants)}
 
 
 def drawn_from(variant: str) -> str:

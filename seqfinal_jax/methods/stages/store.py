@@ -133,10 +133,15 @@ class StageStore:
             raise ValueError(str(error)) from error
         trees = nested(arrays)
         grid, history = (rows_from_csv(files[name]) for name in ("grid.csv", "history.csv"))
-        result = StageResult(
-            trees["best"], trees["last"], trees.get("optimiser", {}), meta["chosen"], grid, history
-        )
+        best, last = (variables_of(trees[name]) for name in ("best", "last"))
+        result = StageResult(best, last, trees.get("optimiser", {}), meta["chosen"], grid, history)
         return result if whole else result.without_last()
+
+
+def variables_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as networks take them: what has no leaves, as the statistics of a network without batch norm, is not
+    stored."""
+    return {"params": {}, "batch_stats": {}, **stored}
 
 
 def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:
