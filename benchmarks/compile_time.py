@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 from benchmarks.engine import ARCHITECTURES, BATCH, fit_seconds, images, members, problem_of, step_clock
 from seqfinal_jax.runs.loop import enable_compilation_cache
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.members import Settings
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.members import FitSettings
 
 
 def measure(architecture: str) -> dict[str, float]:
@@ -32,7 +32,7 @@ def measure(architecture: str) -> dict[str, float]:
     clock = step_clock(problem, 1)
     start = time.perf_counter() - began
     train = first_less_later(clock)
-    rest = first_less_later(lambda: fit_seconds(problem, members(problem)[:1], Settings(StopRule(1))))
+    rest = first_less_later(lambda: fit_seconds(problem, members(problem)[:1], FitSettings(StopRule(1))))
     return {"train": train, "all": start + train + rest}
 
 

@@ -6,7 +6,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from seqfinal_jax.models import convolution, ops
+from seqfinal_jax.models.parts import convolution, ops
 
 # (image size, channels in, channels out, kernel, stride, padding): stem and blocks of the ConvNets;
 # The last two are a basic unit of a ResNet and the dense layer's second convolution, which keep height and width.

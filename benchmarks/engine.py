@@ -12,12 +12,12 @@ import numpy as np
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.models import build_network
 from seqfinal_jax.models.network import init_variables
-from seqfinal_jax.training import fit as engine
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.members import Fit, MemberSpec, Problem, Settings
-from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.training.engine import fit as engine
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.members import Fit, FitSettings, MemberSpec, Problem
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
 jax.config.update("jax_default_matmul_precision", "highest")  # as a run's config.precision has it
 BATCH = 100
@@ -52,7 +52,7 @@ def members(problem: Problem, seeds: int = 1) -> list[MemberSpec]:
     return [MemberSpec(seed, point, groups, group=seed) for seed in range(seeds) for point in Grid().points()]
 
 
-def train_arguments(problem: Problem, specs: list[MemberSpec], settings: Settings) -> tuple[Any, ...]:
+def train_arguments(problem: Problem, specs: list[MemberSpec], settings: FitSettings) -> tuple[Any, ...]:
     """What `programs.train_epoch` takes before the number of minibatches, for members in one program."""
     chunk = engine._start_chunk(
         Fit(problem, specs, settings, results=[None] * len(specs)), np.arange(len(specs)), jax.devices()[0]
@@ -63,10 +63,10 @@ def train_arguments(problem: Problem, specs: list[MemberSpec], settings: Setting
     )  # fmt: skip
 
 
-def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], Settings]:
+def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], FitSettings]:
     """So many members in one program: one as on a CPU, several as on a GPU."""
     specs = members(problem, seeds=-(-count // 8))[:count]
-    return specs, Settings(vectorise="map" if count == 1 else "vmap", members_per_program=count)
+    return specs, FitSettings(vectorise="map" if count == 1 else "vmap", members_per_program=count)
 
 
 def step_clock(problem: Problem, steps: int, together: int = 1) -> Callable[[], float]:
@@ -85,7 +85,7 @@ def step_clock(problem: Problem, steps: int, together: int = 1) -> Callable[[], 
     return run
 
 
-def compiled_epoch(problem: Problem, specs: list[MemberSpec], settings: Settings) -> tuple[Any, float]:
+def compiled_epoch(problem: Problem, specs: list[MemberSpec], settings: FitSettings) -> tuple[Any, float]:
     """The compiled training program, and the seconds that tracing and compiling it took."""
     arguments = train_arguments(problem, specs, settings)
     began = time.perf_counter()
@@ -100,7 +100,7 @@ def memory_mib(compiled: Any) -> float:
     return (held + use.temp_size_in_bytes) / 2**20
 
 
-def fit_seconds(problem: Problem, specs: list[MemberSpec], settings: Settings) -> float:
+def fit_seconds(problem: Problem, specs: list[MemberSpec], settings: FitSettings) -> float:
     """Seconds of a fit, start and first evaluation included."""
     began = time.perf_counter()
     engine.fit(problem, specs, settings)
@@ -110,6 +110,6 @@ def fit_seconds(problem: Problem, specs: list[MemberSpec], settings: Settings) -
 def grid_epoch_seconds(problem: Problem) -> float:
     """Seconds of one epoch of every member, without epoch 0 and set-up."""
     marks: list[float] = []
-    settings = Settings(StopRule(3, patience=9))
+    settings = FitSettings(StopRule(3, patience=9))
     engine.fit(problem, members(problem), settings, lambda chunk, specs: marks.append(time.perf_counter()))
     return sum(b - a for i, (a, b) in enumerate(itertools.pairwise(marks)) if (i + 1) % 3) / 2

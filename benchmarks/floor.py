@@ -19,8 +19,8 @@ import jax.numpy as jnp
 
 from benchmarks.engine import ARCHITECTURES, BATCH, images, members, problem_of, train_arguments
 from seqfinal_jax.models.traced import equations
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.members import Problem, Settings
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.members import FitSettings, Problem
 
 PASSES_OVER_PARAMETERS = 8
 
@@ -55,7 +55,7 @@ def product_work(equation: Any) -> Work:
 
 def step_work(problem: Problem) -> Work:
     """What a training step of one member needs."""
-    arguments = train_arguments(problem, members(problem)[:1], Settings())
+    arguments = train_arguments(problem, members(problem)[:1], FitSettings())
     program = programs.train_epoch.trace(*arguments, jnp.int32(1), jnp.int32(1)).jaxpr.jaxpr
     products = [product_work(e) for e in equations(program) if e.primitive.name == "dot_general"]
     params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[2].params))

@@ -19,13 +19,13 @@ from benchmarks import torch_peer
 from benchmarks.engine import BATCH, fit_seconds, images, members, problem_of
 from benchmarks.step import peer, torch_parts
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.members import Settings
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.members import FitSettings
 
 EPOCHS = 3
 
 
-def fastest_form(architecture: str, train: tuple) -> torch_peer.Form:
+def fastest_form(architecture: str, train: tuple) -> torch_peer.StepForm:
     """The form of PyTorch with the shortest step of three."""
     point = Grid().points()[0]
     forms = torch_peer.working_forms(
@@ -36,7 +36,7 @@ def fastest_form(architecture: str, train: tuple) -> torch_peer.Form:
 
 
 def grid_seconds(
-    architecture: str, form: torch_peer.Form, parts: tuple, published: bool, seeds: int
+    architecture: str, form: torch_peer.StepForm, parts: tuple, published: bool, seeds: int
 ) -> float:
     """Seconds of the grid in PyTorch; trainers are made and warmed up before."""
     trainers = [peer(architecture, point, form) for _ in range(seeds) for point in Grid().points()]
@@ -53,7 +53,7 @@ def compare(architecture: str, options: argparse.Namespace) -> str:
     specs = members(problem, options.seeds)
     on_cpu = jax.default_backend() == "cpu"
     size = {} if on_cpu else {"vectorise": "vmap", "members_per_program": len(specs)}
-    settings = Settings(StopRule(EPOCHS, patience=EPOCHS), **size)
+    settings = FitSettings(StopRule(EPOCHS, patience=EPOCHS), **size)
     fit_seconds(problem, specs[:1] if on_cpu else specs, settings)
     form = fastest_form(architecture, parts[0])
     clocks = {

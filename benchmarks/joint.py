@@ -25,13 +25,13 @@ from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.problem import stage_problem
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
-from seqfinal_jax.models.per_step import init_steps
+from seqfinal_jax.models.per_step.network import init_steps
 from seqfinal_jax.runs.loop import build_pool, fit_settings
 from seqfinal_jax.runs.plan import Plan, make_plan, make_training
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import MemberSpec
 
 MIB = 2**20
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import scipy
 
-from seqfinal_jax.data.matching import MATCHING_RULES, Samples, matching_rule
+from seqfinal_jax.data.matching.links import MATCHING_RULES, Samples, matching_rule
 
 
 def random_step(seed: int, count: int, classes: int, kind: str) -> Samples:

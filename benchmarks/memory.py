@@ -12,7 +12,7 @@ import argparse
 
 from benchmarks.engine import ARCHITECTURES, BATCH, compiled_epoch, images, members, problem_of
 from seqfinal_jax.models.traced import COPIES, WORKING_SPACE, member_bytes, network_bytes
-from seqfinal_jax.training.members import Settings
+from seqfinal_jax.training.engine.members import FitSettings
 
 MIB = 2**20
 
@@ -23,7 +23,7 @@ def line(architecture: str) -> str:
     problem = problem_of(architecture, pixels, labels, BATCH)
     use = {}
     for size in (2, 4):
-        settings = Settings(vectorise="vmap", members_per_program=size)
+        settings = FitSettings(vectorise="vmap", members_per_program=size)
         compiled, seconds = compiled_epoch(problem, members(problem)[:size], settings)
         use[size] = compiled.memory_analysis()
     arguments = (use[4].argument_size_in_bytes - use[2].argument_size_in_bytes) / 2

@@ -29,18 +29,18 @@ from configs.digits_rcl import get_config
 from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.runs.loop import build_pool
 from seqfinal_jax.runs.plan import make_plan
-from seqfinal_jax.training.compile_clock import compile_seconds
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import Settings
+from seqfinal_jax.training.engine.compile_clock import compile_seconds
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-", "reduce-scatter")
 
 
-def settings(epochs: int, size: int) -> Settings:
+def settings(epochs: int, size: int) -> FitSettings:
     """One member a program on a CPU, all in one elsewhere; all devices."""
     together = {} if jax.default_backend() == "cpu" else {"vectorise": "vmap", "members_per_program": size}
-    return Settings(StopRule(epochs, patience=epochs), devices=tuple(jax.local_devices()), **together)
+    return FitSettings(StopRule(epochs, patience=epochs), devices=tuple(jax.local_devices()), **together)
 
 
 def fit_on_these_devices() -> None:
@@ -48,7 +48,7 @@ def fit_on_these_devices() -> None:
     pixels, labels = images(400, 100)
     problem = problem_of("convnet-1", pixels, labels, 400)
     specs = members(problem, seeds=2)
-    compiled, _ = compiled_epoch(problem, specs[:1], Settings())
+    compiled, _ = compiled_epoch(problem, specs[:1], FitSettings())
     found = [word for word in COLLECTIVES if word in compiled.as_text()]
     fit_seconds(problem, specs, settings(1, 1))
     seconds = min(fit_seconds(problem, specs, settings(2, 1)) for _ in range(3))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.nodes import Choice, Node
 from seqfinal_jax.methods.stages.fitter import StageFitter
@@ -16,7 +16,7 @@ from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.runs.loop import fit_settings
 from seqfinal_jax.runs.plan import Plan, make_training
-from seqfinal_jax.training.early_stopping import StopRule
+from seqfinal_jax.training.engine.early_stopping import StopRule
 
 
 @dataclass

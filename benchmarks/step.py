@@ -52,7 +52,9 @@ def torch_parts(pixels, labels, train: int) -> tuple[tuple, tuple]:
     return (x[:train], y[:train]), (x[train:], y[train:])
 
 
-def peer(architecture: str, point: dict[str, float], form: torch_peer.Form = "eager") -> torch_peer.Trainer:
+def peer(
+    architecture: str, point: dict[str, float], form: torch_peer.StepForm = "eager"
+) -> torch_peer.Trainer:
     """PyTorch's trainer of a grid point."""
     return torch_peer.Trainer(
         architecture, 10, point["learning_rate"], point["weight_decay"], point["dropout"], form

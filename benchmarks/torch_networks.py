@@ -1,6 +1,6 @@
 """The three families in plain PyTorch, of our own writing, in PyTorch's default initialisation.
 
-Modules carry the names of the published program's state dictionaries, so `seqfinal_jax.models.from_torch` reads them.
+Modules carry the names of the published program's state dictionaries, so `models.convert.from_torch` reads them.
 """
 
 from collections import OrderedDict

@@ -19,15 +19,15 @@ from benchmarks.torch_networks import torch_network
 DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
 torch.backends.cudnn.allow_tf32 = False
 
-Form = Literal["eager", "channels_last", "compiled"]
-FORMS: tuple[Form, ...] = ("eager", "channels_last", "compiled")
+StepForm = Literal["eager", "channels_last", "compiled"]
+FORMS: tuple[StepForm, ...] = ("eager", "channels_last", "compiled")
 
 
 class Trainer:
     """One member: a network, its optimiser and hyper-parameters, in one of PyTorch's forms."""
 
     def __init__(
-        self, architecture: str, classes: int, lr: float, decay: float, rate: float, form: Form = "eager"
+        self, architecture: str, classes: int, lr: float, decay: float, rate: float, form: StepForm = "eager"
     ) -> None:
         self.network = torch_network(architecture, classes)
         self.layout = torch.channels_last if form == "channels_last" else torch.contiguous_format
@@ -72,7 +72,9 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def working_forms(make: Callable[[Form], Trainer], x: torch.Tensor, y: torch.Tensor) -> dict[Form, Trainer]:
+def working_forms(
+    make: Callable[[StepForm], Trainer], x: torch.Tensor, y: torch.Tensor
+) -> dict[StepForm, Trainer]:
     """A trainer of every form that runs here, warmed up; `torch.compile` needs a C++ compiler."""
     torch.compiler.reset()  # its limit of recompilations is one for all networks of a process
     found = {}

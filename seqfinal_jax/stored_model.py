@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.methods.nodes import Form
+from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import variables_of
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
-from seqfinal_jax.models.low_rank import Adapter
-from seqfinal_jax.models.per_step import StepNetwork, apply_step
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
-from seqfinal_jax.training.objectives import InputScaling
+from seqfinal_jax.training.objectives.risk import InputScaling
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ def _base(network: Network | StepNetwork) -> Network:
     return network.base if isinstance(network, StepNetwork) else network
 
 
-def form_of(described: dict[str, Any] | None) -> Form | None:
+def form_of(described: dict[str, Any] | None) -> StepForm | None:
     """A stage's form from its description in JSON."""
     if described is None:
         return None
     side, adapter = described["side"], described["adapter"]
-    return Form(
+    return StepForm(
         **{
             **described,
             "side": side if side == "block" else tuple(side),
@@ -149,12 +149,12 @@ def _model_folder(given: Path) -> Path:
 
 
 def _stage_of_cell(given: Path, cell: Path) -> Path:
-    mend = "delete the folder and run again"
+    advice = "delete the folder and run again"
     try:
         result = json.loads((cell / "result.json").read_text(encoding="utf-8"))
         stage, seed = str(result["stages"][-1]["fingerprint"]), int(result["seed"])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{cell / 'result.json'} is damaged ({error}); {mend}") from error
+        raise ValueError(f"{cell / 'result.json'} is damaged ({error}); {advice}") from error
     if len(cell.parents) < 4 or cell.parents[2].name != "cells":
         raise ValueError(
             f"{given} is a cell outside its run folder, where the models are; give the run folder's "

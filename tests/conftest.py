@@ -6,7 +6,7 @@ import shutil
 import jax
 import pytest
 
-from seqfinal_jax.data.cifar import CIFAR10, CIFAR100
+from seqfinal_jax.data.base.cifar import CIFAR10, CIFAR100
 from tests.data.toy_cifar import toy_source, write_toy
 
 

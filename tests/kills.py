@@ -29,7 +29,7 @@ def child(workdir: Path, epochs: Path, lists: Lists) -> int:
     """The run itself, in this process; a byte is added to `epochs` whenever a member has trained for an epoch."""
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.runs import loop
-    from seqfinal_jax.training import fit
+    from seqfinal_jax.training.engine import fit
     from tests.runs import smoke_config
 
     report = fit._report

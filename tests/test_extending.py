@@ -189,7 +189,7 @@ def test_a_network(own, tmp_path):
 
 def test_a_figure_and_one_that_fails(own, tmp_path, caplog):
     fails = """
-from seqfinal_jax.analysis.figure import figure
+from seqfinal_jax.analysis.figures.record import figure
 
 @figure("broken")
 def broken(workdir):

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 import seqfinal_jax
-from seqfinal_jax.analysis.results_table import results_table
-from seqfinal_jax.data.sources import DATASETS
+from seqfinal_jax.analysis.tables.results_table import results_table
+from seqfinal_jax.data.base.sources import DATASETS
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file
 from seqfinal_jax.results.sealed import record_digest
-from seqfinal_jax.runs import cells as writing
 from seqfinal_jax.runs import loop as running
 from seqfinal_jax.runs import workdir as folders
+from seqfinal_jax.runs import write_cells as writing
 from tests.runs import smoke_config, smoke_run
 
 ONE = {"methods": ("erm_final",), "grid__dropout": (0.0,)}
@@ -366,7 +366,7 @@ def test_only_the_stages_asked_for_last_stay_in_memory(tmp_path, monkeypatch):
 
 
 def test_a_batch_far_beyond_the_set_is_not_padded_to_its_size(tmp_path):
-    from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+    from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
 
     stream = Stream(0, np.arange(180))
     batches = epoch_batches([stream], shuffled(0, "final"), 1, 20_000)

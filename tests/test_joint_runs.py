@@ -163,7 +163,7 @@ def test_a_resumed_fit_is_the_unbroken_one(tmp_path, fields):
 
 
 def test_a_resumed_fit_that_is_killed_goes_on(tmp_path, monkeypatch):
-    from seqfinal_jax.training import fit as engine
+    from seqfinal_jax.training.engine import fit as engine
 
     short = {**ONE, "training__max_epochs": 2}
     smoke_run(tmp_path, **short)

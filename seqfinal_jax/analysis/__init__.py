@@ -1,0 +1,1 @@
+"""What a run folder says: tables, figures and the report, read from its files alone."""

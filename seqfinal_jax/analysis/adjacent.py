@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seqfinal_jax.analysis.adjacent_charts import accuracy_chart, change_chart
-from seqfinal_jax.analysis.adjacent_effect import (
+from seqfinal_jax.analysis.figures.adjacent_charts import accuracy_chart, change_chart
+from seqfinal_jax.analysis.figures.adjacent_effect import (
     CSV_COLUMNS,
     AdjacentEffect,
     adjacent_effect,
     effect_rows,
     summarised,
 )
-from seqfinal_jax.analysis.labels import limit_methods, method_name, percent
-from seqfinal_jax.analysis.log_axis import short_number
-from seqfinal_jax.analysis.tables import csv_text
+from seqfinal_jax.analysis.figures.log_axis import short_number
+from seqfinal_jax.analysis.tables.labels import limit_methods, method_name, percent
+from seqfinal_jax.analysis.tables.text import csv_text
 from seqfinal_jax.results.run_folder import RunFolderError, write_whole
 
 NO_CHANGE = (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from seqfinal_jax.models.architectures import published_architectures
+from seqfinal_jax.models.families.architectures import published_architectures
 
 FORMATS = ("terminal", "csv", "markdown", "latex")
 
@@ -23,7 +23,7 @@ def parameter_table(architectures: Sequence[str], classes: Sequence[int]) -> pd.
     import jax  # needed to trace shapes only; no array is made
 
     from seqfinal_jax.models import build_network, init_variables
-    from seqfinal_jax.models.groups import full_count, reported_count
+    from seqfinal_jax.models.parts.groups import full_count, reported_count
 
     rows = []
     for name in architectures:

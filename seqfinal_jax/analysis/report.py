@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
-from seqfinal_jax.analysis.cells import HYPERS, read_stages
-from seqfinal_jax.analysis.figure import Drawn
-from seqfinal_jax.analysis.figures import draw_figures
-from seqfinal_jax.analysis.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.figures.every import draw_figures
+from seqfinal_jax.analysis.figures.record import Drawn
 from seqfinal_jax.analysis.report_page import PAGE
-from seqfinal_jax.analysis.results_table import ResultsTable, results_table
-from seqfinal_jax.analysis.tables import print_summary, to_csv, to_markdown, write_results_csv
+from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
+from seqfinal_jax.analysis.tables.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
+from seqfinal_jax.analysis.tables.text import print_summary, to_csv, to_markdown, write_results_csv
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
 

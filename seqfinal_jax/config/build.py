@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqfinal_jax.config.schema import ConfigField, all_fields, own_fields
-from seqfinal_jax.models.architectures import published_architectures
+from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
 

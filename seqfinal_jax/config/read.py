@@ -10,11 +10,11 @@ from seqfinal_jax.config.schema import own_fields
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
-from seqfinal_jax.models.low_rank import Adapter
 from seqfinal_jax.models.network import NetworkConfig
-from seqfinal_jax.models.side import SideSizes
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.objectives import InputScaling
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.side import SideSizes
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.objectives.risk import InputScaling
 
 
 def protocol_name(config: ConfigDict) -> str:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from seqfinal_jax.data.matching import MEMORY_GIB
+from seqfinal_jax.data.matching.links import MEMORY_GIB
 from seqfinal_jax.methods.grid import JOINT_GRID, Grid
 from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, STRENGTHS
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models.low_rank import AdapterInit, AdapterMode
+from seqfinal_jax.models.per_step.low_rank import AdapterInit, AdapterMode
 from seqfinal_jax.records.kinds import Kind, choice, flag, like, real, several, text, whole
 
 FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))

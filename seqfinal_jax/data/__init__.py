@@ -1,11 +1,11 @@
 """The data layer: base data sets, shifts, and the sequences made of them. NumPy only."""
 
-from seqfinal_jax.data import cifar, digits  # noqa: F401  (they register their data sets)
-from seqfinal_jax.data.sequence import Sequence, Split, Step, build_from_spec, build_sequence
-from seqfinal_jax.data.sequence_spec import SequenceSpec, fingerprint, sequence_spec
+from seqfinal_jax.data.base import cifar, digits  # noqa: F401  (they register their data sets)
+from seqfinal_jax.data.base.sources import DATASETS, Source, SourceError, load_source
+from seqfinal_jax.data.sequences.sequence import Sequence, Split, Step, build_from_spec, build_sequence
+from seqfinal_jax.data.sequences.spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.shifts import SHIFTS
 from seqfinal_jax.data.shifts.shift import parse_shifts
-from seqfinal_jax.data.sources import DATASETS, Source, SourceError, load_source
 
 __all__ = [
     "DATASETS",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from seqfinal_jax.models.per_step import Mode
+from seqfinal_jax.models.per_step.network import Mode
 
 Adjacent = Literal["none", "l2", "l2_high", "l2_very_high", "l1", "l2_fisher"]
 Samples = Literal["all", "nearest_neighbours", "optimal_matching"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from seqfinal_jax.methods.method import METHODS, Method, Reason
 from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages
 from seqfinal_jax.methods.setting import Setting
-from seqfinal_jax.models.architectures import FAMILIES
+from seqfinal_jax.models.families.architectures import FAMILIES
 
 VALIDATION = "validation accuracy of the final step"
 TEST = "validation accuracy of the final step; the learning-rate decay by TEST accuracy (as published)"

@@ -12,16 +12,16 @@ from typing import Any, Literal, Union
 
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.stages.objectives import Pooled, StageObjective
-from seqfinal_jax.models.low_rank import Adapter
-from seqfinal_jax.models.per_step import Mode
-from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.network import Mode
+from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.code_identity import code_digest, qualified_name
 
 LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
 
 
 @dataclass(frozen=True)
-class Form:
+class StepForm:
     """A per-step network.
 
     But for the joint model its last step alone is trained; what earlier steps use comes from the start and is frozen.
@@ -131,7 +131,7 @@ class Stage(_Node):
     fresh: bool = False
     variant: str = "main"
     layers: LayerSets = ()
-    form: Form | None = None
+    form: StepForm | None = None
     max_epochs: int | None = None
     resume: Resume | None = None
     key: str = field(init=False, repr=False)
@@ -250,7 +250,7 @@ class Transform(_Node):
         return self.like.variant
 
     @property
-    def form(self) -> Form | None:
+    def form(self) -> StepForm | None:
         """The per-step network of the last input."""
         return self.like.form
 

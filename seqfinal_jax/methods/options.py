@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from seqfinal_jax.methods.joint_options import JointOptions
-from seqfinal_jax.models.low_rank import Adapter
-from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.side import SideSizes
 
 USING_JOINT = (
     "standard_using_joint",

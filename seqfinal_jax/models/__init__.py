@@ -1,11 +1,11 @@
 """Networks as ordered layer groups over plain pytrees."""
 
-from seqfinal_jax.models.architectures import FAMILIES, build_network
-from seqfinal_jax.models.from_torch import from_torch, to_torch
-from seqfinal_jax.models.low_rank import Adapter
+from seqfinal_jax.models.convert.from_torch import from_torch, to_torch
+from seqfinal_jax.models.families.architectures import FAMILIES, build_network
 from seqfinal_jax.models.network import Network, NetworkConfig, apply_network, init_variables
-from seqfinal_jax.models.per_step import StepNetwork, apply_step, build_steps, init_steps
-from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, build_steps, init_steps
 
 __all__ = [
     "FAMILIES",

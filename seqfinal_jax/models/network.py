@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqfinal_jax.models import ops
-from seqfinal_jax.models.layers import EVALUATION, Pass
+from seqfinal_jax.models.parts import ops
+from seqfinal_jax.models.parts.layers import EVALUATION, Pass
 
 Tree = dict[str, Any]
 Variables = dict[str, Tree]

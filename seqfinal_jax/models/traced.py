@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqfinal_jax.models.layers import Pass
 from seqfinal_jax.models.network import Network, apply_network, init_variables
-from seqfinal_jax.models.per_step import StepNetwork, init_steps
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.network import StepNetwork, init_steps
 
 # A training step's working space over the sum of all that the forward pass computes, fused or not: an upper bound.
 # `python -m benchmarks.memory` gave 0.16 to 0.23 on a CPU for networks of all three families (docs/performance.md).

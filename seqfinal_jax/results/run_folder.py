@@ -50,21 +50,21 @@ def cell_folders(workdir: Path) -> Iterator[CellFolder]:
             yield CellFolder(path, path.parts[-3], path.parts[-2], int(match[1]))
 
 
-def read_json(path: Path, mend: str) -> dict[str, Any]:
+def read_json(path: Path, advice: str) -> dict[str, Any]:
     """A JSON object; raises RunFolderError that names the file and ends with `mend`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}); {mend}") from error
+        raise RunFolderError(f"{path} cannot be read ({error}); {advice}") from error
     if not isinstance(value, dict):
-        raise RunFolderError(f"{path} should hold a JSON object, found {type(value).__name__}; {mend}")
+        raise RunFolderError(f"{path} should hold a JSON object, found {type(value).__name__}; {advice}")
     return value
 
 
 def read_result(cell: CellFolder) -> dict[str, Any]:
     """A done cell's result.json, checked for its seal, its schema and its place."""
-    path, mend = cell.path / "result.json", _mend(cell)
-    result = read_json(path, mend)
+    path, advice = cell.path / "result.json", _advice(cell)
+    result = read_json(path, advice)
     if result.get("schema") not in (2, RESULT_SCHEMA):
         found = result.get("schema")
         raise RunFolderError(
@@ -74,11 +74,13 @@ def read_result(cell: CellFolder) -> dict[str, Any]:
         try:
             read_record(cell.path, "result.json")
         except DamagedFolder as error:
-            raise RunFolderError(f"{error}; {mend}") from error
+            raise RunFolderError(f"{error}; {advice}") from error
     place = {"method": cell.method, "architecture": cell.architecture, "seed": cell.seed}
     for name, expected in place.items():
         if result.get(name) != expected:
-            raise RunFolderError(f"{path} says {name} {result.get(name)!r}, its folder {expected!r}; {mend}")
+            raise RunFolderError(
+                f"{path} says {name} {result.get(name)!r}, its folder {expected!r}; {advice}"
+            )
     return result
 
 
@@ -95,13 +97,13 @@ def cell_file(cell: CellFolder, name: str) -> Path | None:
     try:
         found = file_digest(path)
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be read ({error}); {_mend(cell)}") from error
+        raise RunFolderError(f"{path} cannot be read ({error}); {_advice(cell)}") from error
     if found != result["files"][name]:
-        raise RunFolderError(f"{path} is not what was written; {_mend(cell)}")
+        raise RunFolderError(f"{path} is not what was written; {_advice(cell)}")
     return path
 
 
-def _mend(cell: CellFolder) -> str:
+def _advice(cell: CellFolder) -> str:
     return f"delete the folder {cell.path} and run again to make this cell anew"
 
 

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from seqfinal_jax.config.read import get
 from seqfinal_jax.config.schema import ConfigField, all_fields
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models.architectures import FAMILIES
+from seqfinal_jax.models.families.architectures import FAMILIES
 
 # Values that a configuration file gives for whichever methods a run has; only the command line must mean them.
 SHARED = ("protocol", "grid", "joint_grid", "training", "")

@@ -7,14 +7,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from seqfinal_jax.data.matching import MATCHING_RULES
+from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.methods.nodes import Stage, all_stages
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
-from seqfinal_jax.models.per_step import StepNetwork, apply_step, init_steps
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
 from seqfinal_jax.runs.environment import thread_pool
 from seqfinal_jax.runs.plan import Plan, make_training
 

@@ -13,9 +13,9 @@ import jax
 from ml_collections import ConfigDict
 
 from seqfinal_jax.config.read import protocol_name
-from seqfinal_jax.data.matched_rows import with_matched
-from seqfinal_jax.data.pool import ImagePool, pool_sequences
-from seqfinal_jax.data.sequence import Sequence as DataSequence
+from seqfinal_jax.data.matching.rows import with_matched
+from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
+from seqfinal_jax.data.sequences.sequence import Sequence as DataSequence
 from seqfinal_jax.data.stored_arrays import CACHE_DIR_VARIABLE, cache_dir
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.fitter import StageFitter
@@ -23,15 +23,15 @@ from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
-from seqfinal_jax.models.per_step import StepNetwork
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.runs import workdir as folders
-from seqfinal_jax.runs.cells import cell_done, write_cell, write_error
 from seqfinal_jax.runs.estimate import Estimate, estimate_run
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan, make_training
-from seqfinal_jax.training.devices import members_per_program
-from seqfinal_jax.training.members import Settings
-from seqfinal_jax.training.progress import duration, fit_progress
+from seqfinal_jax.runs.write_cells import cell_done, write_cell, write_error
+from seqfinal_jax.training.engine.devices import members_per_program
+from seqfinal_jax.training.engine.members import FitSettings
+from seqfinal_jax.training.engine.progress import duration, fit_progress
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
@@ -189,7 +189,7 @@ def make_fitter(
 
 def fit_settings(
     stage: Stage, network: Network | StepNetwork, training: Training, data_bytes: int = 0
-) -> Settings:
+) -> FitSettings:
     """Members one after another on CPUs, as one batch elsewhere; all local devices.
 
     `data_bytes` are those of the images, which every device holds once.
@@ -197,7 +197,7 @@ def fit_settings(
     backend, together = jax.default_backend(), 1
     if backend != "cpu" and not stage.resume:
         together = members_per_program(backend, member_bytes(network, training.batch_size), data_bytes)
-    return Settings(
+    return FitSettings(
         rule=stage_rule(stage, training),
         vectorise="map" if backend == "cpu" else "vmap",
         members_per_program=together,

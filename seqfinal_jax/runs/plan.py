@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from seqfinal_jax.config import build, read
 from seqfinal_jax.config.check import check_config, refuse_repeats
-from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.data.sequence_source import SequenceRequest, SequenceSource, sequence_source, source_code
+from seqfinal_jax.data.matching.links import MATCHING_RULES
+from seqfinal_jax.data.sequences.source import SequenceRequest, SequenceSource, sequence_source, source_code
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
 from seqfinal_jax.methods.recipes import METHODS, published_row
@@ -20,9 +20,9 @@ from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import check_stage
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
-from seqfinal_jax.models.architectures import split_name
+from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
+from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import check_images
-from seqfinal_jax.models.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.runs.effects import refuse_idle_fields
 

@@ -15,7 +15,7 @@ from typing import Any
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.read import input_scaling
 from seqfinal_jax.config.schema import all_fields
-from seqfinal_jax.data.sequence_source import source_code
+from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
@@ -33,7 +33,7 @@ from seqfinal_jax.runs.plan import Plan
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
-MEND = "delete the run folder, or restore the file"
+ADVICE = "delete the run folder, or restore the file"
 
 # What may differ between runs in one folder.
 FREE_FIELDS = ("methods", "architectures", "seeds", "plugins")
@@ -92,7 +92,7 @@ def _refuse_version(workdir: Path) -> None:
     path = workdir / "environment.json"
     if not (workdir / "config.json").exists() or not _has_results(workdir):
         return
-    record = read_json(path, MEND) if path.exists() else _version_of_a_cell(workdir)
+    record = read_json(path, ADVICE) if path.exists() else _version_of_a_cell(workdir)
     found = {name: record.get(name, 0) for name in made_by()}
     if found != made_by():
         older = tuple(found.values()) < tuple(made_by().values())
@@ -115,7 +115,7 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
-    before, now = flat(read_json(path, MEND)), flat(resolved(plan))
+    before, now = flat(read_json(path, ADVICE)), flat(resolved(plan))
     if not _has_results(workdir):
         return
     defaults = flat(json.loads(json.dumps({each.name: each.default for each in all_fields()})))
@@ -140,7 +140,9 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
     """Other data or settings that change numbers; warns of another machine."""
     path = workdir / "environment.json"
     now, data = {"settings": settings()}, data_record(plan)
-    records = [("environment.json", read_json(path, MEND))] if path.exists() and _has_results(workdir) else []
+    records = (
+        [("environment.json", read_json(path, ADVICE))] if path.exists() and _has_results(workdir) else []
+    )
     records += [(str(cell.path.relative_to(workdir)), found) for cell, found in _results(workdir)]
     warned = set()
     for where, record in records:

@@ -1,0 +1,1 @@
+"""Training: the engine, and the objectives that it minimises."""

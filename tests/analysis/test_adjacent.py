@@ -4,8 +4,9 @@ import math
 import pandas as pd
 import pytest
 
-from seqfinal_jax.analysis import adjacent, adjacent_charts
-from seqfinal_jax.analysis.adjacent_effect import adjacent_effect, summarised
+from seqfinal_jax.analysis import adjacent
+from seqfinal_jax.analysis.figures import adjacent_charts
+from seqfinal_jax.analysis.figures.adjacent_effect import adjacent_effect, summarised
 from seqfinal_jax.results.run_folder import RunFolderError
 from tests.analysis.run_folders import make_run_folder, write_change, write_joint_grid
 from tests.analysis.test_figures import assert_is_drawn, assert_nothing_is_cut_off

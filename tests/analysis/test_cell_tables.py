@@ -1,13 +1,13 @@
 import pytest
 
-from seqfinal_jax.analysis.cell_tables import (
+from seqfinal_jax.analysis.tables.cell_tables import (
     over_seeds,
     read_change,
     read_changes,
     read_final_grid,
     read_usage,
 )
-from seqfinal_jax.analysis.cells import done_cells
+from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.results.run_folder import RunFolderError
 from tests.analysis.run_folders import write_change, write_joint_grid, write_table
 

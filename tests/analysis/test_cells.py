@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from seqfinal_jax.analysis.cells import (
+from seqfinal_jax.analysis.tables.cells import (
     COLUMNS,
     done_cells,
     read_cells,

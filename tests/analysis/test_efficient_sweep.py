@@ -1,7 +1,7 @@
 import pytest
 
-from seqfinal_jax.analysis import efficient_sweep as sweep
-from seqfinal_jax.analysis.cells import done_cells
+from seqfinal_jax.analysis.figures import efficient_sweep as sweep
+from seqfinal_jax.analysis.tables.cells import done_cells
 from tests.analysis.run_folders import make_run_folder, write_joint_grid
 from tests.analysis.test_figures import assert_is_drawn, assert_nothing_is_cut_off
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from seqfinal_jax.analysis import method_chart as chart
-from seqfinal_jax.analysis.cells import done_cells
-from seqfinal_jax.analysis.figures import draw_figures, learning_curves, method_chart
-from seqfinal_jax.analysis.learning_curves import Panel, stage_panels
-from seqfinal_jax.analysis.palette import architecture_style
-from seqfinal_jax.analysis.results_table import results_table
+from seqfinal_jax.analysis.figures import method_chart as chart
+from seqfinal_jax.analysis.figures.every import draw_figures, learning_curves, method_chart
+from seqfinal_jax.analysis.figures.learning_curves import Panel, stage_panels
+from seqfinal_jax.analysis.figures.palette import architecture_style
+from seqfinal_jax.analysis.tables.cells import done_cells
+from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_cell, make_run_folder
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from seqfinal_jax.analysis.log_axis import (
+from seqfinal_jax.analysis.figures.log_axis import (
     log_ticks,
     on_log,
     round_ticks,
@@ -8,7 +8,7 @@ from seqfinal_jax.analysis.log_axis import (
     short_number,
     zero_place,
 )
-from seqfinal_jax.analysis.palette import new_figure
+from seqfinal_jax.analysis.figures.palette import new_figure
 
 
 def test_zero_lies_a_decade_below_the_smallest_positive_value():

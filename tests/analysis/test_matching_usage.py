@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from seqfinal_jax.analysis import matching_usage
-from seqfinal_jax.analysis.matching_usage import usage_figure, usage_shares
+from seqfinal_jax.analysis.figures import matching_usage
+from seqfinal_jax.analysis.figures.matching_usage import usage_figure, usage_shares
 from tests.analysis.test_figures import assert_is_drawn
 
 COUNTS = [np.array([0, 0, 4, 0, 0]), np.array([1, 0, 3, 0]), np.ones(4, int)]

@@ -2,7 +2,7 @@ import json
 import re
 
 from seqfinal_jax.analysis import report
-from seqfinal_jax.analysis.results_table import results_table
+from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder, write_change, write_joint_grid, write_table
 
 

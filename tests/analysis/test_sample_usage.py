@@ -1,7 +1,7 @@
 import pytest
 
-from seqfinal_jax.analysis import sample_usage as usage
-from seqfinal_jax.analysis.cells import done_cells
+from seqfinal_jax.analysis.figures import sample_usage as usage
+from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.results.run_folder import RunFolderError
 from tests.analysis.run_folders import make_run_folder, write_table
 from tests.analysis.test_figures import assert_is_drawn

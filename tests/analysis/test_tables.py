@@ -4,9 +4,9 @@ import math
 import pytest
 from rich.console import Console
 
-from seqfinal_jax.analysis import tables
-from seqfinal_jax.analysis.cells import read_cells
-from seqfinal_jax.analysis.results_table import Expected, results_table, summary
+from seqfinal_jax.analysis.tables import text as tables
+from seqfinal_jax.analysis.tables.cells import read_cells
+from seqfinal_jax.analysis.tables.results_table import Expected, results_table, summary
 from tests.analysis.run_folders import make_cell, make_run_folder
 
 RESULTS_CSV = """\

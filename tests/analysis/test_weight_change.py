@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from seqfinal_jax.analysis import weight_change as chart
-from seqfinal_jax.analysis.cell_tables import read_changes
-from seqfinal_jax.analysis.results_table import results_table
+from seqfinal_jax.analysis.figures import weight_change as chart
+from seqfinal_jax.analysis.tables.cell_tables import read_changes
+from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder, write_change
 from tests.analysis.test_figures import assert_is_drawn, assert_nothing_is_cut_off
 

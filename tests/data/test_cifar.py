@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import SourceError, load_source
-from seqfinal_jax.data.cifar import CIFAR10, CIFAR100, load_cifar
-from seqfinal_jax.data.cifar_names import FINE, PLACE_OF_FINE, SUPERCLASS_OF_FINE, SUPERCLASSES
+from seqfinal_jax.data.base.cifar import CIFAR10, CIFAR100, load_cifar
+from seqfinal_jax.data.base.cifar_names import FINE, PLACE_OF_FINE, SUPERCLASS_OF_FINE, SUPERCLASSES
 from tests.data.toy_cifar import TINY10, TINY100, python2_pickle, toy_files, toy_source, write_toy
 
 TINY = pytest.mark.parametrize("tiny", [TINY10, TINY100], ids=["cifar10", "cifar100"])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import build_sequence
-from seqfinal_jax.data import matched_rows as module
-from seqfinal_jax.data.matched_rows import matched_rows, usage_counts
-from seqfinal_jax.data.matching import MATCHING_RULES
-from seqfinal_jax.data.pool import pool_sequences
+from seqfinal_jax.data.matching import rows as module
+from seqfinal_jax.data.matching.links import MATCHING_RULES
+from seqfinal_jax.data.matching.rows import matched_rows, usage_counts
+from seqfinal_jax.data.sequences.pool import pool_sequences
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def pool():
 
 
 def rows_of(pool, seed):
-    return pool.of(("main", seed), (0, 1, 2), "train")
+    return pool.split_rows(("main", seed), (0, 1, 2), "train")
 
 
 def refuse_to_match(monkeypatch):

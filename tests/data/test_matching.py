@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from seqfinal_jax.data import matching
-from seqfinal_jax.data.distances import squared_distances
-from seqfinal_jax.data.matching import (
+from seqfinal_jax.data.matching import links as matching
+from seqfinal_jax.data.matching.distances import squared_distances
+from seqfinal_jax.data.matching.links import (
     MATCHING_RULES,
     Samples,
     column_copies,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import build_sequence
-from seqfinal_jax.data.pool import ROW_BUCKET, pool_sequences
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.data.sequences.pool import ROW_BUCKET, pool_sequences
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
 
 SPLITS = ("train", "valid", "test")
 FLIP_LAST = "corruption:label_flip:rotation"
@@ -31,7 +31,9 @@ def test_every_split_is_found_again():
     assert used.tolist() == list(range(len(used)))
     assert len(pool.images) == len(pool.labels) == len(pool.source_index) == ROW_BUCKET
     assert set(pool.source_index[len(used) :].tolist()) == {-1}
-    np.testing.assert_array_equal(pool.of(("main", 1), (2, 0), "valid")[1], pool.rows["main", 1][0]["valid"])
+    np.testing.assert_array_equal(
+        pool.split_rows(("main", 1), (2, 0), "valid")[1], pool.rows["main", 1][0]["valid"]
+    )
 
 
 def test_minibatches_of_the_published_sizes(toy_cifar10):
@@ -39,8 +41,8 @@ def test_minibatches_of_the_published_sizes(toy_cifar10):
     sequence = build_sequence("cifar10", FLIP_LAST, **arguments, cache=False, source=toy_cifar10)
     key, history = ("main", 1007), (0, 1, 2)
     pool = pool_sequences({key: sequence})
-    pooled = np.concatenate(pool.of(key, history, "train"))
-    assert (len(pooled), sum(map(len, pool.of(key, history, "valid")))) == (12800, 3200)
+    pooled = np.concatenate(pool.split_rows(key, history, "train"))
+    assert (len(pooled), sum(map(len, pool.split_rows(key, history, "valid")))) == (12800, 3200)
     counts = [Stream(t, pool.rows[key][t]["train"]).num_batches(100) for t in range(4)]
     assert counts == [48, 32, 48, 32]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqfinal_jax.data import selection
+from seqfinal_jax.data.sequences import selection
 from seqfinal_jax.data.shifts.shift import accumulate
 
 UNIFORM = (0.1,) * 10

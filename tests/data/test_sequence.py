@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import build_sequence, load_source
-from seqfinal_jax.data.cifar import CIFAR10
+from seqfinal_jax.data.base.cifar import CIFAR10
 from seqfinal_jax.methods.recipes.time_weights import increasing_weights
 from tests.data.toy_cifar import TINY10, toy_source
 

@@ -3,7 +3,9 @@ import logging
 import numpy as np
 import pytest
 
-from seqfinal_jax.data import build_sequence, sequence, sequence_cache
+from seqfinal_jax.data import build_sequence
+from seqfinal_jax.data.sequences import cache as sequence_cache
+from seqfinal_jax.data.sequences import sequence
 
 ARGUMENTS = {"dataset": "digits", "shifts": "corruption:rotation", "source_size": 60, "target_sizes": 40}
 ARGUMENTS |= {"test_size": 50, "test_all_steps": True}

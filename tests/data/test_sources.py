@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import DATASETS, SourceError, load_source
-from seqfinal_jax.data.sources import data_folder
+from seqfinal_jax.data.base.sources import data_folder
 
 
 @pytest.fixture(scope="module")

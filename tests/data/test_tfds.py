@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import SourceError
-from seqfinal_jax.data.cifar import load_cifar
-from seqfinal_jax.data.tfds import upstream_order
+from seqfinal_jax.data.base.cifar import load_cifar
+from seqfinal_jax.data.base.tfds import upstream_order
 from tests.data.toy_cifar import TINY10, TINY100, toy_images, toy_labels, toy_source
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import SourceError
-from seqfinal_jax.data.cifar import CIFAR10
-from seqfinal_jax.data.upstream import RawFile, checked, find_upstream, read_files, unpickle
+from seqfinal_jax.data.base.cifar import CIFAR10
+from seqfinal_jax.data.base.upstream import RawFile, checked, find_upstream, read_files, unpickle
 from tests.data.toy_cifar import python2_pickle
 
 UPSTREAM = CIFAR10.upstream
@@ -131,7 +131,7 @@ def test_an_archive_is_read_whether_packed_or_not(tmp_path, mode):
 
 
 def test_a_whole_archive_beside_a_broken_folder_is_taken(tmp_path, monkeypatch, caplog):
-    from seqfinal_jax.data import cifar
+    from seqfinal_jax.data.base import cifar
 
     folder = upstream_files(tmp_path / UPSTREAM.folder)
     (folder / "data_batch_3").unlink()

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from seqfinal_jax.data.cifar import CIFAR10, CIFAR100, Cifar, make_source
-from seqfinal_jax.data.cifar_names import SUPERCLASS_OF_FINE, SUPERCLASSES
-from seqfinal_jax.data.sources import Source
+from seqfinal_jax.data.base.cifar import CIFAR10, CIFAR100, Cifar, make_source
+from seqfinal_jax.data.base.cifar_names import SUPERCLASS_OF_FINE, SUPERCLASSES
+from seqfinal_jax.data.base.sources import Source
 
 TINY10 = replace(CIFAR10, train_count=50, test_count=10)
 TINY100 = replace(CIFAR100, train_count=200, test_count=100)

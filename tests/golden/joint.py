@@ -10,27 +10,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models import build_network, build_steps, convolution, init_steps
-from seqfinal_jax.models.ablation import neutral_adapters
-from seqfinal_jax.models.groups import full_count, is_batch_norm, named_tensors
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.low_rank import adapted, head_rank
+from seqfinal_jax.models import build_network, build_steps, init_steps
 from seqfinal_jax.models.network import Network
-from seqfinal_jax.models.per_step import StepNetwork, apply_step
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.joint import JointRisk
-from seqfinal_jax.training.members import MemberSpec, Problem, Settings
-from seqfinal_jax.training.objectives import Batch, Context, batch_sums
-from seqfinal_jax.training.penalties import absolute_norm, squared_norm
-from seqfinal_jax.training.step_penalties import (
+from seqfinal_jax.models.parts import convolution
+from seqfinal_jax.models.parts.groups import full_count, is_batch_norm, named_tensors
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.ablation import neutral_adapters
+from seqfinal_jax.models.per_step.low_rank import adapted, head_rank
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, stored_order
+from seqfinal_jax.training.objectives.joint_risk import JointRisk
+from seqfinal_jax.training.objectives.penalties import absolute_norm, squared_norm
+from seqfinal_jax.training.objectives.risk import Batch, Context, batch_sums
+from seqfinal_jax.training.objectives.step_penalties import (
     adjacent_norm,
     neighbour_distances,
     parameter_norm,
     stack_norms,
     version_norms,
 )
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, stored_order
 from tests.golden.case import Case, check
 from tests.golden.joint_names import Named, images, joined, steps_network, steps_variables
 
@@ -177,7 +178,7 @@ def check_adam(case: Case, network: StepNetwork, problem: Problem, arguments: Ca
         states.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), chunk.state.variables))
 
     spec = MemberSpec(0, hyper(), dict.fromkeys(network.group_names, 1))
-    fit(problem, [spec], Settings(StopRule(3, 3)), collect)
+    fit(problem, [spec], FitSettings(StopRule(3, 3)), collect)
     loss = jax.jit(problem.objective.loss)
     for step, variables in enumerate(states[:3]):
         _, _, *rest = arguments(hyper())

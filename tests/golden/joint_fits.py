@@ -8,18 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models.groups import named_tensors
-from seqfinal_jax.models.per_step import StepNetwork, trained_from
-from seqfinal_jax.models.step_start import init_last_from_previous, start_from_single
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fisher import fisher_of
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.joint import JointRisk
-from seqfinal_jax.training.last_step import LastStepRisk
-from seqfinal_jax.training.members import MemberResult, MemberSpec, Problem, Settings, winner
-from seqfinal_jax.training.objectives import EmpiricalRisk, Objective
-from seqfinal_jax.training.step_penalties import adjacent_norm
-from seqfinal_jax.training.streams import Batches, EvaluationSet, Stream, epoch_batches, stored_order
+from seqfinal_jax.models.parts.groups import named_tensors
+from seqfinal_jax.models.per_step.network import StepNetwork, trained_from
+from seqfinal_jax.models.per_step.start import init_last_from_previous, start_from_single
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberResult, MemberSpec, Problem, winner
+from seqfinal_jax.training.engine.streams import Batches, EvaluationSet, Stream, epoch_batches, stored_order
+from seqfinal_jax.training.objectives.fisher import fisher_of
+from seqfinal_jax.training.objectives.joint_risk import JointRisk
+from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, Objective
+from seqfinal_jax.training.objectives.step_penalties import adjacent_norm
 from tests.golden.case import Case, check
 from tests.golden.joint import compare_each, compare_state, count_steps, hyper
 from tests.golden.joint_names import (
@@ -123,7 +123,7 @@ def check_run(
     sets = Sets.of(case, meta["T"])
     problem = sets.problem(objective, start, meta["batch_size"])
     rule = StopRule(meta["n_epochs"], meta["patience"])
-    result = fit(problem, [MemberSpec(0, values, masks)], Settings(rule))[0]
+    result = fit(problem, [MemberSpec(0, values, masks)], FitSettings(rule))[0]
     case.compare_to("stop_epoch", result.stop_epoch, meta["stop_epoch"], 0)
     case.compare_to("best_epoch", result.best_epoch, meta["best_epoch"], 0)
     case.compare_to("best_valid_acc", result.best_accuracy, meta["best_valid_acc"], 1e-12)
@@ -158,7 +158,7 @@ def check_grid(case: Case) -> None:
     problem = Sets.of(case, steps).problem(JointRisk(network), start, 5)
     masks = dict.fromkeys(network.group_names, 1)
     specs = [MemberSpec(0, hyper(adjacent, 3, 3e-3), masks, group=0) for adjacent in adjacents]
-    results = fit(problem, specs, Settings(StopRule(12, 5)))
+    results = fit(problem, specs, FitSettings(StopRule(12, 5)))
     for adjacent, result in zip(adjacents, results, strict=True):
         key = f"valid_final_accuracies/adj{adjacent}"
         case.compare(key, result.history["valid_accuracy"], key, 1e-12)
@@ -195,7 +195,7 @@ def check_fisher_epoch(case: Case) -> None:
         states.append(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), chunk.state))
 
     spec = MemberSpec(0, hyper(), dict.fromkeys(network.group_names, 1))
-    fit(problem, [spec], Settings(StopRule(1)), collect)
+    fit(problem, [spec], FitSettings(StopRule(1)), collect)
     params, weights = states[0].params, states[0].extra.weights
     compare_state(case, "fisher/", Named(network, weights))
     key = "penalty_after_epoch"

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models import NetworkConfig, build_network
-from seqfinal_jax.models.from_torch import to_torch, to_trees
+from seqfinal_jax.models.convert.from_torch import to_torch, to_trees
 from seqfinal_jax.models.network import Network, Variables
-from seqfinal_jax.models.per_step import StepNetwork, build_steps
-from seqfinal_jax.models.side import SideSizes
-from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.network import StepNetwork, build_steps
+from seqfinal_jax.models.per_step.side import SideSizes
 
 CLASSES = 3
 SIZES = {

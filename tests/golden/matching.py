@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqfinal_jax.data.matching import Link, Samples, column_copies, links_back
+from seqfinal_jax.data.matching.links import Link, Samples, column_copies, links_back
 from tests.golden.case import Case, check
 
 COST = 1e-6  # relative; the reference took the norms in single precision

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models import Network, NetworkConfig, build_network
-from seqfinal_jax.models.from_torch import to_torch, to_trees
-from seqfinal_jax.models.groups import full_count, is_compared, named_tensors, reported_count
-from seqfinal_jax.models.layers import Pass
+from seqfinal_jax.models.convert.from_torch import to_torch, to_trees
 from seqfinal_jax.models.network import apply_network
-from seqfinal_jax.training.fisher import fisher_information
-from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, cross_entropy
-from seqfinal_jax.training.penalties import absolute_norm, squared_norm
+from seqfinal_jax.models.parts.groups import full_count, is_compared, named_tensors, reported_count
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.training.objectives.fisher import fisher_information
+from seqfinal_jax.training.objectives.penalties import absolute_norm, squared_norm
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, cross_entropy
 from tests.golden.case import Case, check
 
 TOLERANCE = 1e-9

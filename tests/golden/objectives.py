@@ -8,21 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.training.anchored import AnchoredRisk, anchor_constants
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fisher import fisher_of
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec, Problem, Settings
-from seqfinal_jax.training.multi_domain import (
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
+from seqfinal_jax.training.engine.programs import State
+from seqfinal_jax.training.engine.streams import Batches, EvaluationSet
+from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
+from seqfinal_jax.training.objectives.fisher import fisher_of
+from seqfinal_jax.training.objectives.multi_domain import (
     InvariantRisk,
     WorstDomainRisk,
     half_gradients,
     invariance_penalty,
 )
-from seqfinal_jax.training.objectives import Batch, Context, EmpiricalRisk, batch_sums
-from seqfinal_jax.training.penalties import absolute_norm, distance, squared_norm
-from seqfinal_jax.training.programs import State
-from seqfinal_jax.training.streams import Batches, EvaluationSet
+from seqfinal_jax.training.objectives.penalties import absolute_norm, distance, squared_norm
+from seqfinal_jax.training.objectives.risk import Batch, Context, EmpiricalRisk, batch_sums
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
 from tests.golden.training import (
@@ -126,7 +126,7 @@ def states_of_steps(problem: Problem, spec: MemberSpec, steps: int) -> list[Stat
     def collect(chunk, members):
         states.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), chunk.state))
 
-    fit(one_step_epochs(problem), [spec], Settings(StopRule(max_epochs=steps, patience=steps)), collect)
+    fit(one_step_epochs(problem), [spec], FitSettings(StopRule(max_epochs=steps, patience=steps)), collect)
     return states
 
 

@@ -15,10 +15,10 @@ from seqfinal_jax.methods.recipes.layer_language import (
     parse_layers,
 )
 from seqfinal_jax.methods.recipes.learning_rates import CHAINS, decayed_rates
-from seqfinal_jax.models.groups import is_batch_norm, named_tensors
-from seqfinal_jax.training.objectives import Batch, EmpiricalRisk
-from seqfinal_jax.training.streams import EvaluationSet
-from seqfinal_jax.training.surgical import batch_gradient, layer_scores, rank_groups, tensor_scores
+from seqfinal_jax.models.parts.groups import is_batch_norm, named_tensors
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk
+from seqfinal_jax.training.objectives.surgical import batch_gradient, layer_scores, rank_groups, tensor_scores
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqfinal_jax.analysis.adjacent_effect import change_over_steps
+from seqfinal_jax.analysis.figures.adjacent_effect import change_over_steps
 from seqfinal_jax.methods.stages.step_models import distance
 from tests.golden.case import Case, check
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models import build_network
-from seqfinal_jax.models.groups import full_count
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.low_rank import Adapter
-from seqfinal_jax.models.per_step import StepNetwork, apply_step, build_steps, trained_from
-from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
-from seqfinal_jax.training.objectives import cross_entropy
-from seqfinal_jax.training.programs import mask_groups
-from seqfinal_jax.training.step_penalties import adjacent_norm, parameter_norm
+from seqfinal_jax.models.parts.groups import full_count
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, build_steps, trained_from
+from seqfinal_jax.training.engine.programs import mask_groups
+from seqfinal_jax.training.objectives.risk import cross_entropy
+from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 from tests.golden.case import Case, check
 from tests.golden.networks import STORED_IN_SINGLE, TOLERANCE, recipe_weight
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.recipes.time_weights import increasing_weights
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberResult, MemberSpec, Problem, Settings, winner
-from seqfinal_jax.training.objectives import EmpiricalRisk, Objective, Sums, batch_sums
-from seqfinal_jax.training.streams import (
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberResult, MemberSpec, Problem, winner
+from seqfinal_jax.training.engine.streams import (
     Batches,
     EvaluationSet,
     Stream,
@@ -21,6 +20,7 @@ from seqfinal_jax.training.streams import (
     epoch_batches,
     stored_order,
 )
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, Objective, Sums, batch_sums
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
 
@@ -102,7 +102,7 @@ def check_erm_run(case: Case) -> None:
 def check_fit(case: Case, problem: Problem, spec: MemberSpec) -> None:
     """The whole run: its minibatches, last and best state, history, and when it stopped."""
     epochs = int(case["n_epochs"])
-    result = fit(problem, [spec], Settings(StopRule(max_epochs=epochs)))[0]
+    result = fit(problem, [spec], FitSettings(StopRule(max_epochs=epochs)))[0]
     compare_states(case, "final/", result.last)
     compare_states(case, "best/", result.best)
     names = {
@@ -122,7 +122,7 @@ def check_first_steps(case: Case, problem: Problem, spec: MemberSpec) -> None:
     seen_loss = 0.0
     for step in (1, 2, 3):
         partial = first_batches(problem, step)
-        result = fit(partial, [spec], Settings(StopRule(max_epochs=1)))[0]
+        result = fit(partial, [spec], FitSettings(StopRule(max_epochs=1)))[0]
         compare_states(case, f"step{step}/", result.last)
         count = _samples(problem, step)
         total = result.history["train_loss"][1] * count
@@ -212,7 +212,7 @@ def check_early_stop(case: Case) -> None:
     )
     specs = [MemberSpec(row, {"learning_rate": 1.0}, {"fc": 1}, group=row) for row in range(len(table))]
     rule = StopRule(max_epochs=int(case["max_epochs"]), patience=int(case["patience"]))
-    results = fit(problem, specs, Settings(rule))
+    results = fit(problem, specs, FitSettings(rule))
     for key, name in (
         ("stop_epoch", "stop_epoch"),
         ("best_epoch", "best_epoch"),

@@ -9,7 +9,7 @@ from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipes import METHODS, published_row
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.objectives import Invariant, Pooled
-from seqfinal_jax.models.low_rank import Adapter
+from seqfinal_jax.models.per_step.low_rank import Adapter
 
 GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 

@@ -8,8 +8,8 @@ import pytest
 
 from seqfinal_jax.config import base_config
 from seqfinal_jax.config.read import input_scaling
-from seqfinal_jax.data.pool import pool_sequences
-from seqfinal_jax.data.sequence import build_sequence
+from seqfinal_jax.data.sequences.pool import pool_sequences
+from seqfinal_jax.data.sequences.sequence import build_sequence
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.nodes import all_stages
@@ -24,10 +24,10 @@ from seqfinal_jax.methods.stages.problem import stage_problem
 from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
-from seqfinal_jax.models.per_step import extract
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec, Settings
+from seqfinal_jax.models.per_step.network import extract
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec
 
 NETWORK = build_network("convnet-1", 10, NetworkConfig(width_factor=0.0625))
 GRID = Grid((1e-3,), (1e-2,), (), (0.5,))
@@ -71,7 +71,7 @@ def trained(stage, pool, rules):
         lambda spec: start_variables(stage, NETWORK, rules, history if stage.start else None, None, spec),
         lambda seed: stage.objective.constants(NETWORK, rules, data, anchors),
     )  # fmt: skip
-    last = fit(problem, [member], Settings(StopRule(1)))[0].last
+    last = fit(problem, [member], FitSettings(StopRule(1)))[0].last
     network = stage_network(NETWORK, stage.form)
     return extract(network, last, network.num_steps - 1) if isinstance(network, StepNetwork) else last
 

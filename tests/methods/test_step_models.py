@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.nodes import Form, Stage
+from seqfinal_jax.methods.nodes import Stage, StepForm
 from seqfinal_jax.methods.stages.objectives import JointSteps, Pooled
 from seqfinal_jax.methods.stages.step_models import distance, layer_changes
 from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.models import build_network
 from seqfinal_jax.models.network import NetworkConfig
-from seqfinal_jax.models.per_step import TABLE
+from seqfinal_jax.models.per_step.network import TABLE
 
 NETWORK = build_network("convnet-1", 2, NetworkConfig(stem_width=4, widths=(4,)))
 
@@ -38,7 +38,7 @@ def test_versions_of_separate_layers():
     params = groups(
         conv1=[[1.0], [2.0], [4.0]], layer1=[[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]], fc=[[1.0], [1.0], [0.0]]
     )
-    joint = stage((0, 1, 2), JointSteps(), Form("separate", 3))
+    joint = stage((0, 1, 2), JointSteps(), StepForm("separate", 3))
     rows = layer_changes(NETWORK, {joint: result(params)})
     assert [(r["layer"], r["step"], r["distance"]) for r in rows] == [
         ("conv1", 1, 1.0), ("conv1", 2, 2.0), ("layer1", 1, 5.0), ("layer1", 2, 0.0), ("fc", 1, 0.0), ("fc", 2, 1.0),
@@ -48,7 +48,7 @@ def test_versions_of_separate_layers():
 def test_a_searched_table_tells_which_versions_a_step_uses():
     params = groups(conv1=[[1.0], [9.0]], layer1=[[1.0], [2.0]], fc=[[0.0], [5.0]])
     table = np.array([[0, 0, 0], [0, 0, 1]])
-    joint = stage((0, 1), JointSteps(), Form("separate", 2))
+    joint = stage((0, 1), JointSteps(), StepForm("separate", 2))
     rows = layer_changes(NETWORK, {joint: result(params, **{TABLE: table})})
     assert [(r["layer"], r["distance"]) for r in rows] == [("conv1", 0.0), ("layer1", 0.0), ("fc", 5.0)]
 
@@ -69,5 +69,5 @@ def test_other_methods_have_no_such_models():
     pooled = {stage((0, 1)): result(groups(fc=[0.0])), stage((2,)): result(groups(fc=[1.0]))}
     assert layer_changes(NETWORK, pooled) == []
     assert layer_changes(NETWORK, {stage((2,)): result(groups(fc=[1.0]))}) == []
-    side = {stage((0,)): result({}), stage((1,), form=Form("side_tune", 2)): result({})}
+    side = {stage((0,)): result({}), stage((1,), form=StepForm("side_tune", 2)): result({})}
     assert layer_changes(NETWORK, side) == []

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import Adapter, apply_network, build_network, build_steps, init_variables
-from seqfinal_jax.models.ablation import ablate, ablated_network, ablation_masks
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.per_step import apply_step, extract
-from seqfinal_jax.models.step_start import start_every_version
-from seqfinal_jax.training.programs import mask_groups
-from seqfinal_jax.training.step_penalties import version_norms
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.ablation import ablate, ablated_network, ablation_masks
+from seqfinal_jax.models.per_step.network import apply_step, extract
+from seqfinal_jax.models.per_step.start import start_every_version
+from seqfinal_jax.training.engine.programs import mask_groups
+from seqfinal_jax.training.objectives.step_penalties import version_norms
 from tests.models.test_per_step import NARROW, images, narrow_steps, plain_answer, random_variables
 
 BASE = build_network("resnet-2", 3, NARROW["resnet"])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqfinal_jax.models import convolution
+from seqfinal_jax.models.parts import convolution
 
 LAYERS = [
     (32, 7, 2, 3, 4, 5),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, build_network, init_variables
-from seqfinal_jax.models.from_torch import canonical_name, from_torch, to_torch
+from seqfinal_jax.models.convert.from_torch import canonical_name, from_torch, to_torch
 
 SIZES = {
     "convnet-2": NetworkConfig(stem_width=4, widths=(6, 8)),

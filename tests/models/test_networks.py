@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
-from seqfinal_jax.models.densenet import DenseBlock
-from seqfinal_jax.models.groups import full_count, reported_count
-from seqfinal_jax.models.layers import Pass
+from seqfinal_jax.models.families.densenet import DenseBlock
 from seqfinal_jax.models.network import random_dropout, smallest_map
+from seqfinal_jax.models.parts.groups import full_count, reported_count
+from seqfinal_jax.models.parts.layers import Pass
 
 # All trainable scalars of the spec's table for 10, 20, 2 and 100 classes, and the number of tensors.
 COUNTS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from seqfinal_jax.models import ops
+from seqfinal_jax.models.parts import ops
 
 
 def normal(seed, *shape):

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
-from seqfinal_jax.models.groups import full_count
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.low_rank import Adapter, adapted, largest_rank
-from seqfinal_jax.models.per_step import apply_step, build_steps, extract, init_steps, pick, version_table
-from seqfinal_jax.models.side import side_modules
-from seqfinal_jax.models.step_names import steps_from_torch, steps_to_torch
-from seqfinal_jax.models.step_start import start_from_fewer, start_from_single
+from seqfinal_jax.models.parts.groups import full_count
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.low_rank import Adapter, adapted, largest_rank
+from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
+from seqfinal_jax.models.per_step.network import (
+    apply_step,
+    build_steps,
+    extract,
+    init_steps,
+    pick,
+    version_table,
+)
+from seqfinal_jax.models.per_step.side import side_modules
+from seqfinal_jax.models.per_step.start import start_from_fewer, start_from_single
 
 # Extra trainable scalars for one added step at 10 classes, 1 to 4 blocks (published counts).
 SIDE = {

@@ -15,19 +15,19 @@ from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.start import initial_variables, start_variables
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, build_network, init_variables, to_torch
-from seqfinal_jax.models.groups import full_count
-from seqfinal_jax.models.per_step import build_steps, extract, init_steps
-from seqfinal_jax.models.pretrained import (
+from seqfinal_jax.models.convert.pretrained import (
     check_network,
     content_digest,
     conversion,
     read_resnet18,
     start_from_resnet18,
 )
-from seqfinal_jax.models.step_start import start_steps_from_resnet18
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.members import MemberSpec
-from seqfinal_jax.training.objectives import InputScaling
+from seqfinal_jax.models.parts.groups import full_count
+from seqfinal_jax.models.per_step.network import build_steps, extract, init_steps
+from seqfinal_jax.models.per_step.start import start_steps_from_resnet18
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.members import MemberSpec
+from seqfinal_jax.training.objectives.risk import InputScaling
 
 
 def norm(name, width):
@@ -234,7 +234,7 @@ def test_damaged_and_pickled_entries_are_refused(tmp_path):
         ("convnet-4", NetworkConfig()),
         ("resnet-4", NetworkConfig(width_factor=0.5)),
         ("resnet-4", NetworkConfig(units=1)),
-        ("resnet-4", NetworkConfig(channels=1)),
+        ("resnet-4", NetworkConfig(image_shape=(32, 32, 1))),
     ],
 )
 def test_other_networks_are_refused(name, config):

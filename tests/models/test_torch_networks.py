@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import apply_network, build_network, from_torch, init_variables
-from seqfinal_jax.models.groups import full_count
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.training.penalties import squared_norm
+from seqfinal_jax.models.parts.groups import full_count
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.training.objectives.penalties import squared_norm
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install -e '.[bench]')")
 peers = importlib.import_module("benchmarks.torch_networks")

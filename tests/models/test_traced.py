@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models import build_network
-from seqfinal_jax.models.per_step import build_steps
+from seqfinal_jax.models.per_step.network import build_steps
 from seqfinal_jax.models.traced import COPIES, WORKING_SPACE, equations, member_bytes, network_bytes
 
 

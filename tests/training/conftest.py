@@ -5,7 +5,7 @@ import collections
 import jax
 import pytest
 
-from seqfinal_jax.training import programs
+from seqfinal_jax.training.engine import programs
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqfinal_jax.training.anchored import AnchoredRisk, anchor_constants
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.objectives import Context
-from seqfinal_jax.training.step_penalties import neighbour_distances
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
+from seqfinal_jax.training.objectives.risk import Context
+from seqfinal_jax.training.objectives.step_penalties import neighbour_distances
 from tests.training.tiny import assert_equal, grid, member, settings, tiny_network, tiny_problem
 
 

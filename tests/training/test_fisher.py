@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqfinal_jax.training.fisher import fisher_of
-from seqfinal_jax.training.objectives import Objective
-from seqfinal_jax.training.streams import EvaluationSet
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.fisher import fisher_of
+from seqfinal_jax.training.objectives.risk import Objective
 from tests.training.tiny import tiny_network
 
 

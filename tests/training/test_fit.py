@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import winner
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import winner
 from tests.training.tiny import assert_equal, grid, member, settings, tiny_problem
 
 
@@ -130,7 +130,7 @@ def test_train_metrics_of_an_extra_pass():
     sets = problem.evaluation
 
     def with_train(seed):
-        from seqfinal_jax.training.streams import EvaluationSet
+        from seqfinal_jax.training.engine.streams import EvaluationSet
 
         return {"train": EvaluationSet(0, seed * 36 + np.arange(24)), **sets(seed)}
 

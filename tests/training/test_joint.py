@@ -10,15 +10,15 @@ import optax
 import pytest
 
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps
-from seqfinal_jax.models.layers import Pass
-from seqfinal_jax.models.per_step import apply_step, with_table
-from seqfinal_jax.models.versions import version_table
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.joint import JointRisk, step_weights
-from seqfinal_jax.training.members import MemberSpec
-from seqfinal_jax.training.objectives import Batch, Context
-from seqfinal_jax.training.step_penalties import adjacent_norm, parameter_norm
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.network import apply_step, with_table
+from seqfinal_jax.models.per_step.versions import version_table
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import MemberSpec
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
+from seqfinal_jax.training.objectives.joint_risk import JointRisk, step_weights
+from seqfinal_jax.training.objectives.risk import Batch, Context
+from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 from tests.training.tiny import BATCH, CLASSES, settings, tiny_network, tiny_problem
 
 SIZES = (5, 12, 9)

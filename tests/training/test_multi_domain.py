@@ -8,18 +8,18 @@ import numpy as np
 import optax
 import pytest
 
-from seqfinal_jax.models.layers import Pass
 from seqfinal_jax.models.network import apply_network
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.multi_domain import (
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, driving_first, epoch_batches, shuffled
+from seqfinal_jax.training.objectives.multi_domain import (
     InvariantRisk,
     WorstDomainRisk,
     half_gradients,
     invariance_penalty,
     random_halves,
 )
-from seqfinal_jax.training.objectives import Batch, Context, Sums
-from seqfinal_jax.training.streams import EvaluationSet, Stream, driving_first, epoch_batches, shuffled
+from seqfinal_jax.training.objectives.risk import Batch, Context, Sums
 from tests.training.tiny import BATCH, grid, member, settings, tiny_network, tiny_problem
 
 LOGITS = jnp.asarray([[0.5, -0.5], [1, 0], [0, 2], [-1, 1]])

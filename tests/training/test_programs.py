@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from seqfinal_jax.training import fit as engine
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.devices import members_per_program
-from seqfinal_jax.training.members import Fit
-from seqfinal_jax.training.objectives import InputScaling, batch_sums, cross_entropy, right
+from seqfinal_jax.training.engine import fit as engine
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.devices import members_per_program
+from seqfinal_jax.training.engine.members import Fit
+from seqfinal_jax.training.objectives.risk import InputScaling, answered_right, batch_sums, cross_entropy
 from tests.training.tiny import grid, settings, tiny_problem
 
 COLLECTIVES = (
@@ -50,7 +50,7 @@ def test_cross_entropy_is_optax_s():
 
 def test_non_finite_logits_count_as_wrong():
     logits = jnp.asarray([[jnp.nan, 0.0], [jnp.inf, 0.0], [1.0, 0.0]])
-    assert right(logits, jnp.zeros(3, jnp.int32)).tolist() == [False, False, True]
+    assert answered_right(logits, jnp.zeros(3, jnp.int32)).tolist() == [False, False, True]
 
 
 def test_weighted_loss_divides_by_the_number_of_samples():

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.progress import FitProgress, TerminalProgress, duration, fit_progress
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.progress import FitProgress, TerminalProgress, duration, fit_progress
 from tests.training.tiny import grid, settings, tiny_problem
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from seqfinal_jax.results.checkpoints import ProgressStore, SaveBudget
-from seqfinal_jax.training.fit import fit
+from seqfinal_jax.training.engine.fit import fit
 from tests.training.tiny import assert_equal, grid, settings, tiny_problem
 
 
@@ -83,8 +83,8 @@ def test_saving_keeps_to_its_budget(tmp_path):
 
 DEVICES = """
 import jax
-from seqfinal_jax.training import programs
-from seqfinal_jax.training.fit import fit
+from seqfinal_jax.training.engine import programs
+from seqfinal_jax.training.engine.fit import fit
 from tests.training.test_resume import everything
 from tests.training.tiny import assert_equal, grid, settings, tiny_problem
 

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from seqfinal_jax.training.early_stopping import StopRule, Track
-from seqfinal_jax.training.streams import (
+from seqfinal_jax.training.engine.early_stopping import StopRule, Track
+from seqfinal_jax.training.engine.streams import (
     EvaluationSet,
     Stream,
     driving_first,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import init_variables
-from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, Objective
-from seqfinal_jax.training.streams import EvaluationSet
-from seqfinal_jax.training.surgical import (
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, Objective
+from seqfinal_jax.training.objectives.surgical import (
     layer_scores,
     nested_sets,
     rank_groups,

@@ -6,17 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from seqfinal_jax.data.digits import load_digits
+from seqfinal_jax.data.base.digits import load_digits
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps, init_variables
-from seqfinal_jax.models.per_step import trained_from
-from seqfinal_jax.models.step_start import start_from_single
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.last_step import LastStepRisk
-from seqfinal_jax.training.members import MemberSpec, Problem, Settings
-from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
-from seqfinal_jax.training.programs import mask_groups
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.models.per_step.network import trained_from
+from seqfinal_jax.models.per_step.start import start_from_single
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
+from seqfinal_jax.training.engine.programs import mask_groups
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
 SCALING = InputScaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NARROW = {
@@ -52,7 +52,7 @@ def train(objective, start, masks, epochs=1):
     )
     hyper = {"learning_rate": 1e-3, "weight_decay": 1e-4, "adjacent": 0.1}
     members = [MemberSpec(0, {**hyper, "dropout": p}, masks, group=p) for p in (0.0, 0.5)]
-    return fit(problem, members, Settings(StopRule(epochs), keep_all=True))
+    return fit(problem, members, FitSettings(StopRule(epochs), keep_all=True))
 
 
 def check(results, start, masks, frozen_stats):

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from seqfinal_jax.models import Network, NetworkConfig, build_network, init_variables
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.members import MemberSpec, Problem, Settings
-from seqfinal_jax.training.objectives import EmpiricalRisk, InputScaling
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
 BATCH = 8
 CLASSES = 3
@@ -60,10 +60,10 @@ def grid(seeds: tuple[int, ...] = (0, 1)) -> list[MemberSpec]:
     ]
 
 
-def settings(max_epochs: int = 4, **changes: Any) -> Settings:
+def settings(max_epochs: int = 4, **changes: Any) -> FitSettings:
     patience = changes.pop("patience", 5)
     defaults = {"evaluation_batch_size": 6, "keep_all": True}
-    return Settings(StopRule(max_epochs, patience), **{**defaults, **changes})
+    return FitSettings(StopRule(max_epochs, patience), **{**defaults, **changes})
 
 
 def assert_equal(first: Any, second: Any) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from seqfinal_jax.methods.method import Method
-from seqfinal_jax.methods.nodes import Form, LayerSets, Node, Stage
+from seqfinal_jax.methods.nodes import LayerSets, Node, Stage, StepForm
 from seqfinal_jax.methods.options import USING_JOINT, Options
 from seqfinal_jax.methods.recipes.layer_language import StepLayers, layer_groups, layer_subsets
 from seqfinal_jax.methods.setting import Setting
@@ -77,11 +77,11 @@ def _last_slot(setting: Setting, start: Node, step: int, slots: int) -> Stage:
     if options.mode in USING_JOINT:
         tied = options.mode.endswith("prev_reg")
         previous = "with_init" in options.mode
-        form = Form("separate", slots + 1, init_last="previous" if previous else "fresh")
+        form = StepForm("separate", slots + 1, init_last="previous" if previous else "fresh")
         decay = (0.0,) if tied else grid.weight_decay
         grid = replace(grid, weight_decay=decay, adjacent=USING_JOINT_GRID if tied else (0.0,))
     else:
-        form = Form(options.mode, slots + 1, options.side, options.adapter, options.all_layers_efficient)
+        form = StepForm(options.mode, slots + 1, options.side, options.adapter, options.all_layers_efficient)
     name, steps = stage_name(setting, step), (step,)
     return Stage(
         name, "final", train=steps, valid=steps, grid=grid, objective=LastStep(), start=start, form=form

@@ -11,7 +11,7 @@ from seqfinal_jax.methods.joint_options import (
     check_joint,
 )
 from seqfinal_jax.methods.method import JOINT, Method, method
-from seqfinal_jax.methods.nodes import Form, Resume, Stage
+from seqfinal_jax.methods.nodes import Resume, Stage, StepForm
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipes.adapt import MODULES
 from seqfinal_jax.methods.recipes.layer_language import layer_groups, layer_subsets
@@ -59,11 +59,11 @@ def resumed(stage: Stage, options: JointOptions) -> Stage:
     return replace(stage, start=replace(stage, role="start"), resume=resume)
 
 
-def joint_form(setting: Setting) -> Form:
+def joint_form(setting: Setting) -> StepForm:
     """The networks of all steps; in a layer search every layer has a version for every step."""
     options, joint = setting.options, setting.options.joint
     separate = "all" if joint.separate == "search" else joint.separate
-    return Form(
+    return StepForm(
         joint.mode,
         setting.num_steps,
         options.side,

@@ -6,7 +6,7 @@ from seqfinal_jax.methods.joint_options import JointOptions, joint_suffix
 from seqfinal_jax.methods.method import Method
 from seqfinal_jax.methods.options import USING_JOINT, Options
 from seqfinal_jax.methods.recipes.layer_language import layers_name, parse_layers
-from seqfinal_jax.models.side import SideSizes
+from seqfinal_jax.models.per_step.side import SideSizes
 
 Naming = Callable[[Method, Options, int], str]
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Model, Stage
 from seqfinal_jax.methods.stages.objectives import Rows
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, smallest_map
-from seqfinal_jax.training.streams import EvaluationSet, Stream, epoch_batches, shuffled
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
 
 log = logging.getLogger(__name__)
 

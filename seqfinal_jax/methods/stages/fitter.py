@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
 from seqfinal_jax.methods.stages.data import training_set
 from seqfinal_jax.methods.stages.fingerprint import describe_node, node_fingerprint
@@ -23,15 +23,15 @@ from seqfinal_jax.methods.stages.store import StageResult, StageStore, stage_res
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.methods.stages.transform import transformed
 from seqfinal_jax.models.network import Network, Variables
-from seqfinal_jax.training.compile_clock import compile_seconds
-from seqfinal_jax.training.fit import fit
-from seqfinal_jax.training.members import MemberSpec, Settings, winner
-from seqfinal_jax.training.objectives import Batch, EmpiricalRisk, right
-from seqfinal_jax.training.programs import predict_batch
-from seqfinal_jax.training.progress import FitProgress
-from seqfinal_jax.training.resume import member_key
-from seqfinal_jax.training.streams import padded_length
-from seqfinal_jax.training.surgical import layer_scores, nested_sets, rank_groups
+from seqfinal_jax.training.engine.compile_clock import compile_seconds
+from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, winner
+from seqfinal_jax.training.engine.programs import predict_batch
+from seqfinal_jax.training.engine.progress import FitProgress
+from seqfinal_jax.training.engine.resume import member_key
+from seqfinal_jax.training.engine.streams import padded_length
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, answered_right
+from seqfinal_jax.training.objectives.surgical import layer_scores, nested_sets, rank_groups
 
 log = logging.getLogger(__name__)
 RECENT_STAGES = 2  # whose results stay in memory
@@ -51,7 +51,7 @@ class StageFitter:
     device_data: dict[str, Any]
     data_identity: dict[str, Any]
     store: StageStore
-    settings: Callable[[Stage], Settings]
+    settings: Callable[[Stage], FitSettings]
     describe: dict[str, Any]
     report: Callable[[Stage, int], FitProgress]
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
@@ -170,7 +170,7 @@ class StageFitter:
         """Fraction of right answers on a split of a time step."""
         rows = self.pool.rows[stage.variant, seed][step][split]
         logits = self.predict(stage, variables, rows, step)
-        return float(np.mean(np.asarray(right(logits, self.pool.labels[rows]))))
+        return float(np.mean(np.asarray(answered_right(logits, self.pool.labels[rows]))))
 
     def layer_sets(self, stage: Stage, seed: int, start: Variables | None) -> LayerSets:
         """The sets of layers that compete in a stage; surgical ones are ranked on the stage's training set."""
@@ -255,7 +255,7 @@ class StageFitter:
         return start_variables(stage, self.network, self.training, previous, form, member)
 
     def _keep(
-        self, stage: Stage, name: str, seed: int, rows: list, results: list, settings: Settings
+        self, stage: Stage, name: str, seed: int, rows: list, results: list, settings: FitSettings
     ) -> dict[int, StageResult]:
         """Stores a seed's result; empty where all its members diverged."""
         chosen = winner(results, range(len(results)))

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from seqfinal_jax.methods.nodes import Form, Model, Stage
+from seqfinal_jax.methods.nodes import Model, Stage, StepForm
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.ablation import ablated_network
 from seqfinal_jax.models.network import Network
-from seqfinal_jax.models.per_step import StepNetwork, build_steps
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.step_penalties import is_efficient
+from seqfinal_jax.models.per_step.ablation import ablated_network
+from seqfinal_jax.models.per_step.network import StepNetwork, build_steps
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.objectives.step_penalties import is_efficient
 
 
 def stage_rule(stage: Stage, training: Training) -> StopRule:
@@ -21,7 +21,7 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
 
 
 @lru_cache(maxsize=256)
-def stage_network(network: Network, form: Form | None) -> Network | StepNetwork:
+def stage_network(network: Network, form: StepForm | None) -> Network | StepNetwork:
     """The network that a stage trains; raises ValueError where the architecture does not allow the form."""
     if form is None:
         return network

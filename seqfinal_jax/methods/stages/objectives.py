@@ -24,14 +24,14 @@ import numpy as np
 
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables
-from seqfinal_jax.models.per_step import StepNetwork
-from seqfinal_jax.training.anchored import AnchoredRisk, anchor_constants
-from seqfinal_jax.training.fisher import fisher_of
-from seqfinal_jax.training.joint import JointRisk
-from seqfinal_jax.training.last_step import LastStepRisk
-from seqfinal_jax.training.multi_domain import InvariantRisk, WorstDomainRisk
-from seqfinal_jax.training.objectives import EmpiricalRisk, Objective
-from seqfinal_jax.training.streams import EvaluationSet, Stream, driving_first
+from seqfinal_jax.models.per_step.network import StepNetwork
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, driving_first
+from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
+from seqfinal_jax.training.objectives.fisher import fisher_of
+from seqfinal_jax.training.objectives.joint_risk import JointRisk
+from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.multi_domain import InvariantRisk, WorstDomainRisk
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, Objective
 
 Steps = tuple[int, ...]
 Rows = Callable[[int, str], np.ndarray]  # (time step, split) -> row numbers of the images

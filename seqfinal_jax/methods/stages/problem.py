@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Model, Stage
 from seqfinal_jax.methods.stages.data import evaluation_sets, stage_batches
 from seqfinal_jax.methods.stages.network import stage_network, training_of
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables
-from seqfinal_jax.training.members import MemberSpec, Problem
-from seqfinal_jax.training.objectives import Objective
+from seqfinal_jax.training.engine.members import MemberSpec, Problem
+from seqfinal_jax.training.objectives.risk import Objective
 
 
 def stage_objective(stage: Model, network: Network, training: Training) -> Objective:

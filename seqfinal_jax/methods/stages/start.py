@@ -7,22 +7,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqfinal_jax.methods.nodes import Form, Stage
+from seqfinal_jax.methods.nodes import Stage, StepForm
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.ablation import ablate, ablation_masks
+from seqfinal_jax.models.convert.pretrained import start_from_resnet18
 from seqfinal_jax.models.network import Network, Variables, init_variables
-from seqfinal_jax.models.per_step import StepNetwork, init_steps, trained_from, with_table
-from seqfinal_jax.models.pretrained import start_from_resnet18
-from seqfinal_jax.models.step_start import (
+from seqfinal_jax.models.per_step.ablation import ablate, ablation_masks
+from seqfinal_jax.models.per_step.network import StepNetwork, init_steps, trained_from, with_table
+from seqfinal_jax.models.per_step.start import (
     init_last_from_previous,
     start_from_fewer,
     start_from_single,
     start_steps_from_resnet18,
 )
-from seqfinal_jax.models.versions import put
-from seqfinal_jax.training.members import MemberSpec
-from seqfinal_jax.training.streams import fold
+from seqfinal_jax.models.per_step.versions import with_version
+from seqfinal_jax.training.engine.members import MemberSpec
+from seqfinal_jax.training.engine.streams import fold
 
 
 def initial_variables(
@@ -47,7 +47,7 @@ def start_variables(
     network: Network,
     training: Training,
     previous: Variables | None,
-    previous_form: Form | None,
+    previous_form: StepForm | None,
     member: MemberSpec,
 ) -> Variables:
     """The variables that a member of a stage starts from; `previous` is the winner of the stage before."""
@@ -71,7 +71,7 @@ def fresh_steps(steps: StepNetwork, network: Network, training: Training, member
     if steps.mode != "separate":
         return fresh
     last = initial_variables(network, training, member.seed, member.hyper)
-    return {k: {g: put(fresh[k][g], -1, tree) for g, tree in last[k].items()} for k in fresh}
+    return {k: {g: with_version(fresh[k][g], -1, tree) for g, tree in last[k].items()} for k in fresh}
 
 
 def _joint_start(

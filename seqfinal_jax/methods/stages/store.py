@@ -19,7 +19,7 @@ from seqfinal_jax.results.checkpoints import (
     write_folder,
 )
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
-from seqfinal_jax.training.members import MemberResult
+from seqfinal_jax.training.engine.members import MemberResult
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from seqfinal_jax.models.groups import PenaliseBatchNorm
-from seqfinal_jax.training.early_stopping import StopRule
-from seqfinal_jax.training.objectives import InputScaling
+from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.objectives.risk import InputScaling
 
 
 @dataclass(frozen=True)

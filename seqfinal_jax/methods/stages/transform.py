@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.data.pool import ImagePool
+from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Transform
 from seqfinal_jax.methods.stages.data import stage_rows
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.layers import Pass
 from seqfinal_jax.models.network import Network, Variables, apply_network
-from seqfinal_jax.models.ops import MOMENTUM
-from seqfinal_jax.models.per_step import StepNetwork, apply_step
-from seqfinal_jax.training.objectives import InputScaling, cross_entropy, right
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.parts.ops import MOMENTUM
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.training.objectives.risk import InputScaling, answered_right, cross_entropy
 
 Predict = Callable[[Any, Variables, np.ndarray, int | None], np.ndarray]
 Row = dict[str, Any]
@@ -134,7 +134,7 @@ def _judged(
     rows = stage_rows(node, pool, seed)
     chosen = np.concatenate([rows(step, "valid") for step in node.valid])
     logits, labels = predict(node, variables, chosen, node.valid[-1]), pool.labels[chosen]
-    accuracy = float(np.mean(np.asarray(right(jnp.asarray(logits), labels))))
+    accuracy = float(np.mean(np.asarray(answered_right(jnp.asarray(logits), labels))))
     loss = float(np.mean(np.asarray(cross_entropy(jnp.asarray(logits), labels), np.float64)))
     failed = not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(variables))
     row = {

@@ -1,0 +1,1 @@
+"""Tables of a run: cells, summaries, captions, and how methods are called."""

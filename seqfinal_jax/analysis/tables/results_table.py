@@ -1,0 +1,234 @@
+"""The table of a run: one entry a method and architecture, with what is missing or failed, and its captions."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from seqfinal_jax.analysis.tables.cells import done_cells, read_cells, read_failures
+from seqfinal_jax.analysis.tables.labels import (
+    FAILED,
+    MISSING,
+    architectures_in_order,
+    in_order,
+    listed,
+    method_name,
+    percent,
+)
+from seqfinal_jax.analysis.tables.provenance import machine_lines, note_lines
+from seqfinal_jax.results.run_folder import read_config, read_result
+
+SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run was asked for; a table shows this and whatever else its run folder holds."""
+
+    methods: Sequence[str] = ()
+    architectures: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Test accuracy of a method and architecture over seeds.
+
+    mean, spread: fractions, NaN where there are too few cells; spread is the sample standard deviation (n - 1).
+    done, failed, expected: numbers of seeds.
+    """
+
+    mean: float
+    spread: float
+    done: int
+    failed: int
+    expected: int
+
+    @property
+    def status(self) -> str:
+        """ "done", "partly", "failed" or "missing"."""
+        if self.done:
+            return "done" if self.done >= self.expected else "partly"
+        return "failed" if self.failed else "missing"
+
+    @property
+    def value(self) -> str:
+        """Per cent as "61.2 ± 0.4", the sign of a missing or failed entry where none is done."""
+        if not self.done:
+            return FAILED if self.failed else MISSING
+        return f"{percent(self.mean)} ± {percent(self.spread)}"
+
+    @property
+    def count(self) -> str:
+        """Seeds done, as "3", or as "2/3" where some lack."""
+        return str(self.done) if self.done >= self.expected else f"{self.done}/{self.expected}"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsTable:
+    """Entries by (method, architecture), both in order, and the cells they come from."""
+
+    methods: list[str]
+    architectures: list[str]
+    seeds: list[int]
+    entries: dict[tuple[str, str], Entry]
+    cells: pd.DataFrame
+    failures: pd.DataFrame
+    records: list[dict]
+    sequence: str
+    protocol: str
+
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {self.protocol}"
+
+    @property
+    def captions(self) -> list[str]:
+        """Sentences that say how its numbers were made, and what lacks."""
+        apart = [method_name(m).column for m in self.methods if not method_name(m).comparable]
+        without = f" (without {listed(apart)})" if apart else ""
+        lines = [
+            "mean ± sample standard deviation over seeds (n-1); n: seeds done, of those expected",
+            f"selection: {_by_method(self.cells, 'selection')}",
+            f"seeds: {listed(self.seeds) or 'none'} ({_data_seeds(self.cells)})",
+            f"test samples: {_by_method(self.cells, 'n_test')}",
+            *([f"best mean{without}: {best}"] if (best := self.best) else []),
+        ]
+        return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
+
+    @property
+    def best(self) -> str:
+        """The methods of the highest mean in each architecture, among those with the same, largest number of seeds.
+
+        Equal means (of equal per cent, as shown) are all named; methods with data that others do not have are left out.
+        """
+        found = []
+        for architecture in self.architectures:
+            entries = {m: self.entries[m, architecture] for m in self.methods if method_name(m).comparable}
+            most = max((entry.done for entry in entries.values()), default=0)
+            means = {m: entry.mean for m, entry in entries.items() if entry.done == most and most}
+            if not means:
+                continue
+            best = max(means.values())
+            names = [method_name(m).column for m, mean in means.items() if percent(mean) == percent(best)]
+            found.append(f"{architecture} {' and '.join(names)} {percent(best)} (n = {most})")
+        return listed(found)
+
+
+def summary(cells: pd.DataFrame) -> pd.DataFrame:
+    """Mean, spread and number of seeds of the test accuracy, by architecture and method.
+
+    Args:
+        cells: as `read_cells` returns them.
+
+    Returns:
+        architecture, method, mean, spread, n; fractions; spread is the sample standard deviation (n - 1), NaN
+        for n = 1.
+    """
+    groups = cells.groupby(["architecture", "method"], sort=False)["test_accuracy"]
+    rows = [
+        (architecture, method, values.mean(skipna=False), values.std(ddof=1, skipna=False), len(values))
+        for (architecture, method), values in groups
+    ]
+    frame = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    architectures = architectures_in_order(frame["architecture"])
+    methods = in_order(frame["method"])
+    order = sorted(
+        range(len(rows)), key=lambda i: (architectures.index(rows[i][0]), methods.index(rows[i][1]))
+    )
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def results_table(workdir: str | Path, expected: Expected | None = None) -> ResultsTable:
+    """The table of a run folder.
+
+    Args:
+        workdir: a run folder.
+        expected: what should be there, so that it is shown as missing where it is not; default: what the
+            configuration names.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
+    config = read_config(workdir)
+    cells, failures = read_cells(workdir), read_failures(workdir)
+    expected = expected or configured(config)
+    methods = in_order([*expected.methods, *cells["method"], *failures["method"]])
+    architectures = architectures_in_order(
+        [*expected.architectures, *cells["architecture"], *failures["architecture"]]
+    )
+    seeds = sorted({int(seed) for seed in (*expected.seeds, *cells["seed"], *failures["seed"])})
+    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    sequence = listed(cells["sequence"].unique()) or str(config.get("name", "unknown sequence"))
+    protocol = listed(cells["protocol"].unique()) or _protocol_fields(config)
+    records = [read_result(cell) for cell in done_cells(workdir)]
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, records, sequence, protocol)
+
+
+def configured(config: dict) -> Expected:
+    """What a resolved configuration asks for."""
+    return Expected(*(tuple(config.get(field) or ()) for field in ("methods", "architectures", "seeds")))
+
+
+def _protocol_fields(config: dict) -> str:
+    """The protocol of a run without a done cell, which would know its name."""
+    return listed(f"{name}={value}" for name, value in config.get("protocol", {}).items()) or "unknown"
+
+
+def _entries(
+    methods: list[str], architectures: list[str], expected: int, cells: pd.DataFrame, failures: pd.DataFrame
+) -> dict[tuple[str, str], Entry]:
+    done = {(row.method, row.architecture): row for row in summary(cells).itertuples()}
+    failed = failures.groupby(["method", "architecture"]).size().to_dict()
+    entries = {}
+    for key in ((method, architecture) for method in methods for architecture in architectures):
+        row, failures_here = done.get(key), int(failed.get(key, 0))
+        mean, spread, n = (row.mean, row.spread, row.n) if row else (math.nan, math.nan, 0)
+        entries[key] = Entry(float(mean), float(spread), int(n), failures_here, expected)
+    return entries
+
+
+def _by_method(cells: pd.DataFrame, field: str) -> str:
+    """A field's value; where methods differ, each value with its methods."""
+    values = list(dict.fromkeys(cells[field]))
+    if len(values) <= 1:
+        return listed(values) or "no cell is done"
+    return "; ".join(f"{value} ({_columns(cells.loc[cells[field] == value, 'method'])})" for value in values)
+
+
+def _columns(methods: Iterable[str]) -> str:
+    return listed(method_name(method).column for method in in_order(methods))
+
+
+def _data_seeds(cells: pd.DataFrame) -> str:
+    """Whether data or only training varies with the seed."""
+    if cells.empty:
+        return "no cell is done"
+    if (cells["data_seed"] == cells["seed"]).all():
+        return "each draws its own data and trains on its own"
+    if cells["data_seed"].nunique() == 1:
+        return f"data fixed by data seed {cells['data_seed'].iloc[0]}, training varies"
+    return f"data seeds {listed(sorted(cells['data_seed'].unique()))}"
+
+
+def _lacking(table: ResultsTable) -> list[str]:
+    """Lines that list failed and missing cells."""
+    failed = [(r.method, r.architecture, r.seed) for r in table.failures.itertuples()]
+    done = [(r.method, r.architecture, r.seed) for r in table.cells.itertuples()]
+    wanted = [(m, a, s) for m in table.methods for a in table.architectures for s in table.seeds]
+    missing = [key for key in wanted if key not in {*failed, *done}]
+    signs = ((FAILED, "failed", failed), (MISSING, "not run", missing))
+    return [f"{sign} {word} ({len(keys)}): {_grouped(keys)}" for sign, word, keys in signs if keys]
+
+
+def _grouped(keys: list[tuple[str, str, int]], most: int = 8) -> str:
+    """Cells as text, the seeds of a method and architecture together; those beyond `most` groups only counted."""
+    groups: dict[str, list[int]] = {}
+    for method, architecture, seed in keys:
+        groups.setdefault(f"{method_name(method).column} {architecture}", []).append(seed)
+    texts = [f"{name} seed{'s' * (len(seeds) > 1)} {listed(seeds)}" for name, seeds in groups.items()]
+    more = len(texts) - most
+    return "; ".join(texts[:most]) + (f"; and {more} more entries" if more > 0 else "")

@@ -1,0 +1,165 @@
+"""Tables of a run folder: results.csv, the summary in a terminal, Markdown and CSV.
+
+Command   python -m seqfinal_jax.analysis.tables WORKDIR
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from seqfinal_jax.analysis.tables.cells import read_cells
+from seqfinal_jax.analysis.tables.labels import method_name
+from seqfinal_jax.analysis.tables.results_table import (
+    Entry,
+    Expected,
+    ResultsTable,
+    results_table,
+    summary,
+)
+from seqfinal_jax.results.run_folder import RunFolderError, write_whole
+
+__all__ = [
+    "Expected",
+    "csv_text",
+    "print_summary",
+    "results_table",
+    "summary",
+    "to_csv",
+    "to_markdown",
+    "write_results_csv",
+]
+
+TABLE_COLUMNS = ("architecture", "method", "column", "mean", "spread", "n", "failed", "expected", "status")
+
+
+def write_results_csv(workdir: str | Path) -> Path:
+    """Writes results.csv, a row a done cell; hyper-parameters of methods' own come last.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
+    cells = read_cells(workdir)
+    return write_whole(
+        Path(workdir) / "results.csv", csv_text(tuple(cells.columns), cells.itertuples(index=False))
+    )
+
+
+def print_summary(
+    workdir: str | Path, expected: Expected | None = None, console: Console | None = None
+) -> ResultsTable:
+    """Prints the table of test accuracies, in parts side by side where the console is too narrow for one.
+
+    Args:
+        workdir: a run folder.
+        expected: what should be there; default: what the configuration names.
+        console: where to print; default: standard output.
+
+    Raises:
+        RunFolderError: not a run folder, or a damaged one.
+    """
+    table, console = results_table(workdir, expected), console or Console(highlight=False)
+    console.print(escape(table.title), style="bold")
+    for architectures in _parts(table, console.width):
+        console.print(_rich_table(table, architectures))
+    for caption in table.captions:
+        console.print(escape(caption), style="dim")
+    return table
+
+
+def to_markdown(table: ResultsTable) -> str:
+    """The table with its title and captions as Markdown."""
+    heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
+    lines = [f"**{table.title}**", "", _markdown_row(heads)]
+    lines.append(_markdown_row(["---", "---", *["---:"] * (2 * len(table.architectures))]))
+    lines += [_markdown_row(_texts(table, method, table.architectures)) for method in table.methods]
+    return "\n".join([*lines, "", *(f"- {caption}" for caption in table.captions), ""])
+
+
+def to_csv(table: ResultsTable) -> str:
+    """The table as CSV, a row a method and architecture; fractions, not per cent."""
+    keys = [(architecture, method) for architecture in table.architectures for method in table.methods]
+    return csv_text(TABLE_COLUMNS, [_csv_row(*key, table.entries[key[::-1]]) for key in keys])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV text that depends on nothing but its values: floats in full, NaN blank, lines end in a newline."""
+    lines = [columns, *rows]
+    return "".join(",".join(_csv_value(value) for value in line) + "\n" for line in lines)
+
+
+def _csv_value(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    text = repr(float(value)) if isinstance(value, float) else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
+
+
+def _csv_row(architecture: str, method: str, entry: Entry) -> list[Any]:
+    numbers = (entry.mean, entry.spread, entry.done, entry.failed, entry.expected, entry.status)
+    return [architecture, method, method_name(method).column, *numbers]
+
+
+def _texts(table: ResultsTable, method: str, architectures: Sequence[str]) -> list[str]:
+    """One line of the table as texts."""
+    name, entries = (
+        method_name(method),
+        [table.entries[method, architecture] for architecture in architectures],
+    )
+    legend = "" if name.legend == name.column else name.legend
+    return [name.column, legend, *(text for entry in entries for text in (entry.value, entry.count))]
+
+
+def _markdown_row(texts: Iterable[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _rich_table(table: ResultsTable, architectures: Sequence[str]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    shown.add_column("method", no_wrap=True)
+    shown.add_column("", overflow="fold")
+    for architecture in architectures:
+        shown.add_column(escape(architecture), justify="right", no_wrap=True)
+        shown.add_column("n", justify="right", no_wrap=True)
+    for method in table.methods:
+        shown.add_row(*map(escape, _texts(table, method, architectures)))
+    return shown
+
+
+def _parts(table: ResultsTable, width: int) -> list[list[str]]:
+    """The architectures, in parts that fit the width beside the methods' names."""
+    lines = [_texts(table, method, table.architectures) for method in table.methods]
+    heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
+    widths = [3 + max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    parts: list[list[str]] = [[]]
+    room = width - sum(widths[:2])
+    left = room
+    for place, architecture in enumerate(table.architectures):
+        needed = sum(widths[2 + 2 * place : 4 + 2 * place])
+        if parts[-1] and needed > left:
+            parts.append([])
+            left = room
+        parts[-1].append(architecture)
+        left -= needed
+    return parts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes results.csv and prints the table; 2 where the folder cannot be read."""
+    parser = argparse.ArgumentParser(description="Write results.csv of a run folder and print its table.")
+    parser.add_argument("workdir", type=Path, help="the --workdir of a run")
+    workdir = parser.parse_args(arguments).workdir
+    try:
+        write_results_csv(workdir)
+        print_summary(workdir)
+    except RunFolderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,165 @@
+"""Where a run's sequences come from: one protocol, and its implementation of a base data set that shifts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqfinal_jax.data.base.sources import DATASETS, Source, data_folder
+from seqfinal_jax.data.sequences.sequence import Sequence, build_from_spec
+from seqfinal_jax.data.sequences.spec import SequenceSpec, fingerprint, sequence_spec
+from seqfinal_jax.data.shifts.shift import check_needs
+from seqfinal_jax.records.code_identity import code_digest, defined_in
+from seqfinal_jax.records.registry import Registry, nearest
+
+
+class SequenceSource(Protocol):
+    """A sequence of labelled images over time, in one or several variants.
+
+    name: of the data. class_names: in the order of the labels. image_shape: (h, w, c). variants: the builds on offer;
+    "main" is always there, "oracle" has a larger final step. record: where the data come from; its "content_sha256"
+    identifies all that was read, "official" says whether they are the published data (True, False or "unverified").
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    variants: tuple[str, ...]
+    record: Mapping[str, Any]
+
+    def sizes(self, variant: str) -> tuple[int, ...]:
+        """Training and validation samples of each step, for the estimate of the time."""
+
+    def identity(self, variant: str) -> Any:
+        """What determines a variant's data besides the seed, as plain data."""
+
+    def build(self, variant: str, seed: int) -> Sequence:
+        """The variant's images; equal arguments give equal bits. Raises ValueError where it cannot be built."""
+
+
+@dataclass(frozen=True)
+class SequenceRequest:
+    """What a configuration says of the data.
+
+    data: the section `config.data`. oracle_size, subpop_sizes, test_all_steps_draws: those fields. data_dir: the folder
+    that the command line names, or None.
+    """
+
+    data: Mapping[str, Any]
+    oracle_size: int
+    subpop_sizes: str = "as_asked"
+    test_all_steps_draws: str = "own"
+    data_dir: Path | None = None
+
+
+SEQUENCES: Registry[Callable[[SequenceRequest], SequenceSource]] = Registry("sequence")
+
+
+def sequence(name: str) -> Callable[[Callable], Callable]:
+    """Registers a function of a `SequenceRequest` that returns a `SequenceSource`, under a name for `data.dataset`."""
+
+    def register(make: Callable) -> Callable:
+        if name in DATASETS:
+            raise ValueError(f"sequence {name!r}: a base data set has that name; choose another name")
+        SEQUENCES.add(name, make, origin=defined_in(make))
+        return make
+
+    return register
+
+
+@dataclass(frozen=True)
+class ShiftedSequence:
+    """A base data set that shifts from step to step."""
+
+    source: Source
+    specs: Mapping[str, SequenceSpec]
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the name from the base data set."""
+        object.__setattr__(self, "name", self.source.name)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the base data set."""
+        return self.source.class_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """That of the base data set."""
+        return self.source.image_shape
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """ "main" and "oracle"."""
+        return tuple(self.specs)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Where the base data set comes from."""
+        return self.source.record
+
+    def sizes(self, variant: str) -> tuple[int, ...]:
+        """Those asked for."""
+        return self.specs[variant].sizes
+
+    def identity(self, variant: str) -> str:
+        """The fingerprint of the specification, shifts and source included, at seed 0."""
+        return fingerprint(replace(self.specs[variant], seed=0), self.source)
+
+    def build(self, variant: str, seed: int) -> Sequence:
+        """Drawn and shifted, or read from the cache."""
+        return build_from_spec(replace(self.specs[variant], seed=seed), self.source)
+
+
+def shifted_sequence(request: SequenceRequest, like: SequenceSource | None = None) -> ShiftedSequence:
+    """The sequence of a base data set; raises ValueError for shifts and sizes that do not work, before data are read.
+
+    The images of `like` are taken where there is one.
+    """
+    data, targets = request.data, tuple(request.data["target_sizes"])
+    specs = {"main": _spec(request, targets)}
+    specs["oracle"] = _spec(request, (*targets[:-1], request.oracle_size))
+    if isinstance(like, ShiftedSequence):
+        return ShiftedSequence(like.source, specs)
+    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir))
+    check_needs(specs["main"].shifts, source.image_shape)
+    return ShiftedSequence(source, specs)
+
+
+def _spec(request: SequenceRequest, target_sizes: tuple[int, ...]) -> SequenceSpec:
+    data = request.data
+    return sequence_spec(
+        data["dataset"],
+        data["shifts"],
+        data["source_size"],
+        target_sizes,
+        data["test_size"],
+        seed=0,
+        subpop_sizes=request.subpop_sizes,
+        test_all_steps_draws=request.test_all_steps_draws,
+        test_all_steps=data["test_all_steps"],
+        disjoint=data["disjoint"],
+    )
+
+
+def sequence_source(request: SequenceRequest, like: SequenceSource | None = None) -> SequenceSource:
+    """The source that `data.dataset` names: a sequence of its own, or a base data set with shifts.
+
+    `like` is a source of the same data for another request, which saves reading them again. Raises ValueError for an
+    unknown name, and what the source raises.
+    """
+    name = request.data["dataset"]
+    if name in SEQUENCES:
+        return like or SEQUENCES.get(name)(request)
+    if name not in DATASETS:
+        raise ValueError(
+            f"config.data.dataset: unknown data set {name!r}; {nearest(name, [*DATASETS, *SEQUENCES])}"
+        )
+    return shifted_sequence(request, like)
+
+
+def source_code(name: str) -> str:
+    """The digest of the user's code that a data set or sequence is made by; empty for this package's own."""
+    registry = SEQUENCES if name in SEQUENCES else DATASETS
+    return code_digest(registry.get(name)) if registry.origin(name) else ""

@@ -1,0 +1,1 @@
+"""PyTorch's arrays as our trees, and pretrained weights."""

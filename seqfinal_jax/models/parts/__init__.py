@@ -1,0 +1,1 @@
+"""What networks are built from: layers, convolutions, operations, groups of parameters."""

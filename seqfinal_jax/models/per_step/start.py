@@ -1,0 +1,111 @@
+"""Starting the networks of more time steps from trained ones of fewer (spec of the networks, section 5.5)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqfinal_jax.models.convert.pretrained import PathLike, check_network, read_resnet18
+from seqfinal_jax.models.network import Tree, Variables
+from seqfinal_jax.models.per_step.low_rank import split_norms
+from seqfinal_jax.models.per_step.network import StepNetwork
+
+
+def start_from_single(network: StepNetwork, fresh: Variables, single: Variables) -> Variables:
+    """`fresh` variables with a plain network's as version 0 of every group."""
+    stacked = {
+        kind: {group: _as_version_zero(network, group, kind, tree) for group, tree in groups.items()}
+        for kind, groups in single.items()
+    }
+    return start_from_fewer(network, fresh, stacked)
+
+
+def _as_version_zero(network: StepNetwork, group: str, kind: str, tree: Tree) -> Tree:
+    if network.kind(group) == "summed":
+        return {"base": tree}
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+    if network.kind(group) == "separate" or kind == "batch_stats":
+        return first
+    return {"base": split_norms(tree)[0], "norms": split_norms(first)[1]}
+
+
+def start_from_fewer(network: StepNetwork, fresh: Variables, previous: Variables) -> Variables:
+    """`fresh` variables with the versions of an earlier network of fewer steps, of equal mode and options, put in.
+
+    With adapters that start as the identity, later versions also take the last earlier bias and batch norms.
+    """
+    filled = {kind: {g: _fill(tree, previous[kind][g]) for g, tree in fresh[kind].items()} for kind in fresh}
+    if network.adapter is not None and network.adapter.init == "identity":
+        _continue_last_version(network, filled, previous)
+    return filled
+
+
+def _fill(new: Any, old: Any) -> Any:
+    """Nested dictionaries: plain leaves are replaced, stacks take the earlier versions first."""
+    if isinstance(new, dict):
+        return {name: _fill(value, old[name]) if name in old else value for name, value in new.items()}
+    old = jnp.asarray(old, new.dtype)
+    return old if old.shape == new.shape else jnp.concatenate([old, new[len(old) :]])
+
+
+def _continue_last_version(network: StepNetwork, filled: Variables, previous: Variables) -> None:
+    for group in dict(network.ranks):
+        adapters = jax.tree.leaves(previous["params"][group].get("adapters", {}))
+        last = 1 + (len(adapters[0]) if adapters else 0)
+        repeat = lambda leaf, n=last: leaf.at[n:].set(leaf[n - 1])  # noqa: E731
+        params = filled["params"][group]
+        params["norms"] = jax.tree.map(repeat, params["norms"])
+        if group in filled["batch_stats"]:
+            filled["batch_stats"][group] = jax.tree.map(repeat, filled["batch_stats"][group])
+        if "adapters" in params:
+            params["adapters"] = _continue_biases(params["adapters"], params["base"], last)
+
+
+def _continue_biases(adapters: Tree, base: Tree, last: int) -> Tree:
+    """`last` versions were there before: adapters last, last+1, ... begin with the bias of version last-1."""
+    result = {}
+    for name, value in adapters.items():
+        if "A_in" not in value:
+            result[name] = _continue_biases(value, base[name], last)
+        elif "bias" in value:
+            all_biases = jnp.concatenate([base[name]["bias"][None], value["bias"]])
+            result[name] = {**value, "bias": value["bias"].at[last - 1 :].set(all_biases[last - 1])}
+        else:
+            result[name] = value
+    return result
+
+
+def start_every_version(network: StepNetwork, variables: Variables, single: Variables) -> Variables:
+    """Variables with a plain network's as every version of every group but the head, and of those alone that it has.
+
+    Raises ValueError unless all layers are separate versions.
+    """
+    if network.mode != "separate":
+        raise ValueError(f"a start of every version needs separate layers, found {network.mode}")
+
+    def repeated(stacked: Any, own: Any) -> Any:
+        return jax.tree.map(
+            lambda s, leaf: jnp.broadcast_to(jnp.asarray(leaf, s.dtype), s.shape), stacked, own
+        )
+
+    return {
+        kind: {
+            group: repeated(tree, single[kind][group]) if group in single[kind] and group != "fc" else tree
+            for group, tree in groups.items()
+        }
+        for kind, groups in variables.items()
+    }
+
+
+def start_steps_from_resnet18(network: StepNetwork, variables: Variables, path: PathLike) -> Variables:
+    """Variables with the ImageNet weights of a file as every version of all groups but the head.
+
+    Raises ValueError as `read_resnet18` and `start_every_version` do, and for another base than a `resnet-4`.
+    """
+    check_network(network.base)
+    return start_every_version(network, variables, read_resnet18(path))
+
+
+def init_last_from_previous(variables: Variables) -> Variables:
+    """Separate versions everywhere: the last one starts as a copy of the one before."""
+    return jax.tree.map(lambda leaf: leaf.at[-1].set(leaf[-2]), variables)

@@ -1,0 +1,96 @@
+"""Progress of a fit with an estimate of the time left: a rich bar on a terminal, plain lines elsewhere."""
+
+import logging
+import time
+from typing import Any
+
+from seqfinal_jax.training.engine.compile_clock import compile_seconds
+from seqfinal_jax.training.engine.members import Chunk, MemberSpec
+
+log = logging.getLogger(__name__)
+
+
+class FitProgress:
+    """Counts epochs of members. The total is an upper bound (early stopping), so is the time left.
+
+    The clock of the estimate starts at the end of the first epoch, which leaves compilation out.
+    """
+
+    def __init__(self, title: str, members: int, max_epochs: int, console: Any, every: float = 10.0) -> None:
+        self.title, self.members, self.max_epochs, self.console, self.every = (
+            title, members, max_epochs, console, every,
+        )  # fmt: skip
+        self.began, self.compiled = time.monotonic(), compile_seconds()
+        self.first: tuple[float, int] | None = None
+        self.said = self.began
+        self.epochs_of: dict[int, int] = {}
+
+    def __call__(self, chunk: Chunk, specs: list[MemberSpec]) -> None:
+        """Takes the state after an epoch of a chunk."""
+        for place, row in enumerate(chunk.rows):
+            if row >= 0:
+                self.epochs_of[int(row)] = chunk.epoch if chunk.track.active[place] else self.max_epochs
+        now, done = time.monotonic(), sum(self.epochs_of.values())
+        if self.first is None:
+            self.first = (now, done)
+            compiling = compile_seconds() - self.compiled
+            self.say(f"first epoch after {now - self.began:.1f} s, {compiling:.1f} s of it compiling")
+        if now - self.said >= self.every:
+            self.said = now
+            self.say(self.line(chunk, now, done))
+
+    def line(self, chunk: Chunk, now: float, done: int) -> str:
+        """Members, epoch, accuracy and an upper bound of the time left."""
+        total = self.members * self.max_epochs
+        began, before = self.first
+        rate = (now - began) / max(done - before, 1)
+        stopped = sum(epochs == self.max_epochs for epochs in self.epochs_of.values())
+        best = 100 * float(chunk.track.best_accuracy.max())
+        return (
+            f"{stopped} of {self.members} members done, epoch {chunk.epoch}, best valid {best:.1f} %, "
+            f"at most {duration(rate * (total - done))} left"
+        )
+
+    def close(self) -> None:
+        """Nothing to do for plain lines."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(f"{self.title}: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: 40 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def fit_progress(title: str, members: int, max_epochs: int, console: Any) -> FitProgress:
+    """A reporter for `fit`: live on a terminal, plain lines elsewhere."""
+    if console.is_terminal:
+        return TerminalProgress(title, members, max_epochs, console)
+    return FitProgress(title, members, max_epochs, console)
+
+
+class TerminalProgress(FitProgress):
+    """The same on a terminal, where the line is renewed in place by rich."""
+
+    def __init__(self, title: str, members: int, max_epochs: int, console: Any) -> None:
+        super().__init__(title, members, max_epochs, console, every=0.2)
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=console
+        )
+        self.task = self.bar.add_task(title, total=members * max_epochs, text="compiling")
+        self.bar.start()
+
+    def say(self, text: str) -> None:
+        """Renews the bar."""
+        done = sum(self.epochs_of.values())
+        self.bar.update(self.task, completed=done, text=text)
+
+    def close(self) -> None:
+        """Leaves the last line standing; also when the fit was resumed or ended by an error."""
+        self.bar.stop()

@@ -1,0 +1,1 @@
+"""What is minimised, and the state that an objective keeps while it is."""

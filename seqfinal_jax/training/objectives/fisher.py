@@ -1,0 +1,61 @@
+"""Fisher information as published: squares of summed gradients a minibatch (spec of the networks, 1.7).
+
+On request the usual estimate, with squares of single samples' gradients.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from seqfinal_jax.models.network import Variables
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.risk import Batch, Objective, batch_sums
+
+
+def fisher_of(
+    objective: Objective,
+    variables: Variables,
+    data: dict[str, Array],
+    samples: EvaluationSet,
+    batch_size: int,
+    per_sample: bool = False,
+) -> Any:
+    """`fisher_information` of a set of samples in stored order, in minibatches of `batch_size`.
+
+    per_sample: squares of each sample's gradient, whatever the batch size: the same with minibatches of one.
+    """
+    stored = samples.batches(1 if per_sample else batch_size)
+    batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+    return fisher_information(objective, variables, data, batches, jnp.int32(stored.count))
+
+
+@partial(jax.jit, static_argnames=("objective",))
+def fisher_information(
+    objective: Objective, variables: Variables, data: dict[str, Array], batches: Batch, num_batches: Array
+) -> Any:
+    """A tree like the parameters: (1/N) Σ_batches (∇ Σ_samples w·cross-entropy)², in evaluation mode.
+
+    `batches` are the minibatches of one stream, each leaf (p, 1, b); `num_batches` of them are used. The squares
+    are of a minibatch's summed gradient, so the result grows with the batch size.
+    """
+
+    def summed_loss(params: Any, batch: Batch) -> tuple[Array, Array]:
+        mask = None if batch.mask is None else batch.mask[0]
+        tree = {"params": params, "batch_stats": variables["batch_stats"]}
+        logits = objective.logits(tree, data, batch.index[0], jnp.int32(0))
+        sums = batch_sums(logits, data["labels"][batch.index[0]], mask, batch.weight[0])
+        return sums.loss, sums.count
+
+    def add(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
+        total, count = carry
+        batch = jax.tree.map(lambda leaf: leaf[i], batches)
+        gradients, samples = jax.grad(summed_loss, has_aux=True)(variables["params"], batch)
+        return jax.tree.map(lambda t, g: t + jnp.square(g), total, gradients), count + samples
+
+    zeros = jax.tree.map(jnp.zeros_like, variables["params"])
+    dtype = jax.tree.leaves(zeros)[0].dtype
+    total, count = lax.fori_loop(0, num_batches, add, (zeros, jnp.zeros((), dtype)))
+    return jax.tree.map(lambda t: t / count, total)
