@@ -3,8 +3,8 @@
 python -m benchmarks.compile_time [--architectures NAMES]
 
 Each network is compiled in a process of its own, twice, with an empty folder as cache at first. *train* is the
-training program alone: what its first call takes longer than its second, so tracing and compiling, or reading the
-stored program. *cold* and *warm* are the same of all programs of a fit of one member and one epoch: random start,
+training program alone: what its first call takes longer than its second, so tracing and compiling, or reading it from
+JAX's cache. *cold* and *warm* are the same of all programs of a fit of one member and one epoch: random start,
 training, evaluation and the keeping of the best.
 """
 
