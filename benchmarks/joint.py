@@ -27,7 +27,7 @@ from seqfinal_jax.methods.stages.problem import stage_problem
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.models.per_step.network import init_steps
 from seqfinal_jax.runs.loop import build_pool, fit_settings
-from seqfinal_jax.runs.plan import Plan, make_plan, make_training
+from seqfinal_jax.runs.plan import Plan, make_plan
 from seqfinal_jax.training.engine import programs
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
@@ -38,7 +38,7 @@ MIB = 2**20
 
 def epoch_seconds(plan: Plan, stage: Stage, pool: object, data: dict, epochs: int) -> float:
     """Median seconds of an epoch of one member, training and validation, without the first one."""
-    network, training = plan.network(plan.architectures[0]), make_training(plan.config)
+    network, training = plan.networks[plan.architectures[0]], plan.training
     seed = plan.seeds[0]
     problem = stage_problem(
         stage, network, training, pool, data,
@@ -59,7 +59,7 @@ def epoch_seconds(plan: Plan, stage: Stage, pool: object, data: dict, epochs: in
 
 def minibatches(plan: Plan, stage: Stage, pool: object) -> int:
     """Minibatches of an epoch of a stage."""
-    network, training = plan.network(plan.architectures[0]), make_training(plan.config)
+    network, training = plan.networks[plan.architectures[0]], plan.training
     return stage_batches(stage, network, training, pool)(plan.seeds[0], 1).count
 
 
@@ -92,8 +92,8 @@ def compare(plan: Plan, repeats: int, epochs: int) -> None:
 
 def memory(plan: Plan) -> None:
     """Prints arguments and working space of the compiled epoch of one member, with the best variables beside."""
-    stage, training = plan.node(plan.architectures[0], plan.methods[0]), make_training(plan.config)
-    network = plan.network(plan.architectures[0])
+    stage, training = plan.node(plan.architectures[0], plan.methods[0]), plan.training
+    network = plan.networks[plan.architectures[0]]
     steps = stage_network(network, stage.form)
     pool = build_pool(plan, plan.seeds[:1])
     problem = stage_problem(stage, network, training, pool, {}, lambda member: None, lambda seed: None)

@@ -35,7 +35,7 @@ from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.network import stage_rule
 from seqfinal_jax.methods.stages.objectives import Pooled
 from seqfinal_jax.runs.loop import build_pool
-from seqfinal_jax.runs.plan import Plan, make_plan, make_training
+from seqfinal_jax.runs.plan import Plan, make_plan
 
 
 class Peer(NamedTuple):
@@ -106,9 +106,9 @@ class Line(NamedTuple):
 
 def measure(plan: Plan, epochs: int, without_dropout: bool, folder: Path) -> list[Line]:
     """Every stage of the plan, each printed as it is measured."""
-    seed, network = plan.seeds[0], plan.network(plan.architectures[0])
+    seed, network = plan.seeds[0], plan.networks[plan.architectures[0]]
     pool, clocks, lines, done = build_pool(plan, [seed]), {}, [], set()
-    fitter, training = quick_fitter(plan, pool, epochs, folder, clocks), make_training(plan.config)
+    fitter, training = quick_fitter(plan, pool, epochs, folder, clocks), plan.training
     place, peer = (0 if without_dropout else -1), peer_clock(network.name, 0.0 if without_dropout else 0.5)
     for method in plan.methods:
         node = plan.node(network.name, method)

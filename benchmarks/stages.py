@@ -15,7 +15,7 @@ from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.runs.loop import fit_settings
-from seqfinal_jax.runs.plan import Plan, make_training
+from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.training.engine.early_stopping import StopRule
 
 
@@ -49,14 +49,14 @@ def one_point(node: Node, place: int = -1) -> Node:
 
 def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:
     """The shipped fitter with so many epochs, whose stages write their clocks to `clocks`."""
-    network = plan.network(plan.architectures[0])
-    training = replace(make_training(plan.config), rule=StopRule(epochs, patience=epochs))
+    network = plan.networks[plan.architectures[0]]
+    training = replace(plan.training, rule=StopRule(epochs, patience=epochs))
     return StageFitter(
         network=network,
         training=training,
         pool=pool,
         device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
-        data_identity=plan.data_identity(),
+        data_identity=plan.identity,
         store=StageStore(folder),
         settings=lambda stage: fit_settings(
             stage, stage_network(network, stage.form), training, pool.images.nbytes

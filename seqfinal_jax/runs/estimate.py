@@ -16,7 +16,7 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
 from seqfinal_jax.runs.environment import thread_pool
-from seqfinal_jax.runs.plan import Plan, make_training
+from seqfinal_jax.runs.plan import Plan
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
@@ -48,13 +48,13 @@ def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
 
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """Counts every stage that is not stored yet once, whichever methods share it."""
-    store, training, identity = StageStore(workdir), make_training(plan.config), plan.data_identity()
+    store, training, identity = StageStore(workdir), plan.training, plan.identity
     fits = epochs = 0
     seconds, seen = 0.0, set()
     rate = RATE.get(jax.default_backend(), RATE["gpu"])
     rate *= thread_pool() if jax.default_backend() == "cpu" else len(jax.local_devices())
     for architecture in plan.architectures:
-        network = plan.network(architecture)
+        network = plan.networks[architecture]
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
         for stage in all_stages(*nodes):
             name = node_fingerprint(stage, network, training, identity)

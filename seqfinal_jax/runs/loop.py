@@ -12,7 +12,6 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.read import protocol_name
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequences.sequence import Sequence as DataSequence
@@ -27,7 +26,7 @@ from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs.estimate import Estimate, estimate_run
-from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan, make_training
+from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
 from seqfinal_jax.runs.write_cells import cell_done, write_cell, write_error
 from seqfinal_jax.training.engine.devices import members_per_program
 from seqfinal_jax.training.engine.members import FitSettings
@@ -165,8 +164,7 @@ def make_fitter(
     console: Any,
 ) -> StageFitter:
     """The stage fitter of one architecture, with settings for this hardware."""
-    config, network = plan.config, plan.network(architecture)
-    training = make_training(config)
+    training, network = plan.training, plan.networks[architecture]
 
     def report(stage: Stage, members: int) -> Any:
         return fit_progress(f"  {stage.label}", members, stage_rule(stage, training).max_epochs, console)
@@ -176,7 +174,7 @@ def make_fitter(
         training=training,
         pool=pool,
         device_data=device_data,
-        data_identity=plan.data_identity(),
+        data_identity=plan.identity,
         store=store,
         settings=lambda stage: fit_settings(
             stage, stage_network(network, stage.form), training, pool.images.nbytes
@@ -210,7 +208,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     """Says what will be done, how many fits it needs and how long it may take, before it starts."""
     say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
     say(
-        f"{plan.config.name}: protocol {protocol_name(plan.config)}, methods "
+        f"{plan.name}: protocol {plan.protocol}, methods "
         f"{', '.join(plan.methods)}; {', '.join(plan.architectures)}; seeds {', '.join(map(str, plan.seeds))}"
     )
     official = plan.source.record.get("official")
@@ -225,7 +223,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         f"{estimate.fits} fits to do (shared stages once), at most {estimate.epochs} epochs, "
         f"at most about {duration(estimate.seconds)} here (less where members stop early)"
     )
-    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.config.name:
+    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
         say(
             "this is long for a CPU: the preset `quick` behind the config file (configs/X.py:quick) is shorter"
         )

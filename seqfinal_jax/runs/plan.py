@@ -31,15 +31,22 @@ from seqfinal_jax.runs.effects import refuse_idle_fields
 class Plan:
     """A checked run: which cells, from which data, with which stages.
 
-    planned: what each (architecture, method) does; methods that an architecture does not have are missing there and
-    named in `left_out`. warnings: what the user should know before it starts.
+    config: as it was given, to be written down; all that a run takes from it is in the other fields. training: what all
+    stages have in common. networks: by architecture. identity: for each variant of the sequence, what determines its
+    data besides the run's seed. planned: what each (architecture, method) does; methods that an architecture does not
+    have are missing there and named in `left_out`. warnings: what the user should know before it starts.
     """
 
     config: ConfigDict
+    name: str
+    protocol: str
     methods: tuple[str, ...]
     architectures: tuple[str, ...]
     seeds: tuple[int, ...]
     source: SequenceSource
+    training: Training
+    networks: dict[str, Network]
+    identity: dict[str, Any]
     planned: dict[tuple[str, str], MethodPlan]
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -63,29 +70,21 @@ class Plan:
     @property
     def variants(self) -> tuple[str, ...]:
         """The variants of the data that the methods need, the main one first."""
-        stages = all_stages(*(each.node for each in self.planned.values()))
-        return tuple(dict.fromkeys(["main", *sorted(stage.variant for stage in stages)]))
+        return tuple(sorted(self.identity, key=lambda name: (name != "main", name)))
 
     def data_seed(self, seed: int) -> int:
         """The seed of the data draws of a run's seed."""
-        return seed if self.config.data_seed < 0 else self.config.data_seed
+        fixed = self.identity["main"][1]
+        return seed if fixed == "run" else fixed
 
     def sizes(self, variant: str) -> tuple[int, ...]:
         """Training and validation samples of each step of a variant."""
         return self.source.sizes(drawn_from(variant))
 
-    def network(self, architecture: str) -> Network:
-        """The network of an architecture name."""
-        return planned_network(self.config, self.source, architecture)
-
-    def data_identity(self) -> dict[str, Any]:
-        """For each variant of the sequence, what determines its data besides the run's seed."""
-        return data_identity(self.config, self.source, self.variants)
-
     def fingerprint(self, architecture: str, method: str) -> str:
         """Hash of all that determines a cell's model, but for its seed."""
-        network, training = self.network(architecture), make_training(self.config)
-        return node_fingerprint(self.node(architecture, method), network, training, self.data_identity())
+        network = self.networks[architecture]
+        return node_fingerprint(self.node(architecture, method), network, self.training, self.identity)
 
 
 def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
@@ -99,23 +98,55 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     architectures = build.chosen_architectures(config, jax.default_backend())
     seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
     methods = tuple(METHODS.named(name) for name in build.split_names(config.methods))
+    _check_names(methods, architectures, seeds)
+    source = sequence_source(sequence_request(config, data_dir))
+    _check_images(config, source)
+    plan = planned(config, source, methods, architectures, seeds)
+    _check_steps(plan)
+    _check_networks(plan)
+
+    def fingerprints(other: ConfigDict, names: tuple[str, ...]) -> list[str]:
+        alike = sequence_source(sequence_request(other, data_dir), source)
+        found = planned(other, alike, names, architectures, seeds)
+        return [found.fingerprint(*place) for place in found.planned]
+
+    refuse_idle_fields(config, overrides, methods, fingerprints)
+    return plan
+
+
+def _check_names(methods: tuple[str, ...], architectures: tuple[str, ...], seeds: tuple[int, ...]) -> None:
+    """Raises ValueError for names that are unknown or stand twice."""
     for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
         refuse_repeats(values, field)
     for name in methods:
         METHODS.get(name)
     for name in architectures:
         split_name(name)
-    source = sequence_source(sequence_request(config, data_dir))
-    _check_images(config, source)
-    planned = planned_methods(config, source, methods, architectures)
-    ids = tuple(dict.fromkeys(method for _, method in planned.found))
-    plan = Plan(config, ids, architectures, seeds, source, planned.found, planned.left_out, planned.warnings)
-    _check_steps(plan)
-    _check_networks(plan)
-    refuse_idle_fields(
-        config, overrides, methods, lambda c, m: fingerprints(c, source, data_dir, m, architectures)
-    )
-    return plan
+
+
+def planned(
+    config: ConfigDict,
+    source: SequenceSource,
+    methods: tuple[str, ...],
+    architectures: tuple[str, ...],
+    seeds: tuple[int, ...],
+) -> Plan:
+    """The plan of a checked configuration; no method means the published row.
+
+    Raises ValueError for options and methods that do not work together.
+    """
+    found = planned_methods(config, source, methods, architectures)
+    variants = {stage.variant for each in found.found.values() for stage in all_stages(each.node)}
+    sizes = read.network_config(config, tuple(source.image_shape))
+    networks = {name: build_network(name, len(source.class_names), sizes) for name in architectures}
+    if config.pretrained.resnet18:
+        for network in networks.values():
+            check_network(network)
+    ids = tuple(dict.fromkeys(method for _, method in found.found))
+    return Plan(
+        config, config.name, read.protocol_name(config), ids, architectures, seeds, source, make_training(config),
+        networks, data_identity(config, source, {"main", *variants}), found.found, found.left_out, found.warnings,
+    )  # fmt: skip
 
 
 def sequence_request(config: ConfigDict, data_dir: str | None) -> SequenceRequest:
@@ -142,30 +173,6 @@ def planned_methods(
     }
     variants = {*source.variants, *MATCHING_RULES}
     return plan_methods(methods or published_row(), bool(methods), settings, variants)
-
-
-def fingerprints(
-    config: ConfigDict,
-    source: SequenceSource,
-    data_dir: str | None,
-    methods: tuple[str, ...],
-    architectures: tuple[str, ...],
-) -> list[str]:
-    """The fingerprint of every cell of a configuration, in order, the images of `source` being read already."""
-    source = sequence_source(sequence_request(config, data_dir), source)
-    planned = planned_methods(config, source, methods, architectures).found
-    variants = {stage.variant for each in planned.values() for stage in all_stages(each.node)}
-    training, identity = make_training(config), data_identity(config, source, {"main", *variants})
-    networks = {name: planned_network(config, source, name) for name in architectures}
-    return [
-        node_fingerprint(each.node, networks[name], training, identity) for (name, _), each in planned.items()
-    ]
-
-
-def planned_network(config: ConfigDict, source: SequenceSource, architecture: str) -> Network:
-    """The network of an architecture name, for the images and classes of the data."""
-    sizes = read.network_config(config, tuple(source.image_shape))
-    return build_network(architecture, len(source.class_names), sizes)
 
 
 def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
@@ -202,18 +209,15 @@ def _check_steps(plan: Plan) -> None:
 
 def _check_networks(plan: Plan) -> None:
     """Builds every network that will be trained; reads the file of pretrained weights once."""
-    pretrained = plan.config.pretrained.resnet18
-    for architecture in plan.architectures:
-        network = plan.network(architecture)
+    pretrained = plan.training.pretrained
+    for architecture, network in plan.networks.items():
         check_images(network)
-        if pretrained:
-            check_network(network)
         for (name, _), each in plan.planned.items():
             if name == architecture:
                 for stage in all_stages(each.node):
                     check_stage(stage, network)
     if pretrained:
-        read_resnet18(pretrained)
+        read_resnet18(pretrained[0])
 
 
 def make_training(config: ConfigDict) -> Training:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from seqfinal_jax.config.check import flat
-from seqfinal_jax.config.read import input_scaling
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
@@ -54,7 +53,7 @@ def data_record(plan: Plan, variants: Collection[str] | None = None) -> dict[str
 
     `variants`: those of a single method; default: of all.
     """
-    identity = plan.data_identity()
+    identity = plan.identity
     return {
         "content_sha256": plan.source.record.get("content_sha256"),
         "code": source_code(plan.config.data.dataset),
@@ -216,7 +215,7 @@ def resolved(plan: Plan) -> dict[str, Any]:
 
 def remove_stale(workdir: Path, plan: Plan) -> None:
     """Removes cells that code made which has changed since: a table must not mix them with new ones."""
-    identity = plan.data_identity()
+    identity = plan.identity
     for cell, result in list(_results(workdir)):
         place = (cell.architecture, cell.method)
         other_recipe = place in plan.planned and result.get("recipe") != plan.fingerprint(*place)
@@ -281,7 +280,7 @@ def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
             "architecture": network.name,
             "num_classes": network.num_classes,
             "network": asdict(network.config),
-            "input_scaling": asdict(input_scaling(plan.config)),
+            "input_scaling": asdict(plan.training.scaling),
             "class_names": list(plan.source.class_names),
             "plugins": list(plan.config.plugins),
         }

@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.config import read
 from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.data.matching.rows import usage_counts
 from seqfinal_jax.methods.method import METHODS
@@ -63,8 +62,8 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
     stage, result = list(chain.items())[-1]
     figures, predictions = _evaluate(plan, fitter, stage, result, seed)
     record = {
-        "schema": RESULT_SCHEMA, "sequence": plan.config.name,
-        "protocol": read.protocol_name(plan.config), "method": method,
+        "schema": RESULT_SCHEMA, "sequence": plan.name,
+        "protocol": plan.protocol, "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
         "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
