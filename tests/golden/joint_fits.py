@@ -28,6 +28,7 @@ from tests.golden.joint_names import (
     joined,
     plain_network,
     plain_variables,
+    side_of,
     steps_network,
     steps_variables,
 )
@@ -73,7 +74,7 @@ class Sets:
 def check_fit(case: Case) -> None:
     meta = json.loads(str(case["meta"]))
     regs, weights = meta["regs"], meta["loss_weights"]
-    network = network_of(meta)
+    network = network_of(case, meta)
     increasing = weights == [1 / (meta["T"] - t) for t in range(meta["T"])]
     if not increasing:
         case.compare_to("weights of earlier steps", weights[:-1], np.ones(len(weights) - 1), 0)
@@ -92,7 +93,7 @@ def check_fit(case: Case) -> None:
 def check_frozen_fit(case: Case) -> None:
     """The last step alone, with all that the earlier step uses loaded from a single model and frozen."""
     meta = json.loads(str(case["meta"]))
-    network = network_of(meta)
+    network = network_of(case, meta)
     fresh = steps_variables(network, case.under("w/"))
     start = start_from_single(network, fresh, plain_variables(case.under("partial/")))
     if meta["init_final"]:
@@ -102,11 +103,14 @@ def check_frozen_fit(case: Case) -> None:
     check_run(case, meta, LastStepRisk(network), start, masks, final=meta["T"])
 
 
-def network_of(meta: dict[str, Any]) -> StepNetwork:
+def network_of(case: Case, meta: dict[str, Any]) -> StepNetwork:
+    """The network of a fit: sizes from its arrays; what stem and head are, and the mode, from `meta`."""
+    arrays, images = case.under("w/"), next(a for name, a in case.arrays.items() if name.startswith("x_"))
+    base = plain_network(arrays, images)
+    case.compare_to("family", base.family, meta["arch"], 0)
     if meta["mode"] == "separate":
-        return steps_network(meta["arch"], meta["T"])
-    ends = meta["side_layers"][0], meta["side_layers"][-1]
-    return steps_network(meta["arch"], meta["T"], tuple(meta["side_layers"][1]), ends == ([], []))
+        return steps_network(base, meta["T"])
+    return steps_network(base, meta["T"], side_of(arrays), meta["side_layers"][0] != "separate")
 
 
 def check_run(
@@ -152,12 +156,13 @@ def check_history(case: Case, sets: Sets, result: MemberResult, weights: list[fl
 
 @check(r"tune_grid\.npz")
 def check_grid(case: Case) -> None:
-    steps, adjacents = 3, (0.01, 0.1, 1)
-    network = steps_network("convnet", steps)
+    adjacents = [key.removeprefix("valid_final_accuracies/adj") for key in case.arrays if "/adj" in key]
+    steps = count_steps(case, "x_train/")
+    network = steps_network(plain_network(case.under("w/"), case["x_train/t0"]), steps)
     start = steps_variables(network, case.under("w/"))
     problem = Sets.of(case, steps).problem(JointRisk(network), start, 5)
     masks = dict.fromkeys(network.group_names, 1)
-    specs = [MemberSpec(0, hyper(adjacent, 3, 3e-3), masks, group=0) for adjacent in adjacents]
+    specs = [MemberSpec(0, hyper(float(adjacent), 3, 3e-3), masks, group=0) for adjacent in adjacents]
     results = fit(problem, specs, FitSettings(StopRule(12, 5)))
     for adjacent, result in zip(adjacents, results, strict=True):
         key = f"valid_final_accuracies/adj{adjacent}"
@@ -178,7 +183,7 @@ def check_grid(case: Case) -> None:
 @check(r"fisher_epoch\.npz")
 def check_fisher_epoch(case: Case) -> None:
     steps = count_steps(case, "x/")
-    network = steps_network("convnet", steps)
+    network = steps_network(plain_network(case.under("w/"), case["x/t0"]), steps)
     data, rows = joined(case, [f"/t{t}" for t in range(steps)])
     start = steps_variables(network, case.under("w/"))
     problem = Problem(
@@ -217,7 +222,7 @@ def halves(rows: list[np.ndarray]) -> Batches:
 
 def check_single_fisher(case: Case, data: dict[str, np.ndarray], rows: np.ndarray) -> None:
     """A single model's weights, in evaluation mode, of minibatches of 4."""
-    network = plain_network("convnet")
+    network = plain_network(case.under("single/w/"), case["x/t0"])
     variables = plain_variables(case.under("single/w/"))
     data = jax.tree.map(jnp.asarray, data)
     weights = fisher_of(EmpiricalRisk(network), variables, data, EvaluationSet(0, rows), 4)

@@ -1,5 +1,6 @@
 """The joint model's reference arrays as our networks and trees."""
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,12 +16,6 @@ from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
 from seqfinal_jax.models.per_step.network import StepNetwork, build_steps
 from seqfinal_jax.models.per_step.side import SideSizes
 
-CLASSES = 3
-SIZES = {
-    "convnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6, 8), strides=(1, 2)),
-    "resnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(4, 8), strides=(1, 2)),
-    "densenet": NetworkConfig(image_shape=(16, 16, 3), dense_layers=(2, 1)),
-}
 # By turns; the reference counts units and dense layers from 0.
 PARTS = (
     (r"^stem/", "conv1/"), (r"^head/", "fc/"), (r"/unit(\d)/", r"/\1/"), (r"/proj_(conv|bn)/", r"/downsample/\1/"),
@@ -29,19 +24,73 @@ PARTS = (
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
-def plain_network(arch: str) -> Network:
-    return build_network(f"{arch}-2", CLASSES, SIZES[arch])
+Arrays = Mapping[str, np.ndarray]
+
+
+def of_version(arrays: Arrays, version: int) -> dict[str, np.ndarray]:
+    """The tensors of one version by their names behind `t<version>/`; of a single network all that there are."""
+    start = f"t{version}/"
+    if not any(re.match(r"t\d/", name) for name in arrays):
+        return dict(arrays)
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+
+def plain_network(arrays: Arrays, images: np.ndarray, activations: Arrays | None = None) -> Network:
+    """The network that tensors by the reference's names belong to.
+
+    images: (n,c,h,w) of its inputs. activations: outputs by layer, which tell the strides; without them they are those
+    that the reference's README names, 1 in the first block and 2 in the others.
+    """
+    first = of_version(arrays, 0)
+    blocks = sorted({name.split("/")[0] for name in first if name.startswith("block")})
+    family = family_of(name for name in first if name.startswith("block0/"))
+    stem, classes = first["stem/conv/kernel"], len(first["head/linear/kernel"])
+    sizes: dict[str, Any] = {"image_shape": (*images.shape[2:], stem.shape[1]), "stem_width": len(stem)}
+    if family == "densenet":
+        growth = len(first["block0/dense0/conv_b/kernel"])
+        sizes |= {"dense_layers": tuple(count(first, f"{block}/dense") for block in blocks)}
+        sizes |= {"width_factor": growth / 32}
+    else:
+        part = "unit0/conv_a" if family == "resnet" else "conv"
+        sizes |= {"widths": tuple(len(first[f"{block}/{part}/kernel"]) for block in blocks)}
+        sizes |= {"strides": strides_of(blocks, activations)}
+    if family == "resnet":
+        sizes |= {"units": count(first, "block0/unit")}
+    return build_network(f"{family}-{len(blocks)}", classes, NetworkConfig(**sizes))
+
+
+def family_of(names: Iterable[str]) -> str:
+    """The family, by the parts of a block."""
+    parts = {re.match(r"block0/([a-z]+)", name)[1] for name in names}
+    return "resnet" if "unit" in parts else "densenet" if "dense" in parts else "convnet"
+
+
+def count(arrays: Arrays, start: str) -> int:
+    """How many numbered parts have this beginning."""
+    return len({re.match(rf"{start}(\d+)", name)[1] for name in arrays if re.match(rf"{start}\d", name)})
+
+
+def strides_of(blocks: list[str], activations: Arrays | None) -> tuple[int, ...]:
+    if not activations:
+        return (1, *(2,) * (len(blocks) - 1))
+    heights = [activations[layer].shape[2] for layer in ("stem", *blocks)]
+    return tuple(-(-before // after) for before, after in itertools.pairwise(heights))
+
+
+def side_of(arrays: Arrays) -> SideSizes:
+    """What version 1 adds beside the first block: a whole block, or convolutions of these channels before the last."""
+    added = of_version(arrays, 1)
+    kernels = sorted(name for name in added if re.match(r"block0/side_conv\d+/kernel", name))
+    return tuple(len(added[name]) for name in kernels[:-1]) if kernels else "block"
 
 
 def steps_network(
-    arch: str, steps: int, side: SideSizes | None = None, all_layers_efficient: bool = False
+    base: Network, steps: int, side: SideSizes | None = None, all_layers_efficient: bool = False
 ) -> StepNetwork:
     """Separate versions everywhere, or side modules where their sizes are given."""
     if side is None:
-        return build_steps(plain_network(arch), steps)
-    return build_steps(
-        plain_network(arch), steps, "side_tune", side=side, all_layers_efficient=all_layers_efficient
-    )
+        return build_steps(base, steps)
+    return build_steps(base, steps, "side_tune", side=side, all_layers_efficient=all_layers_efficient)
 
 
 def canonical(name: str) -> str:

@@ -86,12 +86,14 @@ DOMAINS = ("domain0", "domain1", "domain2")
 def check_invariant_run(case: Case) -> None:
     halves = np.stack([halves_of(permutation, BATCH) for permutation in case["irm_perm"]])
     constants = {"halves": halves.reshape(-1, len(DOMAINS), 2, BATCH)}
-    check_domain_run(case, trace_problem(case, RecordedHalves(tiny_network()), DOMAINS, constants))
+    check_domain_run(
+        case, trace_problem(case, RecordedHalves(tiny_network(case.under("init/"))), DOMAINS, constants)
+    )
 
 
 @check(r"train_dro\.npz")
 def check_worst_domain_run(case: Case) -> None:
-    check_domain_run(case, trace_problem(case, WorstDomainRisk(tiny_network()), DOMAINS))
+    check_domain_run(case, trace_problem(case, WorstDomainRisk(tiny_network(case.under("init/"))), DOMAINS))
 
 
 def check_domain_run(case: Case, problem: Problem) -> None:

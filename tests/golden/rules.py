@@ -61,7 +61,7 @@ def as_reference(step: StepLayers) -> Any:
 
 @check(r"surgical\.npz")
 def check_surgical(case: Case) -> None:
-    network, variables = tiny_network(), variables_of(case.under("state/"))
+    network, variables = tiny_network(case.under("state/")), variables_of(case.under("state/"))
     data = {
         "images": jnp.asarray(case["x"].transpose(0, 2, 3, 1)),
         "labels": jnp.asarray(case["y"].astype(np.int32)),
