@@ -115,7 +115,15 @@ def test_a_stage_that_methods_share_is_one_panel(workdir):
 
 @pytest.mark.parametrize(
     "module",
-    ["tables", "report", "matching_usage", "weight_change", "sample_usage", "efficient_sweep", "adjacent"],
+    [
+        "tables",
+        "report",
+        "figures.matching_usage",
+        "figures.weight_change",
+        "figures.sample_usage",
+        "figures.efficient_sweep",
+        "adjacent",
+    ],
 )
 def test_analysis_imports_matplotlib_only_to_draw(module):
     code = f"import sys, seqfinal_jax.analysis.{module}; print({{'matplotlib'}} & set(sys.modules))"

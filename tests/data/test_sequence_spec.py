@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from seqfinal_jax.data import fingerprint, load_source
-from seqfinal_jax.data.sequences import spec as sequence_spec
+from seqfinal_jax.data import fingerprint, load_source, sequence_spec
 from tests.data.toy_cifar import TINY100, toy_source
 
 PLAIN = {"dataset": "digits", "shifts": "rotation:recolor", "source_size": 50, "target_sizes": (20, 30)}
