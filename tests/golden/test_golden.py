@@ -11,6 +11,7 @@ import pytest
 
 from tests.golden import __main__ as command
 from tests.golden.case import find_check, reference_files
+from tests.golden.joint_names import plain_network, side_of
 
 HERE = Path(__file__).parent
 WHOLE_SET = os.environ.get("SEQFINAL_GOLDEN_DIR")
@@ -89,3 +90,52 @@ def test_a_folder_that_is_missing_is_an_error(tmp_path):
     with pytest.raises(SystemExit) as error:
         command.main([str(tmp_path / "missing")])
     assert error.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("side_convnet_block_all.npz", "side_of_another_name.npz"),
+        ("train_erm_only_fc.npz", "train_erm_of_another_name.npz"),
+    ],
+)
+def test_a_files_name_chooses_the_check_and_tells_nothing_else(tmp_path, here, there, capsys):
+    shutil.copy(HERE / here, tmp_path / there)
+    assert command.run(tmp_path, None) == 0, capsys.readouterr().out
+
+
+def made_up(**shapes):
+    return {name.replace("__", "/"): np.zeros(shape) for name, shape in shapes.items()}
+
+
+ENDS = {"stem__conv__kernel": (9, 1, 7, 7), "head__linear__kernel": (4, 8)}
+
+
+def test_sizes_are_read_from_the_arrays():
+    images = np.zeros((2, 1, 12, 20))
+    convnet = plain_network(
+        made_up(**ENDS, block0__conv__kernel=(6, 9, 3, 3), block1__conv__kernel=(7, 6, 3, 3),
+                block2__conv__kernel=(8, 7, 3, 3)),
+        images,
+    )  # fmt: skip
+    assert (convnet.name, convnet.num_classes) == ("convnet-3", 4)
+    assert convnet.config.image_shape == (12, 20, 1) and convnet.config.stem_width == 9
+    assert (convnet.config.widths, convnet.config.strides) == ((6, 7, 8), (1, 2, 2))
+    blocks = {f"block0__unit{unit}__conv_{part}__kernel": (5, 5, 3, 3) for unit in range(3) for part in "ab"}
+    heights = {"stem": np.zeros((2, 9, 8, 8)), "block0": np.zeros((2, 5, 4, 4))}
+    resnet = plain_network(made_up(**ENDS, **blocks), images, heights)
+    assert (resnet.name, resnet.config.units, resnet.config.strides) == ("resnet-1", 3, (2,))
+    layers = {f"block0__dense{k}__conv_b__kernel": (16, 64, 3, 3) for k in range(4)}
+    densenet = plain_network(made_up(**ENDS, **layers), images)
+    assert (densenet.name, densenet.config.dense_layers) == ("densenet-1", (4,))
+    assert densenet.config.width_factor == 0.5
+
+
+def test_side_modules_are_read_from_the_arrays():
+    convolutions = {
+        "t1__block0__side_conv0__kernel": (7, 4, 3, 3),
+        "t1__block0__side_conv1__kernel": (4, 7, 3, 3),
+    }
+    assert side_of(made_up(**convolutions)) == (7,)
+    assert side_of(made_up(t1__block0__side_conv0__kernel=(4, 4, 3, 3))) == ()
+    assert side_of(made_up(t1__block0__conv__kernel=(6, 4, 3, 3))) == "block"
