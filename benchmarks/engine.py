@@ -38,7 +38,7 @@ def problem_of(architecture: str, pixels: np.ndarray, labels: np.ndarray, train:
     stream, rest = Stream(0, np.arange(train)), np.arange(train, len(pixels))
     return Problem(
         objective=EmpiricalRisk(network, SCALING),
-        data=jax.device_put({"images": pixels, "labels": labels}),
+        data=jax.device_put({"images": pixels, "labels": labels}, jax.local_devices()[0]),
         batches=lambda seed, epoch: epoch_batches([stream], shuffled(seed, "final"), epoch, BATCH),
         evaluation=lambda seed: {"valid": EvaluationSet(0, rest)},
         start=lambda member: init_variables(network, jax.random.key(member.seed)),
