@@ -30,7 +30,9 @@ def measure(architecture: str) -> dict[str, float]:
     enable_compilation_cache()
     pixels, labels = images(BATCH, BATCH)
     problem = problem_of(architecture, pixels, labels, BATCH)
-    with jax.default_device(jax.local_devices()[0]):  # as in a fit: the device is part of what a program is found by
+    with jax.default_device(
+        jax.local_devices()[0]
+    ):  # as in a fit: the device is part of what a program is found by
         began = time.perf_counter()
         clock = step_clock(problem, 1)
         start = time.perf_counter() - began

@@ -4,27 +4,18 @@ Flags, then the run, then the report.
 """
 
 import contextlib
-import errno
 import logging
-import os
-import re
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
+from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "check everything, say what would be fitted, then stop")
-GOES_ON = "what is done is kept, and the same command goes on"
-PLUGINS = "--config.plugins="
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,15 +29,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The run and its report; returns the exit status. Raises ValueError for a usage error."""
-    if len(arguments) > 1:
-        raise ValueError(f"unexpected argument {arguments[1]!r}; flags begin with --")
-    try:
-        config = CONFIG.value
-        name = config and config.name
-    except OSError as error:
-        raise ValueError(f"--config: the file cannot be loaded; {explain(error)}") from error
-    if config is None:
-        raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
+    config = given_config(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
     from seqfinal_jax.analysis.report import report_run
@@ -54,7 +37,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
     check_backend()
     enable_compilation_cache()
-    workdir = Path(WORKDIR.value or f"runs/{name}").expanduser()
+    workdir = Path(WORKDIR.value or f"runs/{config.name}").expanduser()
     overrides = tuple(config_flags.get_override_values(flags.FLAGS["config"]))
     failed = run(config, workdir, DATA_DIR.value, DRY_RUN.value, overrides=overrides)
     if not DRY_RUN.value:
@@ -63,77 +46,6 @@ def run_command(arguments: Sequence[str]) -> int:
         where = workdir / "cells"
         print(f"{failed} cells failed; see error.txt in their folders below {where}", file=sys.stderr)
     return 1 if failed else 0
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns what a user can mend, or has asked for, into one line and an exit status."""
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        yield
-        sys.stdout.flush()
-    except ValueError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail(f"interrupted; {GOES_ON}", 130)
-    except BrokenPipeError:
-        _drop_output()
-        fail(f"standard output was closed; {GOES_ON}", 141)
-    except OSError as error:
-        _drop_output()
-        what = "no space is left on the disk" if error.errno == errno.ENOSPC else "a file cannot be used"
-        fail(f"{what} ({error}); {GOES_ON}", 1)
-
-
-def _terminated(*_: object) -> NoReturn:
-    fail(f"terminated; {GOES_ON}", 143)
-
-
-def _drop_output() -> None:
-    """Standard output to nowhere: what is still in its buffer would fail again at the end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def fail(message: str, status: int = 2) -> NoReturn:
-    """One line on standard error, and the exit status."""
-    with contextlib.suppress(OSError):
-        print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(status)
-
-
-def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Parses the command line; what is wrong with it becomes one line that names the nearest match.
-
-    Plugins that it names are loaded first: the fields that they declare can be set behind them.
-    """
-    try:
-        for argument in arguments:
-            if argument.startswith(PLUGINS):
-                load_plugins(names_of(argument.removeprefix(PLUGINS)))
-        return flags.FLAGS(list(arguments), known_only=False)
-    except Exception as error:  # the parser of ml_collections raises many kinds
-        fail(explain(error))
-
-
-def explain(error: Exception) -> str:
-    """The one sentence of an error in flags or in a configuration file that a user needs."""
-    text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')
-    place = outside_place(error)
-    if isinstance(error, SyntaxError):
-        return f"{place}{error.msg}"
-    unknown = re.search(r"['\"](\w+)['\"]\W+Did you mean \"(\w+)\"", text)
-    if unknown:
-        return f"{place}the configuration has no field {unknown[1]!r}; did you mean {unknown[2]!r}?"
-    locked = re.search(r"Key \"(\w+)\" does not exist and cannot be added", text)
-    if locked:
-        return f"{place}the configuration has no field {locked[1]!r}; docs/options.md lists all fields"
-    if place:
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return f"{place}{kind}{' '.join(text.split())}"
-    if isinstance(error, (AttributeError, KeyError)):
-        return f"the configuration has no field {text.strip()}; docs/options.md lists all fields"
-    return " ".join(re.split(r"\b\w+(?:Error|Exception): ", text)[-1].split())
 
 
 def command() -> None:

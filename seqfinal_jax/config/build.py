@@ -100,6 +100,8 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
 
 def _quick(config: ConfigDict) -> None:
     """Real images, half the sizes (test sets unchanged), at most 20 epochs, a grid of dropout 0 and 0.5."""
+    if not config.data.shifts:
+        config.data.keep *= 0.5
     config.data.source_size //= 2
     config.data.target_sizes = tuple(size // 2 for size in config.data.target_sizes)
     config.oracle_size //= 2
@@ -115,6 +117,8 @@ def _smoke(config: ConfigDict) -> None:
         config.data.source_size = config.data.test_size = 10 * least
         config.data.target_sizes = (10 * least,) * len(config.data.target_sizes)
         config.oracle_size = 15 * least
+    else:
+        config.data.most_per_class = 10
     config.training.max_epochs, config.training.batch_size = 2, 40
     config.network.width_factor = 0.125
     config.grid.update(QUICK_GRID)

@@ -1,12 +1,14 @@
 """What the parts of the program are given of the configuration."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from seqfinal_jax.config.build import PROTOCOLS
 from seqfinal_jax.config.schema import own_fields
+from seqfinal_jax.data.sequences.source import SequenceRequest
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
@@ -115,8 +117,23 @@ def stop_rule(config: ConfigDict) -> StopRule:
     return StopRule(training.max_epochs, training.patience, training.stop_on)
 
 
-def input_scaling(config: ConfigDict) -> InputScaling:
-    """How stored pixels become inputs, by protocol."""
+def input_scaling(config: ConfigDict, published: tuple[Any, Any] | None = None) -> InputScaling:
+    """How stored pixels become inputs, by protocol.
+
+    `published` is the mean and deviation of a published program that does not take these pixels as they are.
+    """
     if config.protocol.input_scaling == "raw":
-        return InputScaling()
+        return InputScaling(*published) if published else InputScaling()
     return InputScaling(tuple(map(float, config.input_mean)), tuple(map(float, config.input_std)))
+
+
+def sequence_request(config: ConfigDict, data_dir: str | None) -> SequenceRequest:
+    """What the configuration says of the data."""
+    protocol = config.protocol
+    return SequenceRequest(
+        config.data.to_dict(),
+        config.oracle_size,
+        protocol.subpop_sizes,
+        protocol.test_all_steps_draws,
+        Path(data_dir) if data_dir else None,
+    )

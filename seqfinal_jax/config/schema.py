@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from seqfinal_jax.data.matching.links import MEMORY_GIB
+from seqfinal_jax.data.recorded.splits import FINAL_SHARES
+from seqfinal_jax.data.recorded.step_order import PERIODS
 from seqfinal_jax.methods.grid import JOINT_GRID, Grid
 from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, STRENGTHS
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS
@@ -52,6 +54,10 @@ def _run(name: str, default: Any, kind: Kind, meaning: str) -> ConfigField:
     return ConfigField(name, default, kind, meaning, everywhere=True)
 
 
+def _data(name: str, default: Any, kind: Kind, meaning: str) -> ConfigField:
+    return ConfigField(f"data.{name}", default, kind, meaning)
+
+
 def _tune(name: str, default: Any, kind: Kind, meaning: str, option: str = "") -> ConfigField:
     return ConfigField(f"fine_tune.{name}", default, kind, meaning, option=option)
 
@@ -96,6 +102,19 @@ FIELDS: tuple[ConfigField, ...] = (
     _run("data.test_size", 0, whole(0), "Test samples of the final step."),
     _run("data.disjoint", False, flag(), "No image occurs at two steps."),
     _run("data.test_all_steps", False, flag(), "Tests the models of all time steps, of methods that have them."),
+    _data("image_size", 32, whole(0), "Own images become so many pixels high and wide; 0 keeps them as they are."),
+    _data("grey", False, flag(), "Own images become grey, of one channel, instead of RGB."),
+    _data("period", "as_given", choice(PERIODS), "What a time step of recorded data is."),
+    _data("steps", (), several(text()),
+          "The time steps of recorded data in order; empty for the order of dates and numbers."),
+    _data("split", FINAL_SHARES, several(real(above=0), 3),
+          "Shares of training, validation and test samples at a recorded final step."),
+    _data("split_seed", -1, whole(-1, LARGEST_SEED),
+          "Draws the split of recorded data; -1 lets the data's seed draw it."),
+    _data("split_file", "", text("the path of a CSV file"),
+          "Columns `file` and `part` (train, valid, test): the parts of own images; others are drawn."),
+    _data("keep", 1.0, real(above=0, below=1.000001), "The share of recorded training and validation samples used."),
+    _data("most_per_class", 0, whole(0), "Recorded samples of a class in each split at most; 0 for all."),
 
     _size("stem_width", 0, whole(0), "Channels of the first layer; 0 for the preset."),
     _size("widths", (), several(whole(1)), "Channels of each block; empty for the preset."),

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +10,12 @@ from ml_collections import ConfigDict
 from seqfinal_jax.config import build, read
 from seqfinal_jax.config.check import check_config, refuse_repeats
 from seqfinal_jax.data.matching.links import MATCHING_RULES
-from seqfinal_jax.data.sequences.source import SequenceRequest, SequenceSource, sequence_source, source_code
+from seqfinal_jax.data.sequences.source import (
+    SequenceSource,
+    published_scaling_of,
+    sequence_source,
+    source_code,
+)
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
 from seqfinal_jax.methods.recipes import METHODS, published_row
@@ -99,14 +103,14 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
     methods = tuple(METHODS.named(name) for name in build.split_names(config.methods))
     _check_names(methods, architectures, seeds)
-    source = sequence_source(sequence_request(config, data_dir))
+    source = sequence_source(read.sequence_request(config, data_dir))
     _check_images(config, source)
     plan = planned(config, source, methods, architectures, seeds)
     _check_steps(plan)
     _check_networks(plan)
 
     def fingerprints(other: ConfigDict, names: tuple[str, ...]) -> list[str]:
-        alike = sequence_source(sequence_request(other, data_dir), source)
+        alike = sequence_source(read.sequence_request(other, data_dir), source)
         found = planned(other, alike, names, architectures, seeds)
         return [found.fingerprint(*place) for place in found.planned]
 
@@ -144,21 +148,9 @@ def planned(
             check_network(network)
     ids = tuple(dict.fromkeys(method for _, method in found.found))
     return Plan(
-        config, config.name, read.protocol_name(config), ids, architectures, seeds, source, make_training(config),
+        config, config.name, read.protocol_name(config), ids, architectures, seeds, source, make_training(config, source),
         networks, data_identity(config, source, {"main", *variants}), found.found, found.left_out, found.warnings,
     )  # fmt: skip
-
-
-def sequence_request(config: ConfigDict, data_dir: str | None) -> SequenceRequest:
-    """What the configuration says of the data."""
-    protocol = config.protocol
-    return SequenceRequest(
-        config.data.to_dict(),
-        config.oracle_size,
-        protocol.subpop_sizes,
-        protocol.test_all_steps_draws,
-        Path(data_dir) if data_dir else None,
-    )
 
 
 def planned_methods(
@@ -220,12 +212,12 @@ def _check_networks(plan: Plan) -> None:
         read_resnet18(pretrained[0])
 
 
-def make_training(config: ConfigDict) -> Training:
+def make_training(config: ConfigDict, source: SequenceSource) -> Training:
     """What every stage of the run has in common."""
     return Training(
         rule=read.stop_rule(config),
         batch_size=config.training.batch_size,
-        scaling=read.input_scaling(config),
+        scaling=read.input_scaling(config, published_scaling_of(source)),
         train_metrics=config.training.train_metrics,
         init_per_grid_point=config.training.init_per_grid_point,
         precision=config.precision,

@@ -16,6 +16,10 @@ from seqfinal_jax.records.registry import Registry, nearest
 class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
 
+    These have to be there; `named_steps` and `published_scaling_of` read what may be there besides: `step_names`, the
+    names of the time steps, `published_scaling`, the mean and deviation with which a published program scales these
+    images where it does not take pixels as they are, and `chosen(data)`, the same data under another `config.data`.
+
     name: of the data. class_names: in the order of the labels. image_shape: (h, w, c). variants: the builds on offer;
     "main" is always there, "oracle" has a larger final step. record: where the data come from; its "content_sha256"
     identifies all that was read, "official" says whether they are the published data (True, False or "unverified").
@@ -95,6 +99,14 @@ class ShiftedSequence:
         return tuple(self.specs)
 
     @property
+    def step_names(self) -> tuple[str, ...]:
+        """What shifts at each step."""
+        return (
+            "source",
+            *(", ".join(names).replace("_", " ") or "none" for names in self.specs["main"].shifts),
+        )
+
+    @property
     def record(self) -> Mapping[str, Any]:
         """Where the base data set comes from."""
         return self.source.record
@@ -151,12 +163,25 @@ def sequence_source(request: SequenceRequest, like: SequenceSource | None = None
     """
     name = request.data["dataset"]
     if name in SEQUENCES:
-        return like or SEQUENCES.get(name)(request)
+        if like is None:
+            return SEQUENCES.get(name)(request)
+        return like.chosen(request.data) if hasattr(like, "chosen") else like
     if name not in DATASETS:
         raise ValueError(
             f"config.data.dataset: unknown data set {name!r}; {nearest(name, [*DATASETS, *SEQUENCES])}"
         )
     return shifted_sequence(request, like)
+
+
+def named_steps(source: SequenceSource) -> tuple[str, ...]:
+    """The names of a source's time steps; "step 0", "step 1" and so on where it has none."""
+    names = getattr(source, "step_names", None)
+    return tuple(names or (f"step {t}" for t in range(len(source.sizes("main")))))
+
+
+def published_scaling_of(source: SequenceSource) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation of pixels 0..1 in the published program; None where it takes pixels 0..255 as they are."""
+    return getattr(source, "published_scaling", None)
 
 
 def source_code(name: str) -> str:

@@ -1,0 +1,17 @@
+"""Your own images in time steps: STEP/CLASS/IMAGE, YEAR/MONTH/CLASS/IMAGE, or one .npz file (docs/own_data.md).
+
+Command   python -m seqfinal_jax.main --config=configs/own_data.py --data_dir=DIR
+Hardware  2 CPU cores, with the preset quick where there are thousands of images
+"""
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.config import apply_presets, base_config
+
+
+def get_config(presets: str = "") -> ConfigDict:
+    """The methods of the quick start, three seeds; presets by comma: quick, smoke."""
+    config = base_config(name="own_data", dataset="own_data")
+    config.methods = ("erm_final", "erm_all", "erm_all_weighted", "erm_fine_tune")
+    config.seeds = (0, 1, 2)
+    return apply_presets(config, presets)

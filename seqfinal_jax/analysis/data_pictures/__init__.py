@@ -1,0 +1,1 @@
+"""Pictures of the data themselves: examples, class counts, repeated shifts, sub-classes."""

@@ -1,0 +1,74 @@
+"""Pictures of a configuration's data, before anything is trained.
+
+Command   python -m seqfinal_jax.analysis.images --config=configs/cifar10_rcl.py [--data_dir=DIR] [--out=FOLDER]
+
+Writes examples of every time step and class, class counts, and, where the data are a base data set with shifts, an image
+under repeated shifts and one of every sub-class; each as PNG and PDF.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
+
+OUT = flags.DEFINE_string("out", None, "folder for the pictures; default pictures/NAME")
+# The classes that the published pictures show, and what they call them.
+PAPER_COLUMNS = {
+    "cifar10": ((0, 1, 2, 3, 5), ("plane", "car", "bird", "cat", "dog")),
+    "cifar100": ((9, 18, 2, 8, 12), ("man-made", "vehicle", "flower", "carnivore", "mammal")),
+}
+MOST_CLASSES = 10
+EACH = {2: 3}  # examples of a class, by the number of classes
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draws and names the pictures; exits with 2 for a configuration or data that cannot be used."""
+    with one_line_errors():
+        for path in draw_pictures(arguments):
+            print(path)
+    sys.exit(0)
+
+
+def draw_pictures(arguments: Sequence[str]) -> list[Path]:
+    """The pictures of the configuration that the command line names."""
+    config = given_config(arguments)
+    from seqfinal_jax.analysis.data_pictures import base_pictures, sequence_pictures
+    from seqfinal_jax.analysis.figures.record import house_style
+    from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+    from seqfinal_jax.data.sequences.examples import examples_of
+    from seqfinal_jax.data.sequences.source import ShiftedSequence, named_steps
+
+    source = source_of(config, DATA_DIR.value)
+    sequence = source.build("main", seeds_of(config)[0])
+    classes, titles = PAPER_COLUMNS.get(source.name, (range(min(MOST_CLASSES, sequence.num_classes)), ()))
+    each = EACH.get(sequence.num_classes, 1)
+    examples = examples_of(sequence, named_steps(source), classes, each)
+    with house_style():
+        figures = {
+            "examples": sequence_pictures.example_figure(examples, titles),
+            "class_counts": sequence_pictures.count_figure(examples),
+        }
+        if isinstance(source, ShiftedSequence):
+            figures["repeated_shifts"] = base_pictures.repeated_shifts(source.source)
+            if source.source.num_subclasses > 1:
+                for place, figure in enumerate(base_pictures.subclass_pictures(source.source), start=1):
+                    figures[f"sub_classes_{place}"] = figure
+        folder = Path(OUT.value or f"pictures/{config.name}").expanduser()
+        return [path for name, figure in figures.items() for path in save(figure, folder / name)]
+
+
+def save(figure: object, path: Path) -> list[Path]:
+    """The figure as PNG and PDF."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for end in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(end), dpi=300)
+        written.append(path.with_suffix(end))
+    return written
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

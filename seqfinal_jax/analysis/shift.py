@@ -1,0 +1,151 @@
+"""How large the shifts of a sequence are: Wasserstein-2 distances between its steps, as tables and a picture.
+
+Command   python -m seqfinal_jax.analysis.shift --config=configs/cifar10_rcl.py --data_dir=DIR [--out=FOLDER]
+
+No network is involved: training images are projected to the directions that explain 95 % of their variance, and distances
+are exact (POT). Every sequence and seed is a JSON file in FOLDER/measured; the tables hold all that is found there.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
+
+OUT = flags.DEFINE_string("out", "shifts", "folder for measurements, tables and the picture")
+POINTS = flags.DEFINE_integer(
+    "points",
+    0,
+    "draws so many samples of each step, an approximation that overstates distances; 0 takes all",
+    0,
+)
+MAX_ITERATIONS = flags.DEFINE_integer(
+    "max_iterations", 10_000_000, "of the transport solver, for a distance", 1
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures, prints and writes; exits with 2 for a configuration or data that cannot be used."""
+    with one_line_errors():
+        measure(arguments)
+    sys.exit(0)
+
+
+def measure(arguments: Sequence[str]) -> None:
+    """Measures every seed of the configuration that is not measured yet, then writes all tables of the folder."""
+    config = given_config(arguments)
+    from rich.console import Console
+
+    from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+
+    console = Console(highlight=False)
+    source, folder = source_of(config, DATA_DIR.value), Path(OUT.value).expanduser()
+    for seed in seeds_of(config):
+        path = folder / "measured" / config.name / f"seed{seed}.json"
+        identity = json.loads(
+            json.dumps([source.identity("main"), source.record.get("content_sha256"), POINTS.value])
+        )
+        if path.is_file() and json.loads(path.read_text()).get("identity") == identity:
+            console.print(f"{path} is there already", soft_wrap=True)
+            continue
+        write_measured(path, identity, source, seed, console)
+    write_tables(folder, console)
+
+
+def write_measured(path: Path, identity: Any, source: Any, seed: int, console: Any) -> None:
+    """Measures one seed, with a line of progress for each distance, and stores it."""
+    from seqfinal_jax.analysis.shift_sizes.sizes import shift_sizes
+    from seqfinal_jax.results.run_folder import write_whole
+
+    began = time.perf_counter()
+    with console.status(f"seed {seed}: building the sequence") as status:
+        sequence = source.build("main", seed)
+        count, total = 0, 2 * sequence.num_steps
+
+        def told(names: str) -> None:
+            nonlocal count
+            count += 1
+            status.update(
+                f"seed {seed}: distance {count} of {total}, {names} ({time.perf_counter() - began:.0f} s)"
+            )
+
+        sizes = shift_sizes(sequence, pixels_of(source), POINTS.value, MAX_ITERATIONS.value, told)
+    seconds = time.perf_counter() - began
+    record = {
+        "identity": identity,
+        "dataset": source.name,
+        "seed": seed,
+        "seconds": seconds,
+        **dataclasses.asdict(sizes),
+    }
+    write_whole(path, json.dumps(record, indent=1))
+    console.print(f"wrote {path} ({seconds:.0f} s)", soft_wrap=True)
+
+
+def pixels_of(source: Any) -> Any:
+    """Images to what the published program feeds to its networks: pixels 0..255, or scaled where it scales them."""
+    import numpy as np
+
+    from seqfinal_jax.data.sequences.source import published_scaling_of
+
+    scaling = published_scaling_of(source)
+    if scaling is None:
+        return np.asarray
+    mean, deviation = (np.asarray(part) for part in scaling)
+    return lambda images: (images / 255 - mean) / deviation
+
+
+def read_measured(folder: Path) -> dict[str, dict[int, Any]]:
+    """All measurements of a folder, by sequence and seed."""
+    from seqfinal_jax.analysis.shift_sizes.sizes import ShiftSizes
+
+    names = [field.name for field in dataclasses.fields(ShiftSizes)]
+    found: dict[str, dict[int, Any]] = {}
+    for path in sorted(folder.glob("measured/*/seed*.json")):
+        try:
+            record = json.loads(path.read_text())
+            sizes = ShiftSizes(**{name: record[name] for name in names})
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it, and it is measured anew") from None
+        found.setdefault(path.parent.name, {})[int(record["seed"])] = sizes
+    return found
+
+
+def write_tables(folder: Path, console: Any) -> None:
+    """Prints the four tables, and writes them as CSV, Markdown and LaTeX, with a picture."""
+    from rich.table import Table
+
+    from seqfinal_jax.analysis.figures.record import house_style
+    from seqfinal_jax.analysis.images import save
+    from seqfinal_jax.analysis.shift_sizes import picture, tables
+    from seqfinal_jax.results.run_folder import write_whole
+
+    measured = read_measured(folder)
+    rows = tables.ratio_rows(measured)
+    drawn = sorted({sizes.points for seeds in measured.values() for sizes in seeds.values() if sizes.points})
+    notes = [f"approximate: at most {count} samples of each step" for count in drawn]
+    found = tables.all_tables(rows, notes)
+    for said, table in found:
+        shown = Table("sequence", *table.columns, title=said, title_justify="left")
+        for name, row in zip(table.index, table.values, strict=True):
+            shown.add_row(name, *row)
+        console.print(shown)
+    written = [
+        write_whole(folder / "shifts.csv", rows.to_csv(index=False)),
+        write_whole(folder / "shifts.md", tables.to_markdown(found)),
+        write_whole(folder / "shifts.tex", tables.to_latex(found)),
+    ]
+    with house_style():
+        written += save(picture.shift_picture(rows), folder / "shifts")
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,164 @@
+"""A recorded sequence: samples of several time steps, and the rule that splits them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from seqfinal_jax.data.base.sources import SourceError
+from seqfinal_jax.data.recorded.splits import DRAWN, FINAL_SHARES, SplitRule, check_splits, split_rows
+from seqfinal_jax.data.recorded.step_order import in_order, period_of
+from seqfinal_jax.data.sequences import sequence as sequences
+from seqfinal_jax.data.stored_arrays import add_array
+
+VERSION = 1  # raised when the same samples and rule come to give other data
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples with their times.
+
+    images (n,h,w,c) uint8, labels (n,) int32, times (n,) text, parts (n,) int8: a place in `splits.PARTS`, or -1.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    times: np.ndarray
+    parts: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Samples":
+        """Some of them."""
+        return Samples(*(column[rows] for column in vars(self).values()))
+
+
+def samples_of(images: np.ndarray, labels: Any, times: Any, parts: Any = None) -> Samples:
+    """Samples of plain arrays; no parts: all are drawn."""
+    parts = np.full(len(labels), DRAWN) if parts is None else parts
+    return Samples(
+        images, np.asarray(labels, np.int32), np.asarray(times, dtype=object), np.asarray(parts, np.int8)
+    )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a configuration chooses of a recorded sequence: the fields `config.data.*` of those names."""
+
+    steps: tuple[str, ...] = ()
+    period: str = "as_given"
+    rule: SplitRule = SplitRule()
+    test_all_steps: bool = False
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], by_class: bool = True) -> "Choices":
+        """Those of the section `config.data`. Raises SourceError for shares that are no shares."""
+        shares = tuple(float(share) for share in data.get("split") or FINAL_SHARES)
+        if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
+            raise SourceError(
+                f"config.data.split = {shares}: expected three shares above 0 that sum to 1, of training, validation and "
+                f"test samples of the final step, such as (0.4, 0.1, 0.5)"
+            )
+        fixed = data.get("split_seed", -1)
+        rule = SplitRule(
+            shares,
+            by_class,
+            None if fixed < 0 else fixed,
+            data.get("keep", 1.0),
+            data.get("most_per_class", 0),
+        )
+        return cls(tuple(data.get("steps", ())), data.get("period", "as_given"), rule, data["test_all_steps"])
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedSequence:
+    """A `SequenceSource` of samples that came with their times; it has no oracle.
+
+    published_scaling: the (mean, deviation) of pixels 0..1 with which the published program scales these images, where
+    it does not take pixels as they are. notes: what a table of results should say of the data.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    samples: Samples
+    choices: Choices
+    record: dict[str, Any]
+    published_scaling: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    notes: tuple[str, ...] = ()
+    variants: tuple[str, ...] = field(default=("main",), init=False)
+
+    def __post_init__(self) -> None:
+        """Checks what every seed needs: at least two steps, each with samples for its splits."""
+        if len(self.step_names) < 2:
+            found = self.step_names[0] if self.step_names else "none"
+            raise SourceError(
+                f"{self.name}: a sequence needs two time steps or more, found one ({found!r}); "
+                f"config.data.steps and config.data.period say what a step is"
+            )
+        check_splits(self.name, self.step_names, self._rows(0))
+
+    def chosen(self, data: Mapping[str, Any]) -> "RecordedSequence":
+        """The same samples under another section `config.data`."""
+        return replace(self, choices=Choices.of(data, self.choices.rule.by_class))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        return tuple(self.samples.images.shape[1:])
+
+    @cached_property
+    def periods(self) -> np.ndarray:
+        """The name of each sample's step, (n,)."""
+        return np.array(
+            [period_of(str(time), self.choices.period) for time in self.samples.times], dtype=object
+        )
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        """The names of the time steps in order."""
+        return in_order(self.periods, self.choices.steps)
+
+    @cached_property
+    def steps(self) -> tuple[Samples, ...]:
+        """The samples of each step, in the order in which they were read."""
+        return tuple(self.samples.of(np.flatnonzero(self.periods == name)) for name in self.step_names)
+
+    def sizes(self, variant: str) -> tuple[int, ...]:
+        """Training and validation samples of each step."""
+        return tuple(len(train) + len(valid) for train, valid, _ in self._rows(0))
+
+    def identity(self, variant: str) -> Any:
+        """Contents, steps and the rule of the split."""
+        choices = self.choices
+        return [
+            VERSION, self.name, self.record["content_sha256"], list(self.step_names), choices.period,
+            choices.rule.record(), choices.test_all_steps,
+        ]  # fmt: skip
+
+    def build(self, variant: str, seed: int) -> sequences.Sequence:
+        """Split by the rule; the seed counts only where the rule fixes none."""
+        rows, steps, begin = self._rows(seed), [], 0
+        for t, (samples, own) in enumerate(zip(self.steps, rows, strict=True)):
+            tested = len(own[2]) and (t == len(rows) - 1 or self.choices.test_all_steps)
+            splits = [_split(samples, part, begin) for part in own]
+            steps.append(sequences.Step(splits[0], splits[1], splits[2] if tested else None))
+            begin += len(samples.labels)
+        return sequences.sequence_of(self, steps, seed, self.notes)
+
+    def _rows(self, seed: int) -> list[Any]:
+        labels, parts = zip(*((step.labels, step.parts) for step in self.steps), strict=True)
+        return split_rows(labels, parts, self.choices.rule, seed)
+
+
+def _split(samples: Samples, rows: np.ndarray, begin: int) -> sequences.Split:
+    return sequences.Split(samples.images[rows], samples.labels[rows], (begin + rows).astype(np.int64))
+
+
+def arrays_digest(samples: Samples, class_names: Sequence[str]) -> str:
+    """SHA-256 over pixels, labels, times, parts and the names of the classes."""
+    digest = hashlib.sha256("\0".join(class_names).encode())
+    for array in (samples.images, samples.labels, samples.parts):
+        add_array(digest, array)
+    digest.update("\0".join(map(str, samples.times)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""The time steps of recorded samples, in order: years, dates, numbers, or an order that the user gives."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from seqfinal_jax.data.base.sources import SourceError
+from seqfinal_jax.data.images.image_files import natural
+
+PERIODS = ("as_given", "month", "year", "decade")
+DATE = re.compile(r"(\d{4})(?:[-_.](\d{1,2}))?(?:[-_.](\d{1,2}))?")
+NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
+
+
+def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of steps in time order: as asked for, else by date or by the one number that they contain.
+
+    Raises SourceError where the order is not clear, and where `asked` names other steps than there are.
+    """
+    found = sorted(set(names), key=natural)
+    if asked:
+        return _as_asked(found, tuple(asked))
+    if len(found) == 1 or all(DATE.fullmatch(name) for name in found) or _numbered(found):
+        return tuple(found)
+    raise SourceError(
+        f"the order of the time steps {', '.join(map(repr, found[:8]))}{', ...' if len(found) > 8 else ''} is not clear: "
+        f"expected dates such as 2019 or 2019-04, or one name with a number such as step1, step2. Say it with "
+        f"--config.data.steps=FIRST,SECOND,..."
+    )
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    """Whether the names differ by one number alone, and each number occurs once."""
+    matches = [NUMBERED.fullmatch(name) for name in names]
+    if not all(matches):
+        return False
+    around = {(match[1].casefold(), match[3].casefold()) for match in matches}
+    return len(around) == 1 and len({int(match[2]) for match in matches}) == len(names)
+
+
+def _as_asked(found: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in asked if name not in found]
+    repeated = [name for name in asked if asked.count(name) > 1]
+    if unknown or repeated:
+        what = f"there is no step {unknown[0]!r}" if unknown else f"{repeated[0]!r} stands twice"
+        raise SourceError(f"config.data.steps: {what}; found are {', '.join(found)}")
+    return asked
+
+
+def period_of(time: str, period: str) -> str:
+    """The step that a time belongs to: itself, its month, its year, or its decade such as 1930s.
+
+    Raises SourceError where the time is no date, or has no month.
+    """
+    if period == "as_given":
+        return time
+    date = DATE.match(time.strip())
+    if date is None or (period == "month" and date[2] is None):
+        wanted = "a month, such as 2019-04" if period == "month" else "a year, such as 2019"
+        raise SourceError(f"config.data.period = {period!r}: the time {time!r} does not begin with {wanted}")
+    if period == "month":
+        return f"{date[1]}-{int(date[2]):02d}"
+    return date[1] if period == "year" else f"{date[1][:3]}0s"

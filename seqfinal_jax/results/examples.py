@@ -1,0 +1,33 @@
+"""Examples of a run's data in its folder, so that the report can show them wherever the folder is."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from seqfinal_jax.data.sequences.examples import Examples
+from seqfinal_jax.results.run_folder import RunFolderError, write_whole
+
+FILE = "data_examples.npz"
+
+
+def write_examples(workdir: Path, examples: Examples) -> Path:
+    """Stores the examples, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **{name: np.asarray(value) for name, value in vars(examples).items()})
+    return write_whole(workdir / FILE, content.getvalue())
+
+
+def read_examples(workdir: Path) -> Examples | None:
+    """The stored examples; None where a run has none. Raises RunFolderError for a damaged file."""
+    path = Path(workdir) / FILE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("images", "there", "counts")}
+            names = {name: tuple(stored[name].tolist()) for name in ("classes", "class_names", "step_names")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunFolderError(f"{path} is damaged ({error}); delete it: the next run writes it anew") from None
+    return Examples(**arrays, **names)
