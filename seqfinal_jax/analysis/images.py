@@ -36,6 +36,7 @@ def draw_pictures(arguments: Sequence[str]) -> list[Path]:
     """The pictures of the configuration that the command line names."""
     config = given_config(arguments)
     from seqfinal_jax.analysis.data_pictures import base_pictures, sequence_pictures
+    from seqfinal_jax.analysis.figures.palette import save_picture
     from seqfinal_jax.analysis.figures.record import house_style
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
     from seqfinal_jax.data.sequences.examples import examples_of
@@ -57,17 +58,7 @@ def draw_pictures(arguments: Sequence[str]) -> list[Path]:
                 for place, figure in enumerate(base_pictures.subclass_pictures(source.source), start=1):
                     figures[f"sub_classes_{place}"] = figure
         folder = Path(OUT.value or f"pictures/{config.name}").expanduser()
-        return [path for name, figure in figures.items() for path in save(figure, folder / name)]
-
-
-def save(figure: object, path: Path) -> list[Path]:
-    """The figure as PNG and PDF."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    for end in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(end), dpi=300)
-        written.append(path.with_suffix(end))
-    return written
+        return [path for name, figure in figures.items() for path in save_picture(figure, folder / name)]
 
 
 if __name__ == "__main__":

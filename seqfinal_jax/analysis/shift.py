@@ -121,8 +121,8 @@ def write_tables(folder: Path, console: Any) -> None:
     """Prints the four tables, and writes them as CSV, Markdown and LaTeX, with a picture."""
     from rich.table import Table
 
+    from seqfinal_jax.analysis.figures.palette import save_picture
     from seqfinal_jax.analysis.figures.record import house_style
-    from seqfinal_jax.analysis.images import save
     from seqfinal_jax.analysis.shift_sizes import picture, tables
     from seqfinal_jax.results.run_folder import write_whole
 
@@ -142,7 +142,7 @@ def write_tables(folder: Path, console: Any) -> None:
         write_whole(folder / "shifts.tex", tables.to_latex(found)),
     ]
     with house_style():
-        written += save(picture.shift_picture(rows), folder / "shifts")
+        written += save_picture(picture.shift_picture(rows), folder / "shifts")
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
 

@@ -25,7 +25,7 @@ def read_examples(workdir: Path) -> Examples | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("images", "there", "counts")}
             names = {name: tuple(stored[name].tolist()) for name in ("classes", "class_names", "step_names")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -13,8 +13,10 @@ import jax
 from ml_collections import ConfigDict
 
 from seqfinal_jax.data.matching.rows import with_matched
+from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
 from seqfinal_jax.data.sequences.sequence import Sequence as DataSequence
+from seqfinal_jax.data.sequences.source import named_steps
 from seqfinal_jax.data.stored_arrays import CACHE_DIR_VARIABLE, cache_dir
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.fitter import StageFitter
@@ -24,6 +26,8 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
+from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
+from seqfinal_jax.results.examples import write_examples
 from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs.estimate import Estimate, estimate_run
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
@@ -35,6 +39,7 @@ from seqfinal_jax.training.engine.progress import duration, fit_progress
 log = logging.getLogger(__name__)
 HOUR = 3600.0
 CACHE_BYTES = 2 * 2**30
+MOST_CLASSES = 10  # of which the report shows images
 # Errors of the disk or the terminal, after which no other cell would fare better.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
 
@@ -67,8 +72,21 @@ def run(
     if pool is None:
         console.print("everything is done already", highlight=False)
         return 0
+    keep_examples(plan, workdir)
     with folders.log_file(workdir):
         return run_cells(plan, todo, pool, workdir, console)
+
+
+def keep_examples(plan: Plan, workdir: Path) -> None:
+    """Stores a few images of the first seed's data in the run folder, for the report; a failure is a warning."""
+    if (workdir / EXAMPLES_FILE).exists():
+        return
+    try:
+        sequence = plan.source.build("main", plan.data_seed(plan.seeds[0]))
+        classes = range(min(MOST_CLASSES, sequence.num_classes))
+        write_examples(workdir, examples_of(sequence, named_steps(plan.source), classes))
+    except OSError as error:
+        log.warning("the report will show no images of the data: %s", error)
 
 
 def run_cells(
@@ -213,6 +231,10 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     )
     official = plan.source.record.get("official")
     say(f"data: {plan.source.name} ({'official' if official is True else f'official: {official}'})")
+    steps = zip(named_steps(plan.source), plan.sizes("main"), strict=True)
+    say(
+        f"time steps: {', '.join(f'{name} ({size})' for name, size in steps)} training and validation samples"
+    )
     for note in plan.left_out:
         say(note)
     for warning in plan.warnings:

@@ -19,6 +19,7 @@ from tests.golden import (  # noqa: F401  (they register their checks)
     networks,
     objectives,
     rules,
+    shift_sizes,
     step_distances,
     step_networks,
     training,

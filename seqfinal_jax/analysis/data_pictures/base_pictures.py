@@ -38,7 +38,7 @@ def repeated_shifts(source: Source) -> "Figure":
         for place in range(len(images)):
             rows.append([each[place] for each in repeated])
             names.append(f"{name.replace('_', ' ')}\nexample {place + 1}")
-    return image_grid(rows, names, [f"{times} times" if times != 1 else "once" for times in range(TIMES)])
+    return image_grid(rows, names, ["no shift", "once", *(f"{times} times" for times in range(2, TIMES))])
 
 
 def _shifted(name: str, times: int, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

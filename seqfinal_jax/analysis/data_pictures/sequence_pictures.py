@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqfinal_jax.analysis.data_pictures.panels import image_grid
-from seqfinal_jax.analysis.figures.palette import (
-    ARCHITECTURE_COLORS,
-    CAPTION_SIZE,
-    LABEL_SIZE,
-    clean_axes,
-    legend_below,
-    new_figure,
-)
+from seqfinal_jax.analysis.figures.palette import CAPTION_SIZE, INK, LABEL_SIZE, new_figure
 from seqfinal_jax.data.sequences.examples import Examples
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_NUMBERS = 600  # in a heat map
 LONGEST = 16  # letters of a row's label in a line
 PART_NAMES = ("training", "validation", "test")
 
@@ -52,31 +47,32 @@ def step_label(step: int, name: str) -> str:
 
 
 def count_figure(examples: Examples) -> "Figure":
-    """Training, validation and test samples of each class at each time step; a dot that is missing is none."""
+    """Training, validation and test samples of each class (rows) at each time step (columns); white is none."""
     steps, parts, classes = examples.counts.shape
     shown = [place for place in range(parts) if examples.counts[:, place].any()]
-    figure = new_figure(max(6.5, 0.35 * steps + 4), 2.6 + 0.18 * (classes // 5))
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    handles = []
+    width, height = max(3.2, 0.5 * min(steps, 30)), max(1.6, 0.24 * min(classes, 40))
+    figure = new_figure(1.3 + width * len(shown), 0.9 + height)
+    panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for axes, place in zip(panels, shown, strict=True):
-        handles = [_class_line(axes, examples, place, label) for label in range(classes)]
-        axes.set_title(f"{PART_NAMES[place]} samples", fontsize=LABEL_SIZE, loc="left")
+        _count_panel(axes, examples.counts[:, place].T)
+        axes.set_title(f"{PART_NAMES[place]} samples", fontsize=LABEL_SIZE, loc="left", color=INK)
         axes.set_xlabel("time step", fontsize=CAPTION_SIZE)
-        axes.set_ylim(bottom=0)
-        axes.set_xticks(range(0, steps, max(1, steps // 12)))
-        clean_axes(axes)
-    legend_below(figure, handles[:20], "" if classes <= 20 else "the first 20 classes")
+    panels[0].set_yticks(
+        range(classes), [shortened(name) for name in examples.class_names], fontsize=CAPTION_SIZE
+    )
     return figure
 
 
-def _class_line(axes: "np.ndarray", examples: Examples, place: int, label: int) -> object:
-    counts = examples.counts[:, place, label].astype(float)
-    counts[counts == 0] = np.nan
-    color = ARCHITECTURE_COLORS[label % len(ARCHITECTURE_COLORS)]
-    marker = "osv^PXD*"[(label // len(ARCHITECTURE_COLORS)) % 8]
-    steps = np.arange(len(counts)) + 0.4 * (label / max(1, len(examples.class_names) - 1) - 0.5)
-    (line,) = axes.plot(
-        steps, counts, color=color, marker=marker, markersize=4, linewidth=0.8, linestyle=":",
-        label=examples.class_names[label],
-    )  # fmt: skip
-    return line
+def _count_panel(axes: "Axes", counts: np.ndarray) -> None:
+    """A heat map of counts (classes, steps), with the numbers where they are few."""
+    most = counts.max()
+    axes.imshow(np.where(counts > 0, counts, np.nan), cmap="cividis", vmin=0, vmax=most, aspect="auto")
+    if counts.size <= MOST_NUMBERS and counts.shape[1] <= 30:
+        for (label, step), count in np.ndenumerate(counts):
+            color = INK if count == 0 or count > most / 2 else "white"
+            axes.text(
+                step, label, f"{count}", ha="center", va="center", color=color, fontsize=CAPTION_SIZE - 1.5
+            )
+    axes.set_xticks(range(0, counts.shape[1], max(1, counts.shape[1] // 15)))
+    axes.tick_params(length=0, labelsize=CAPTION_SIZE)
+    axes.spines[:].set_visible(False)

@@ -54,8 +54,18 @@ def legend_below(figure: "Figure", handles: Sequence[Any], title: str = "") -> N
 
 def save_png(figure: "Figure", path: Path) -> Path:
     """Writes a PNG whole or not at all."""
+    return _save(figure, path, DPI)
+
+
+def save_picture(figure: "Figure", path: Path) -> list[Path]:
+    """Writes a PNG of 300 dots an inch and a PDF; the ending of `path` is theirs."""
+    return [_save(figure, path.with_name(f"{path.name}{end}"), 2 * DPI) for end in (".png", ".pdf")]
+
+
+def _save(figure: "Figure", path: Path, dpi: int) -> Path:
     import io
 
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    kind, content = path.suffix[1:], io.BytesIO()
+    metadata = {"CreationDate": None} if kind == "pdf" else None  # so that equal figures are equal files
+    figure.savefig(content, format=kind, dpi=dpi, metadata=metadata)
     return write_whole(path, content.getvalue())

@@ -125,17 +125,25 @@ def _drawn(
 def principal_directions(sets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean (p,) and directions (p,d) of all sets together, exact, in float64.
 
-    d is the least number of components that explain 95 % of the variance, and 100 at most.
+    d is the least number of components that explain 95 % of the variance, and 100 at most. They are the eigenvectors of
+    the scatter matrix, or follow from those of the Gram matrix where there are fewer samples than numbers in a sample.
     """
-    count, total = 0, 0.0
-    for each in sets:
-        count, total = count + len(each), total + _flat(each).sum(axis=0)
-    mean = total / count
-    scatter = np.zeros((len(mean), len(mean)))
-    for each in sets:
-        centred = _flat(each) - mean
-        scatter += centred.T @ centred
-    values, vectors = np.linalg.eigh(scatter)
-    explained = np.cumsum(values[::-1]) / np.trace(scatter)
-    components = min(MOST_COMPONENTS, int(np.searchsorted(explained, EXPLAINED) + 1))
-    return mean, vectors[:, ::-1][:, :components]
+    points = np.concatenate([_flat(each) for each in sets])
+    mean = points.mean(axis=0)
+    points -= mean
+    few = len(points) < len(mean)
+    matrix = points @ points.T if few else points.T @ points
+    values, vectors = _largest(matrix)
+    explained = np.cumsum(values) / np.trace(matrix)
+    components = min(len(values), int(np.searchsorted(explained, EXPLAINED) + 1))
+    vectors, values = vectors[:, :components], values[:components]
+    return mean, points.T @ vectors / np.sqrt(values) if few else vectors
+
+
+def _largest(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues, the largest first, and their vectors."""
+    from scipy.linalg import eigh
+
+    size = len(matrix)
+    values, vectors = eigh(matrix, subset_by_index=[max(0, size - MOST_COMPONENTS), size - 1])
+    return values[::-1], vectors[:, ::-1]

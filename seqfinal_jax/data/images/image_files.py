@@ -17,21 +17,27 @@ from seqfinal_jax.data.stored_arrays import cache_dir, read_arrays, write_arrays
 
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MOST_LISTED = 100
+# Why files are left out, of one and of several.
+HIDDEN = ("hidden or system file", "hidden or system files")
+OTHER = ("file that is no image", "files that are no images")
 DIGITS = re.compile(r"(\d+)")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Found:
-    """The files below a folder: images in order of their paths, and how many others were left out, by reason."""
+    """The files below a folder.
+
+    images: in the order of their paths. left_out: how many others, by reason (as it reads for one and for many).
+    """
 
     folder: Path
     images: tuple[Path, ...]
-    left_out: dict[str, int]
+    left_out: dict[tuple[str, str], int]
 
     def note(self) -> str:
         """What was left out, as a sentence; empty where nothing was."""
-        parts = [f"{count} {reason}" for reason, count in self.left_out.items() if count]
+        parts = [f"{count} {reason[count > 1]}" for reason, count in self.left_out.items() if count]
         return f"left out {' and '.join(parts)}" if parts else ""
 
 
@@ -45,13 +51,13 @@ def find_images(folder: Path) -> Found:
 
     Raises SourceError where there is no image.
     """
-    images, left_out = [], {"hidden or system files": 0, "files that are no images": 0}
+    images, left_out = [], {HIDDEN: 0, OTHER: 0}
     for path in sorted(_files(folder)):
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") or part.lower() in JUNK for part in parts):
-            left_out["hidden or system files"] += 1
+            left_out[HIDDEN] += 1
         elif path.suffix.lower() not in SUFFIXES:
-            left_out["files that are no images"] += 1
+            left_out[OTHER] += 1
         else:
             images.append(path)
     found = Found(folder, tuple(images), left_out)

@@ -58,7 +58,7 @@ def _drawn(labels: np.ndarray) -> np.ndarray:
 
 def _from_npz(path: Path) -> Source:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ARRAYS if name in stored.files}
     except Exception as error:  # a cut-off file can fail in any layer of zip and npy
         raise SourceError(

@@ -141,7 +141,7 @@ def read_npz(path: Path, data: Mapping[str, Any]) -> tuple[Samples, tuple[str, .
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except Exception as error:  # a cut-off file can fail in any layer of zip and npy
         raise SourceError(

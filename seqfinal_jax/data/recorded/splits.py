@@ -84,8 +84,9 @@ def _by_class(
 
 
 def _cut(rows: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
-    """Rows in proportion; validation and test counts are truncated, training takes the rest."""
-    valid, test = (int(np.floor(len(rows) * share + 1e-9)) for share in shares[1:])
+    """Rows in proportion: test counts rounded down, validation counts up; training takes the rest, one at least."""
+    test = int(np.floor(len(rows) * shares[2] + 1e-9))
+    valid = min(int(np.ceil(len(rows) * shares[1] - 1e-9)), max(0, len(rows) - test - 1))
     train = len(rows) - valid - test
     return np.split(rows, [train, train + valid])
 
@@ -105,7 +106,7 @@ def _thinned(rows: np.ndarray, labels: np.ndarray, rule: SplitRule, seeds: list[
 
 
 def check_splits(name: str, step_names: Sequence[str], rows: Sequence[Rows]) -> None:
-    """Raises SourceError, with counts, for a step that lacks training or validation samples, or the last one test samples."""
+    """Raises SourceError, with counts, for a step that lacks training or validation samples, or a final one untested."""
     last = len(rows) - 1
     for t, (step, found) in enumerate(zip(step_names, rows, strict=True)):
         counts = dict(zip(("training", "validation", "test"), map(len, found), strict=True))

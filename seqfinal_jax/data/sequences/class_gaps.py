@@ -35,4 +35,5 @@ def _present(sequence: Sequence) -> set[int]:
 def _said(sequence: Sequence, step: int, name: str, split: Split, absent: list[int]) -> str:
     names = ", ".join(repr(sequence.class_names[label]) for label in absent[:5])
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-    return f"step {step}: none of its {len(split)} {name} samples is of class {names}{more}"
+    where = f"step {step} ({sequence.step_names[step]})" if sequence.step_names else f"step {step}"
+    return f"{where}: none of its {len(split)} {name} samples is of class {names}{more}"

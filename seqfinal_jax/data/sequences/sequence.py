@@ -50,7 +50,8 @@ class Sequence:
     """Time steps 0 (the source) to the final one, and what they were made of.
 
     `record` tells where the base data set came from, `fingerprint` is a hash of everything that determines
-    the data, `warnings` are the remarks a table of results should carry.
+    the data, `warnings` are the remarks a table of results should carry, `step_names` are empty where steps are known by
+    their numbers.
     """
 
     steps: tuple[Step, ...]
@@ -63,6 +64,7 @@ class Sequence:
     record: dict[str, Any]
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    step_names: tuple[str, ...] = ()
 
     @property
     def num_steps(self) -> int:
@@ -103,7 +105,7 @@ def sequence_of(
     names = tuple(source.class_names)
     return Sequence(
         tuple(steps), len(names), names, tuple(source.image_shape), seed, source.name, (), dict(source.record), "",
-        warnings,
+        warnings, tuple(getattr(source, "step_names", ())),
     )  # fmt: skip
 
 
