@@ -12,7 +12,7 @@ import pytest
 from seqfinal_jax.data import SourceError, load_source
 from seqfinal_jax.data.base.cifar import CIFAR10, CIFAR100, load_cifar
 from seqfinal_jax.data.base.cifar_names import FINE, PLACE_OF_FINE, SUPERCLASS_OF_FINE, SUPERCLASSES
-from tests.data.toy_cifar import TINY10, TINY100, python2_pickle, toy_files, toy_source, write_toy
+from tests.data.toy_cifar import TINY10, TINY100, python2_pickle, real_cifar, toy_files, toy_source, write_toy
 
 TINY = pytest.mark.parametrize("tiny", [TINY10, TINY100], ids=["cifar10", "cifar100"])
 
@@ -299,9 +299,7 @@ def test_nothing_found_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch
         load_source("cifar100")
 
 
-real = pytest.mark.skipif(
-    "SEQFINAL_DATA_DIR" not in os.environ, reason="SEQFINAL_DATA_DIR names no real CIFAR"
-)
+real = pytest.mark.skipif(not real_cifar(), reason="SEQFINAL_DATA_DIR names no real CIFAR")
 
 
 def words(labels):

@@ -1,6 +1,5 @@
 """Sequences against numbers of the published program, run on a synthetic CIFAR."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from seqfinal_jax.data import build_sequence, load_source
 from seqfinal_jax.data.base.cifar import CIFAR10
 from seqfinal_jax.methods.recipes.time_weights import increasing_weights
-from tests.data.toy_cifar import TINY10, toy_source
+from tests.data.toy_cifar import TINY10, real_cifar, toy_source
 
 FLIP_LAST = "corruption:label_flip:rotation"
 FLIP_FIRST = "rotation:corruption:label_flip"
@@ -549,7 +548,7 @@ def test_a_source_of_another_name_is_refused(toy_cifar10):
         build_sequence("digits", "rotation", 100, 100, 100, source=toy_cifar10)
 
 
-@pytest.mark.skipif("SEQFINAL_DATA_DIR" not in os.environ, reason="SEQFINAL_DATA_DIR names no real CIFAR")
+@pytest.mark.skipif(not real_cifar(), reason="SEQFINAL_DATA_DIR names no real CIFAR")
 def test_real_cifar10_selects_the_same_places_in_each_class(build):
     source = load_source("cifar10")
     real = build_sequence("cifar10", FLIP_LAST, **SIZES, cache=False, source=source)

@@ -1,9 +1,11 @@
 """A synthetic CIFAR with known sums, in memory and in the upstream layout (pickles as Python 2 wrote them)."""
 
 import io
+import os
 import pickle
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,12 @@ from seqfinal_jax.data.base.sources import Source
 
 TINY10 = replace(CIFAR10, train_count=50, test_count=10)
 TINY100 = replace(CIFAR100, train_count=200, test_count=100)
+
+
+def real_cifar() -> bool:
+    """Whether SEQFINAL_DATA_DIR names a folder with the two real data sets."""
+    folder = Path(os.environ.get("SEQFINAL_DATA_DIR") or "no folder")
+    return all((folder / each.upstream.folder).is_dir() for each in (CIFAR10, CIFAR100))
 
 
 def toy_images(first: int, count: int) -> np.ndarray:
