@@ -3,6 +3,10 @@
 import os
 import shutil
 
+from tests.compile_flags import compile_cheaply
+
+compile_cheaply(level=1)
+
 import jax
 import pytest
 

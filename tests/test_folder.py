@@ -116,7 +116,7 @@ def test_flags_of_xla_that_change_numbers_are_refused_and_others_are_not(folder_
     monkeypatch.setenv("XLA_FLAGS", f"{others} --xla_force_host_platform_device_count=2")
     smoke_run(folder_with_a_cell, dry_run=True, **{**ONE, "seeds": (1,)})
     monkeypatch.setenv("XLA_FLAGS", f"{others} --xla_cpu_enable_fast_math=true")
-    with pytest.raises(ValueError, match=r"xla_flags '.*' there, '.*--xla_cpu_enable_fast_math=true' now"):
+    with pytest.raises(ValueError, match=r"xla_flags '.*' there, '.*--xla_cpu_enable_fast_math=true.*' now"):
         smoke_run(folder_with_a_cell, **{**ONE, "seeds": (1,)})
 
 

@@ -1,13 +1,14 @@
 """Checks of single reference files, in this process or in several."""
 
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.compile_flags import compile_cheaply
+
 # The checks compile large programs and run them once, in double precision: time goes into compiling.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+compile_cheaply(level=0)
 
 import jax
 
