@@ -3,15 +3,14 @@
 import os
 import shutil
 
-from tests.compile_flags import compile_cheaply
-
-compile_cheaply(level=1)
-
 import jax
 import pytest
 
 from seqfinal_jax.data.base.cifar import CIFAR10, CIFAR100
+from tests.compile_flags import compile_cheaply
 from tests.data.toy_cifar import toy_source, write_toy
+
+compile_cheaply(level=1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,13 +5,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.compile_flags import compile_cheaply
-
-# The checks compile large programs and run them once, in double precision: time goes into compiling.
-compile_cheaply(level=0)
-
 import jax
 
+from tests.compile_flags import compile_cheaply
 from tests.golden import (  # noqa: F401  (they register their checks)
     interpolation,
     joint,
@@ -28,6 +24,8 @@ from tests.golden import (  # noqa: F401  (they register their checks)
 from tests.golden.case import Case, find_check
 
 FILES_A_PROCESS = 4
+# The checks compile large programs and run them once, in double precision: time goes into compiling.
+compile_cheaply(level=0)
 
 
 def checked(paths: list[Path], jobs: int, single: bool = False) -> Iterable[tuple[list[str], int]]:
