@@ -64,6 +64,7 @@ class Method:
     fields, axes: options and axes of the grid of its own, under `config.<id>`.
     comparable: whether it competes with the others; not, where it has data that they do not have.
     limit: of a method that the joint model comes to, as its adjacent penalty grows "weak" or "strong".
+    behind: the method whose column it follows in the published layout, where that is not the order of the records.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Method:
     axes: tuple[Axis, ...] = ()
     comparable: bool = True
     limit: Literal["weak", "strong"] | None = None
+    behind: str = ""
 
     def effective(self, options: Options) -> Options:
         """The options as they act on this method."""

@@ -19,6 +19,7 @@ from tests.golden import (  # noqa: F401  (they register their checks)
     shift_sizes,
     step_distances,
     step_networks,
+    tables,
     training,
 )
 from tests.golden.case import Case, find_check

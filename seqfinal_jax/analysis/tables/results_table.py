@@ -11,14 +11,16 @@ from seqfinal_jax.analysis.tables.cells import done_cells, read_cells, read_fail
 from seqfinal_jax.analysis.tables.labels import (
     FAILED,
     MISSING,
+    architecture_order,
     architectures_in_order,
     in_order,
     listed,
     method_name,
+    method_order,
     percent,
 )
 from seqfinal_jax.analysis.tables.provenance import machine_lines, note_lines
-from seqfinal_jax.results.run_folder import read_config, read_result
+from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_result
 
 SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
 
@@ -142,30 +144,83 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[order].reset_index(drop=True)
 
 
-def results_table(workdir: str | Path, expected: Expected | None = None) -> ResultsTable:
-    """The table of a run folder.
+def results_table(
+    workdir: str | Path | Sequence[str | Path], expected: Expected | None = None
+) -> ResultsTable:
+    """The table of a run folder, or of several that hold cells of one sequence and protocol.
 
     Args:
-        workdir: a run folder.
+        workdir: a run folder, or several.
         expected: what should be there, so that it is shown as missing where it is not; default: what the
-            configuration names.
+            configurations name.
 
     Raises:
-        RunFolderError: not a run folder, or a damaged one.
+        RunFolderError: not a run folder, a damaged one, folders of several sequences or protocols, or a cell that two
+            folders hold with other results.
     """
-    config = read_config(workdir)
-    cells, failures = read_cells(workdir), read_failures(workdir)
-    expected = expected or configured(config)
+    folders = [workdir] if isinstance(workdir, (str, Path)) else list(workdir)
+    configs = [read_config(folder) for folder in folders]
+    cells = joined_cells(folders)
+    failures = pd.concat([read_failures(folder) for folder in folders], ignore_index=True)
+    done = set(zip(cells["method"], cells["architecture"], cells["seed"], strict=True))
+    keys = zip(failures["method"], failures["architecture"], failures["seed"], strict=True)
+    failures = failures[[key not in done for key in keys]].reset_index(drop=True)
+    expected = expected or _together([configured(config) for config in configs])
     methods = in_order([*expected.methods, *cells["method"], *failures["method"]])
     architectures = architectures_in_order(
         [*expected.architectures, *cells["architecture"], *failures["architecture"]]
     )
     seeds = sorted({int(seed) for seed in (*expected.seeds, *cells["seed"], *failures["seed"])})
     entries = _entries(methods, architectures, len(seeds), cells, failures)
-    sequence = listed(cells["sequence"].unique()) or str(config.get("name", "unknown sequence"))
-    protocol = listed(cells["protocol"].unique()) or _protocol_fields(config)
-    records = [read_result(cell) for cell in done_cells(workdir)]
+    sequence = listed(cells["sequence"].unique()) or str(configs[0].get("name", "unknown sequence"))
+    protocol = listed(cells["protocol"].unique()) or _protocol_fields(configs[0])
+    records = [read_result(cell) for folder in folders for cell in done_cells(folder)]
     return ResultsTable(methods, architectures, seeds, entries, cells, failures, records, sequence, protocol)
+
+
+def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:
+    """The done cells of several run folders, each once.
+
+    Raises RunFolderError where they are of several sequences or protocols, or two folders hold a cell with other results.
+    """
+    frames = [read_cells(folder).assign(folder=str(folder)) for folder in workdirs]
+    for name in ("sequence", "protocol"):
+        found = {
+            str(frame[name].iloc[0]): str(folder)
+            for frame, folder in zip(frames, workdirs, strict=True)
+            if len(frame)
+        }
+        if len(found) > 1:
+            held = "; ".join(f"{value} in {folder}" for value, folder in found.items())
+            raise RunFolderError(
+                f"the run folders hold cells of several values of {name}: {held}; name those of one"
+            )
+    cells = pd.concat(frames, ignore_index=True)
+    place = ["method", "architecture", "seed"]
+    for key, same in cells[cells.duplicated(place, keep=False)].groupby(place):
+        if same["test_accuracy"].nunique(dropna=False) > 1:
+            raise RunFolderError(
+                f"{' and '.join(same['folder'])} both hold {key[0]}, {key[1]}, seed {key[2]}, with other results; name "
+                f"one of them"
+            )
+    cells = cells.drop_duplicates(place, ignore_index=True).drop(columns="folder")
+    order = sorted(
+        range(len(cells)),
+        key=lambda row: (
+            method_order(cells["method"][row]), architecture_order(cells["architecture"][row]), cells["seed"][row],
+        ),
+    )  # fmt: skip
+    return cells.iloc[order].reset_index(drop=True)
+
+
+def _together(asked: Sequence[Expected]) -> Expected:
+    """What any of several runs was asked for."""
+    return Expected(
+        *(
+            tuple(dict.fromkeys(value for each in asked for value in getattr(each, field)))
+            for field in ("methods", "architectures", "seeds")
+        )
+    )
 
 
 def configured(config: dict) -> Expected:

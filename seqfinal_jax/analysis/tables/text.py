@@ -1,11 +1,6 @@
-"""Tables of a run folder: results.csv, the summary in a terminal, Markdown and CSV.
+"""Tables of a run folder: results.csv, the summary in a terminal, Markdown, CSV and LaTeX."""
 
-Command   python -m seqfinal_jax.analysis.tables WORKDIR
-"""
-
-import argparse
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +19,7 @@ from seqfinal_jax.analysis.tables.results_table import (
     results_table,
     summary,
 )
-from seqfinal_jax.results.run_folder import RunFolderError, write_whole
+from seqfinal_jax.results.run_folder import write_whole
 
 __all__ = [
     "Expected",
@@ -53,12 +48,14 @@ def write_results_csv(workdir: str | Path) -> Path:
 
 
 def print_summary(
-    workdir: str | Path, expected: Expected | None = None, console: Console | None = None
+    workdir: str | Path | Sequence[str | Path],
+    expected: Expected | None = None,
+    console: Console | None = None,
 ) -> ResultsTable:
     """Prints the table of test accuracies, in parts side by side where the console is too narrow for one.
 
     Args:
-        workdir: a run folder.
+        workdir: a run folder, or several of one sequence and protocol.
         expected: what should be there; default: what the configuration names.
         console: where to print; default: standard output.
 
@@ -81,6 +78,33 @@ def to_markdown(table: ResultsTable) -> str:
     lines.append(_markdown_row(["---", "---", *["---:"] * (2 * len(table.architectures))]))
     lines += [_markdown_row(_texts(table, method, table.architectures)) for method in table.methods]
     return "\n".join([*lines, "", *(f"- {caption}" for caption in table.captions), ""])
+
+
+def to_latex(table: ResultsTable) -> str:
+    """The table as LaTeX, for a document that uses booktabs."""
+    heads = ["method", *(head for architecture in table.architectures for head in (architecture, "n"))]
+    rows = [
+        [method_name(method).column, *_texts(table, method, table.architectures)[2:]]
+        for method in table.methods
+    ]
+    columns = "l" + "r" * (len(heads) - 1)
+    lines = [
+        r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(heads), r"\midrule",
+        *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}",
+        rf"\caption{{{latex_text(table.title)}. {latex_text('. '.join(table.captions))}}}", r"\end{table}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(texts: Iterable[str]) -> str:
+    return " & ".join(map(latex_text, texts)) + r" \\"
+
+
+def latex_text(text: str) -> str:
+    """A text with what LaTeX would read as commands written out."""
+    signs = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
+             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+    return "".join(signs.get(sign, sign) for sign in text)
 
 
 def to_csv(table: ResultsTable) -> str:
@@ -149,17 +173,3 @@ def _parts(table: ResultsTable, width: int) -> list[list[str]]:
         parts[-1].append(architecture)
         left -= needed
     return parts
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes results.csv and prints the table; 2 where the folder cannot be read."""
-    parser = argparse.ArgumentParser(description="Write results.csv of a run folder and print its table.")
-    parser.add_argument("workdir", type=Path, help="the --workdir of a run")
-    workdir = parser.parse_args(arguments).workdir
-    try:
-        write_results_csv(workdir)
-        print_summary(workdir)
-    except RunFolderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0

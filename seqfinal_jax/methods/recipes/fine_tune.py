@@ -88,6 +88,7 @@ def dro_fine_tune(setting: Setting) -> Node:
 @adapting(
     "erm_linear_probe_fine_tune", column="LP-FT", legend="ERM + LP-FT",
     aliases=("erm_linear_probe_then_fine_tune",), fixed={"layers": "linear_probe_fine_tune"}, naming=fixed_name,
+    behind="erm_fine_tune",
 )  # fmt: skip
 def erm_linear_probe_fine_tune(setting: Setting) -> Node:
     """History pooled, then the head on the final step, then all layers."""

@@ -1,0 +1,113 @@
+"""Tables of one or several run folders.
+
+Command   python -m seqfinal_jax.analysis.tables RUN [RUN...] [--layout=long|paper] [--format=terminal|csv|markdown|latex]
+
+Several folders are joined: they must hold cells of one sequence and protocol. A RUN may also be a `metrics.csv` of the
+published program, or a folder of them.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from seqfinal_jax.analysis.tables import paper_layout, text
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines
+from seqfinal_jax.analysis.tables.labels import method_name
+from seqfinal_jax.analysis.tables.original import read_original
+from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
+from seqfinal_jax.results.run_folder import RunFolderError
+
+FORMATS = ("terminal", "csv", "markdown", "latex")
+DECAYS, BEST_DECAY = (
+    "SFT ",
+    "sequential_fine_tune",
+)  # columns of the variants, and the method that is the best of them
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints or writes a table; 2 where a folder cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.tables", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="run folders, or the published program's metrics.csv files"
+    )
+    parser.add_argument("--layout", choices=("long", "paper"), default="long")
+    parser.add_argument("--format", choices=FORMATS, default="terminal")
+    parser.add_argument("--published_cells", action="store_true",
+                        help="paper layout: a ConvNet's side blocks stand under -1, as published")  # fmt: skip
+    parser.add_argument("--select", choices=("validation", "test"), default="validation",
+                        help="what chooses the decay of SFT; test reproduces published tables only")  # fmt: skip
+    parser.add_argument(
+        "--with_spread", action="store_true", help="paper layout: (standard deviation) behind a mean"
+    )
+    parser.add_argument("--decimals", type=int, default=2, help="paper layout: decimals of an accuracy")
+    parser.add_argument("--against", help="compare every method with this one, paired by seed")
+    parser.add_argument("--out", type=Path, help="file to write; default: standard output")
+    options = parser.parse_args(arguments)
+    try:
+        shown = _text(options)
+    except (RunFolderError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(shown, encoding="utf-8")
+    elif shown:
+        print(shown, end="")
+    return 0
+
+
+def _text(options: Any) -> str:
+    """The table as text; what goes to a terminal has been printed then."""
+    if options.layout == "paper" or _are_original(options.runs):
+        return _paper(options)
+    table = results_table(options.runs)
+    if len(options.runs) == 1:
+        text.write_results_csv(options.runs[0])
+    if options.against:
+        return "\n".join(comparison_lines(table.cells, options.against)) + "\n"
+    if options.format == "terminal" and not options.out:
+        text.print_summary(options.runs, console=Console(highlight=False))
+        return ""
+    writers: dict[str, Callable[..., str]] = {"csv": text.to_csv, "latex": text.to_latex}
+    return writers.get(options.format, text.to_markdown)(table)
+
+
+def _paper(options: Any) -> str:
+    cells, captions = _cells(options)
+    table = paper_layout.paper_table(cells, options.published_cells)
+    table = paper_layout.with_captions(table, captions)
+    if options.format == "csv":
+        return paper_layout.to_csv(table)
+    write = paper_layout.to_latex if options.format == "latex" else paper_layout.to_markdown
+    return write(table, options.with_spread, options.decimals)
+
+
+def _cells(options: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Cells to lay out, and what has to be said of how they were chosen."""
+    original = _are_original(options.runs)
+    cells = read_original(_metrics(options.runs)) if original else joined_cells(options.runs)
+    variants = [m for m in cells["method"].unique() if method_name(m).column.startswith(DECAYS)]
+    if options.select == "test" and variants:
+        said = "SFT: the decay of the best TEST accuracy in each seed, which is selection on test data"
+        return paper_layout.best_tested_decay(cells, variants, BEST_DECAY), (said,)
+    if original and variants:
+        return cells, (
+            "SFT is empty: metrics.csv has no validation accuracy; --select=test shows the published choice",
+        )
+    return cells, ()
+
+
+def _are_original(runs: Sequence[Path]) -> bool:
+    return any(run.is_file() for run in runs) or (
+        not any((run / "config.json").is_file() for run in runs) and bool(_metrics(runs))
+    )
+
+
+def _metrics(runs: Sequence[Path]) -> list[Path]:
+    return [path for run in runs for path in ([run] if run.is_file() else sorted(run.rglob("metrics*.csv")))]

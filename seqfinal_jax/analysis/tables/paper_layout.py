@@ -1,0 +1,270 @@
+"""The published layout: architectures as rows, the 18 methods as columns of two halves (analysis specification, 4.3).
+
+Bold: within 2 points of the best method without extra data. Bold italic: within 2 points of the oracle.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from seqfinal_jax.analysis.tables.labels import architectures_in_order, method_name
+from seqfinal_jax.analysis.tables.text import csv_text, latex_text
+from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.models.families.architectures import FAMILIES, split_name
+
+TOLERANCE = 0.02
+NO_ORACLE = 1.1  # stands for the oracle's accuracy where there is none: nothing is near it
+PLAIN, BOLD, BOLD_ITALIC = 0, 1, 2
+FIRST_FAMILIES = ("reference", "all data", "history, then adapt")
+BLOCK = "_block"
+NOT_THERE = "---"  # of a side module that the family has no small form of
+
+
+@dataclass(frozen=True)
+class PaperCell:
+    """One cell: mean and spread over seeds (fractions; NaN where there are too few), their number and the mark."""
+
+    mean: float
+    spread: float = math.nan
+    n: int = 0
+    mark: int = PLAIN
+    text: str | None = None
+
+    def shown(self, decimals: int = 2, with_spread: bool = False) -> str:
+        """The mean without its leading zero, empty where there is none; with the spread behind it if asked for."""
+        if self.text is not None:
+            return self.text
+        if math.isnan(self.mean):
+            return ""
+        spread = f" ({_short(self.spread, decimals)})" if with_spread and self.n > 1 else ""
+        return _short(self.mean, decimals) + spread
+
+
+def _short(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+@dataclass(frozen=True, eq=False)
+class PaperTable:
+    """Rows by label, columns of two halves by method, cells by (row, method); rules: rows that a line follows."""
+
+    rows: tuple[str, ...]
+    halves: tuple[tuple[str, ...], ...]
+    cells: dict[tuple[str, str], PaperCell]
+    rules: tuple[str, ...]
+    captions: tuple[str, ...]
+
+
+def paper_table(cells: pd.DataFrame, published: bool = False, decays: Sequence[str] = ()) -> PaperTable:
+    """The table of cells with the columns architecture, method, seed and test_accuracy.
+
+    published: as the published program lays it out, where a ConvNet's whole blocks stand in the columns of single
+    convolutions, but are averaged where they belong. decays: methods that count when the best is sought, though they have
+    no column of their own, as the published program does.
+    """
+    means = cells.groupby(["architecture", "method"])["test_accuracy"].agg(["mean", "std", "size"])
+    row = published_row()
+    apart = [method for method in row if not METHODS.get(method).comparable]
+    first = [m for m in row if METHODS.get(m).family in FIRST_FAMILIES and m not in apart]
+    halves = (
+        _in_paper_order(first),
+        tuple(m for m in row if m not in first and m not in apart) + tuple(apart),
+    )
+    architectures = architectures_in_order(cells["architecture"])
+    found: dict[tuple[str, str], PaperCell] = {}
+    for architecture in architectures:
+        own = means.loc[architecture] if architecture in means.index else means.iloc[:0]
+        found |= _architecture_row(architecture, own, halves, published, decays)
+    table = means["mean"].unstack("method") if len(means) else pd.DataFrame()
+    for half in halves:
+        found |= _summary_rows(table, half, apart, [m for part in halves for m in part])
+    rules = tuple(
+        row_label(a)
+        for a, b in zip(architectures, [*architectures[1:], ""], strict=True)
+        if _family(a) != _family(b)
+    )
+    rows = (*map(row_label, architectures), "Mean", "Std dev")
+    return PaperTable(rows, halves, found, rules, _captions(cells, table))
+
+
+def _in_paper_order(methods: Sequence[str]) -> tuple[str, ...]:
+    """The order of the records, but for methods that say whose column they follow."""
+    order = list(methods)
+    for method in methods:
+        behind = METHODS.get(method).behind
+        if behind in order:
+            order.remove(method)
+            order.insert(order.index(behind) + 1, method)
+    return tuple(order)
+
+
+def row_label(architecture: str) -> str:
+    """ "Conv-1" for convnet-1."""
+    family, _, blocks = architecture.partition("-")
+    return f"{family.removesuffix('net').capitalize()}-{blocks}"
+
+
+def _family(architecture: str) -> str:
+    return architecture.partition("-")[0]
+
+
+def _architecture_row(
+    architecture: str,
+    own: pd.DataFrame,
+    halves: Sequence[Sequence[str]],
+    published: bool,
+    decays: Sequence[str],
+) -> dict[tuple[str, str], PaperCell]:
+    columns = [method for half in halves for method in half]
+    comparable = {*(m for m in columns if METHODS.get(m).comparable), *decays}
+    best = max((own["mean"][m] for m in own.index if m in comparable), default=math.nan)
+    oracle = next((own["mean"][m] for m in own.index if not METHODS.get(m).comparable), NO_ORACLE)
+    cells = {}
+    for method in columns:
+        source = _shown_method(architecture, method, published)
+        if source is None:
+            cells[row_label(architecture), method] = PaperCell(math.nan, text=NOT_THERE)
+        elif source in own.index:
+            mean, spread, count = own.loc[source]
+            mark = PLAIN if not METHODS.get(method).comparable else _mark(mean, best, oracle)
+            cells[row_label(architecture), method] = PaperCell(float(mean), float(spread), int(count), mark)
+        else:
+            cells[row_label(architecture), method] = PaperCell(math.nan)
+    return cells
+
+
+def _shown_method(architecture: str, method: str, published: bool) -> str | None:
+    """The method whose result stands in a cell; None where the family has nothing to put there."""
+    if FAMILIES.get(split_name(architecture)[0]).small_side_modules:
+        return method
+    if f"{method}{BLOCK}" in METHODS:
+        return f"{method}{BLOCK}" if published else None
+    return None if published and method.endswith(BLOCK) else method
+
+
+def _mark(mean: float, best: float, oracle: float) -> int:
+    if mean >= oracle - TOLERANCE:
+        return BOLD_ITALIC
+    return BOLD if best - mean <= TOLERANCE else PLAIN
+
+
+def _summary_rows(
+    table: pd.DataFrame, half: Sequence[str], apart: Sequence[str], columns: Sequence[str]
+) -> dict[tuple[str, str], PaperCell]:
+    """Mean and population standard deviation over the architectures that have a method."""
+    known = [method for method in columns if method in table.columns]
+    overall = {m: table[m].mean() for m in known if m not in apart}
+    best = max(overall, key=overall.get, default=None)
+    cells = {}
+    for method in half:
+        if method not in known:
+            cells["Mean", method] = cells["Std dev", method] = PaperCell(math.nan)
+            continue
+        mark = PLAIN
+        if method not in apart:
+            near_oracle = any(_equivalent(table, oracle, method) for oracle in apart if oracle in known)
+            near_best = method == best or _equivalent(table, best, method)
+            mark = BOLD_ITALIC if near_oracle else BOLD if near_best else PLAIN
+        values = table[method].dropna()
+        cells["Mean", method] = PaperCell(float(values.mean()), n=1, mark=mark)
+        cells["Std dev", method] = PaperCell(float(values.std(ddof=0)), n=1)
+    return cells
+
+
+def _equivalent(table: pd.DataFrame, reference: str, method: str) -> bool:
+    """Whether the mean difference over shared architectures is less than its standard deviation over them."""
+    differences = (table[reference] - table[method]).dropna()
+    return bool(len(differences)) and bool(differences.mean() - differences.std(ddof=0) < 0)
+
+
+def _captions(cells: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+    seeds = sorted(cells["seed"].unique().tolist())
+    counts = cells.groupby(["architecture", "method"]).size()
+    spread = (
+        f"{counts.min()} to {counts.max()}"
+        if len(counts) and counts.min() != counts.max()
+        else f"{counts.max()}"
+    )
+    uneven = {method: int(table[method].notna().sum()) for method in table.columns}
+    few = [f"{method_name(m).column} {n}" for m, n in uneven.items() if n < len(table)]
+    lines = [
+        f"test accuracy, mean over seeds {', '.join(map(str, seeds))} (n = {spread} in a cell); bold: at most 2 points "
+        f"below the best method, bold italic: at most 2 points below the oracle",
+        "Mean and Std dev (population): over the architectures that have the method",
+    ]
+    if few:
+        lines.append(f"architectures in the Mean row, of {len(table)}: {', '.join(few)}; all others have all")
+    return tuple(lines)
+
+
+def with_captions(table: PaperTable, captions: Sequence[str]) -> PaperTable:
+    """The table with more to say."""
+    return replace(table, captions=(*table.captions, *captions))
+
+
+def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2) -> str:
+    """Two tabulars, one under the other, for a document that uses booktabs."""
+    parts = []
+    for half in table.halves:
+        lines = [rf"\begin{{tabular}}{{l{'r' * len(half)}}}", r"\toprule"]
+        lines.append(" & ".join(["", *(latex_text(method_name(m).column) for m in half)]) + r" \\")
+        lines.append(r"\midrule")
+        for row in table.rows:
+            shown = [_latex_cell(table.cells[row, method], with_spread, decimals) for method in half]
+            lines.append(" & ".join([row, *shown]) + r" \\")
+            if row in table.rules:
+                lines.append(r"\midrule")
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    said = latex_text(". ".join(table.captions))
+    body = "\n\n\\medskip\n\n".join(parts)
+    return f"\\begin{{table}}\n\\centering\\small\n{body}\n\\caption{{{said}}}\n\\end{{table}}\n"
+
+
+def _latex_cell(cell: PaperCell, with_spread: bool, decimals: int) -> str:
+    text = latex_text(cell.shown(decimals, with_spread))
+    if not text or cell.mark == PLAIN:
+        return text
+    return rf"\textbf{{{text}}}" if cell.mark == BOLD else rf"\textbf{{\textit{{{text}}}}}"
+
+
+def to_markdown(table: PaperTable, with_spread: bool = False, decimals: int = 2) -> str:
+    """The two halves as Markdown."""
+    return _halves(table, lambda cell: _marked(cell.shown(decimals, with_spread), cell.mark))
+
+
+def _marked(text: str, mark: int) -> str:
+    return f"{'*' * (0, 2, 3)[mark]}{text}{'*' * (0, 2, 3)[mark]}" if text else ""
+
+
+def _halves(table: PaperTable, shown: Callable[[PaperCell], str]) -> str:
+    parts = []
+    for half in table.halves:
+        heads = ["", *(method_name(method).column for method in half)]
+        lines = [heads, ["---", *["---:"] * len(half)]]
+        lines += [[row, *(shown(table.cells[row, method]) for method in half)] for row in table.rows]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in table.captions)]) + "\n"
+
+
+def best_tested_decay(cells: pd.DataFrame, variants: Sequence[str], method: str) -> pd.DataFrame:
+    """The cells with another method added: for every architecture and seed the variant of the best *test* accuracy.
+
+    That is selection on test data, as the published tables do it; say so where it is shown.
+    """
+    own = cells[cells["method"].isin(variants)]
+    best = own.groupby(["architecture", "seed"], as_index=False)["test_accuracy"].max().assign(method=method)
+    kept = cells[cells["method"] != method]
+    return pd.concat([kept, best], ignore_index=True)
+
+
+def to_csv(table: PaperTable) -> str:
+    """Every cell as a row: row, method, column, mean, spread, n, mark; fractions in full."""
+    marks = ("", "bold", "bold italic")
+    rows = [
+        (row, method, method_name(method).column, cell.mean, cell.spread, cell.n, marks[cell.mark])
+        for (row, method), cell in table.cells.items()
+    ]
+    return csv_text(("row", "method", "column", "mean", "spread", "n", "mark"), rows)
