@@ -24,6 +24,18 @@ def cache_of_its_own(tmp_path_factory):
         os.environ["SEQFINAL_CACHE_DIR"] = before
 
 
+COMPILED_ONCE = ("models", "golden", "training")  # folders whose tests run most programs a few times only
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimised_as_needed(request):
+    """The least optimisation where compiling takes longer than running."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in COMPILED_ONCE)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_freed():
     """A process may map only so many pieces of memory, and every compiled program holds some."""

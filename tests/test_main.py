@@ -80,6 +80,8 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
             assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert {p.name for p in (tmp_path / "whole" / "figures").iterdir()} == {
         "methods.png",
+        "data_examples.png",
+        "class_counts.png",
         "learning_curves-convnet-1.png",
     }
     assert not list((tmp_path / "killed" / "stages").glob("*/progress"))

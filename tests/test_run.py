@@ -35,7 +35,7 @@ def test_every_method_has_a_cell(finished):
 
 def test_the_run_folder_is_whole(finished):
     assert {path.name for path in finished.iterdir()} == {
-        "cells", "stages", "config.json", "environment.json", "timing.csv", "run.log",
+        "cells", "stages", "config.json", "environment.json", "timing.csv", "run.log", "data_examples.npz",
     }  # fmt: skip
     cell = finished / "cells" / "erm_fine_tune" / "convnet-1" / "seed1"
     assert {p.name for p in cell.iterdir()} == {"result.json", "grid.csv", "history.csv", "predictions.npz"}

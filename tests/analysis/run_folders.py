@@ -21,11 +21,12 @@ def make_run_folder(
     methods: tuple[str, ...] = METHODS,
     seeds: tuple[int, ...] = (0, 1, 2),
     epochs: int = 6,
+    sequence: str = "digits_rcl",
 ) -> Path:
     """Cells of given (method, architecture, seed) with their test accuracy, None for a failed one."""
     architectures = tuple(dict.fromkeys(key[1] for key in accuracies))
     config = {
-        "name": "digits_rcl", "methods": methods, "architectures": architectures, "seeds": seeds,
+        "name": sequence, "methods": methods, "architectures": architectures, "seeds": seeds,
         "protocol": {"input_scaling": "standardised", "subpop_sizes": "as_asked"}, "data_seed": -1,
     }  # fmt: skip
     record = {"dataset": "digits", "origin": "embedded", "official": True, "content_sha256": "ab" * 32}
@@ -37,12 +38,18 @@ def make_run_folder(
             folder.mkdir(parents=True)
             (folder / "error.txt").write_text("Traceback ...\nMemoryError: <no> room\n")
         else:
-            make_cell(folder, method, architecture, seed, accuracy, epochs)
+            make_cell(folder, method, architecture, seed, accuracy, epochs, sequence)
     return workdir
 
 
 def make_cell(
-    folder: Path, method: str, architecture: str, seed: int, accuracy: float, epochs: int = 6
+    folder: Path,
+    method: str,
+    architecture: str,
+    seed: int,
+    accuracy: float,
+    epochs: int = 6,
+    sequence: str = "digits_rcl",
 ) -> None:
     """One done cell, whose second grid point was chosen in every stage."""
     hyper = {"learning_rate": RATES[1], "weight_decay": 0.0001, "dropout": 0.5}
@@ -53,7 +60,7 @@ def make_cell(
         for stage, role, mark in STAGES.get(method, (("final", "final", method),))
     ]  # fmt: skip
     _write_json(folder / "result.json", {
-        "schema": 2, "sequence": "digits_rcl", "protocol": "corrected", "method": method,
+        "schema": 2, "sequence": sequence, "protocol": "corrected", "method": method,
         "architecture": architecture, "seed": seed, "data_seed": seed, "test_accuracy": accuracy,
         "test_loss": 1.25, "valid_accuracy": accuracy, "valid_loss": 1.125, "n_test": 500, "n_valid": 50,
         "selection": "validation accuracy of the final step", **common, "stages": stages,

@@ -4,6 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
+from seqfinal_jax.analysis.tables import command
 from seqfinal_jax.analysis.tables import text as tables
 from seqfinal_jax.analysis.tables.cells import read_cells
 from seqfinal_jax.analysis.tables.results_table import Expected, results_table, summary
@@ -130,9 +131,9 @@ def test_a_run_without_a_done_cell_has_a_table(tmp_path):
 
 
 def test_command(workdir, tmp_path, capsys):
-    assert tables.main([str(workdir)]) == 0
+    assert command.main([str(workdir)]) == 0
     assert "60.0 ± 10.0" in capsys.readouterr().out
-    assert tables.main([str(tmp_path / "nothing")]) == 2
+    assert command.main([str(tmp_path / "nothing")]) == 2
     assert "error: " in capsys.readouterr().err
 
 

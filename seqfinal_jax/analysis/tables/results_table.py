@@ -164,7 +164,8 @@ def results_table(
     failures = pd.concat([read_failures(folder) for folder in folders], ignore_index=True)
     done = set(zip(cells["method"], cells["architecture"], cells["seed"], strict=True))
     keys = zip(failures["method"], failures["architecture"], failures["seed"], strict=True)
-    failures = failures[[key not in done for key in keys]].reset_index(drop=True)
+    failed = [row for row, key in enumerate(keys) if key not in done]
+    failures = failures.iloc[failed].reset_index(drop=True)
     expected = expected or _together([configured(config) for config in configs])
     methods = in_order([*expected.methods, *cells["method"], *failures["method"]])
     architectures = architectures_in_order(
