@@ -30,10 +30,9 @@ COMPILED_ONCE = ("models", "golden", "training")  # folders whose tests run most
 @pytest.fixture(scope="module", autouse=True)
 def optimised_as_needed(request):
     """The least optimisation where compiling takes longer than running."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", request.path.parent.name in COMPILED_ONCE)
+    jax.config.update("jax_disable_most_optimizations", request.node.path.parent.name in COMPILED_ONCE)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", autouse=True)
