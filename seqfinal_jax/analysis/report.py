@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from seqfinal_jax.analysis.answer import answers
 from seqfinal_jax.analysis.figures.every import draw_figures
 from seqfinal_jax.analysis.figures.record import Drawn
 from seqfinal_jax.analysis.report_page import PAGE
@@ -23,6 +24,7 @@ from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
 
 log = logging.getLogger(__name__)
+SMALLEST_DIFFERENCE = 1.0  # in points, of runs that were made before the field was there
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
 OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
 SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
@@ -44,9 +46,18 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     load_run_plugins(workdir)
     results = write_results_csv(workdir)
-    print_summary(workdir, console=console)
+    table = print_summary(workdir, console=console)
+    for sentence in run_answer(workdir, table):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for path in [results, *write_report(workdir)]:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
+    """Whether history is worth using, and which way: a paragraph for each architecture."""
+    analysis = read_config(workdir).get("analysis", {})
+    smallest = analysis.get("smallest_difference", SMALLEST_DIFFERENCE) / 100
+    return [" ".join(answer.sentences) for answer in answers(table.cells, smallest)]
 
 
 def load_run_plugins(workdir: str | Path) -> None:
@@ -119,7 +130,7 @@ def _page(workdir: str | Path, table: ResultsTable, drawn: Drawn) -> str:
     heads, stages = _stage_rows(workdir)
     template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return template.from_string(PAGE).render(
-        table=table, names=method_name, facts=run_facts(workdir, table),
+        table=table, names=method_name, answer=run_answer(workdir, table), facts=run_facts(workdir, table),
         figures=[path.name for path in drawn.paths], undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
     )  # fmt: skip

@@ -16,12 +16,16 @@ th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd;
 th { border-bottom: 2px solid #888; } .number { text-align: right; white-space: nowrap; }
 .lacking { color: #6e6e6e; font-style: italic; }
 .captions { color: #555; font-size: .9rem; padding-left: 1.2rem; }
+.answer { font-size: 1.1rem; border-left: .3rem solid #0072B2; padding-left: .8rem; max-width: 46rem; }
 img { max-width: 100%; height: auto; } pre { background: #f5f5f5; padding: .7rem; overflow-x: auto; }
 code { overflow-wrap: anywhere; }
 </style>
 </head>
 <body>
 <h1>{{ table.title }}</h1>
+{%- for paragraph in answer %}
+<p class="answer">{{ paragraph }}</p>
+{%- endfor %}
 
 <h2 id="results">Results</h2>
 <div class="wide"><table>

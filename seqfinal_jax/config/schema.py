@@ -169,6 +169,7 @@ FIELDS: tuple[ConfigField, ...] = (
 
     ConfigField("pretrained.resnet18", "", text("the path of a file"), "ImageNet weights of resnet-4.",
                 option="pretrained"),
+    _run("analysis.smallest_difference", 1.0, real(), "Points of accuracy; smaller differences are never claimed."),
     ConfigField("training.max_epochs", 100, whole(1), "Epochs at most."),
     ConfigField("training.batch_size", 100, whole(1), "Samples of a minibatch."),
     ConfigField("training.patience", 5, whole(0), "Misses in a row that a member survives."),

@@ -37,7 +37,12 @@ ADVICE = "delete the run folder, or restore the file"
 # What may differ between runs in one folder.
 FREE_FIELDS = ("methods", "architectures", "seeds", "plugins")
 # Also those that make methods of another id, or do not change results.
-FREE_NAMES = ("joint.resume_to_epochs", "joint.resume_patience", "joint.matching_memory_gib")
+FREE_NAMES = (
+    "analysis.smallest_difference",
+    "joint.resume_to_epochs",
+    "joint.resume_patience",
+    "joint.matching_memory_gib",
+)
 TIMING_COLUMNS = (
     "stage", "architecture", "fingerprint", "seeds", "members", "epochs", "seconds", "compile_seconds",
 )  # fmt: skip

@@ -1,0 +1,123 @@
+"""The answer of a run in two sentences: is history worth using here, and which way, with what the seeds allow to say.
+
+The way is chosen by mean *validation* accuracy; its gain over the final step alone is then read from the test set. So one
+comparison is made, and nothing is picked by test data.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from seqfinal_jax.analysis.statistics import ALPHA, Comparison, compare, gap_closed, seeds_needed
+from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed
+from seqfinal_jax.analysis.tables.labels import in_order, method_name
+from seqfinal_jax.methods.recipes import METHODS
+
+REFERENCE_FAMILY = "reference"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one architecture.
+
+    ways: how many methods that use history were compared. gain: of the chosen one over the final step alone, None
+    where no seed has both. gap: the share of the oracle's gap that it closes, NaN where there is none to close.
+    """
+
+    architecture: str
+    ways: int
+    gain: Comparison | None
+    accuracy: float
+    gap: float
+    test_selected: bool
+    sentences: tuple[str, ...]
+
+
+def answers(cells: pd.DataFrame, smallest: float = 0.01) -> list[Answer]:
+    """An answer for each architecture of done cells. smallest: the difference that matters, a fraction."""
+    return [_answer(str(name), own, smallest) for name, own in cells.groupby("architecture", sort=False)]
+
+
+def _answer(architecture: str, cells: pd.DataFrame, smallest: float) -> Answer:
+    methods = in_order(cells["method"])
+    final = next((m for m in methods if _is_reference(m) and method_name(m).comparable), None)
+    ways = [m for m in methods if not _is_reference(m) and method_name(m).comparable]
+    if final is None or not ways:
+        lacks = "the final step alone (erm_final)" if final is None else "a method that uses history"
+        said = f"{architecture}: no answer, because {lacks} was not run."
+        return Answer(architecture, len(ways), None, math.nan, math.nan, False, (said,))
+    test, valid = accuracies_by_seed(cells), accuracies_by_seed(cells, "valid_accuracy")
+    way = _chosen(valid, final, ways)
+    gain = compare(test, final, [way])[0] if way else None
+    if gain is None:
+        said = f"{architecture}: no answer, because no seed has both the final step alone and a method that uses history."
+        return Answer(architecture, len(ways), None, math.nan, math.nan, False, (said,))
+    accuracy = sum(test[way][s] for s in gain.seeds) / len(gain.seeds)
+    gap = _gap(test, final, way, gain.seeds)
+    tested = "TEST" in " ".join(map(str, cells.loc[cells["method"] == way, "selection"].unique()))
+    sentences = (
+        _verdict(gain, way, accuracy, len(ways), smallest, architecture),
+        _rest(gap, tested, gain, smallest),
+    )
+    return Answer(architecture, len(ways), gain, accuracy, gap, tested, tuple(s for s in sentences if s))
+
+
+def _is_reference(method: str) -> bool:
+    return method_name(method).family == REFERENCE_FAMILY
+
+
+def _chosen(valid: dict[str, dict[int, float]], final: str, ways: list[str]) -> str | None:
+    """The way of the highest mean validation accuracy, among those that share most seeds with the final step alone."""
+    shared = {way: sorted(valid[way].keys() & valid[final].keys()) for way in ways}
+    most = max(map(len, shared.values()))
+    best = [way for way in ways if len(shared[way]) == most and most]
+    return max(best, key=lambda way: sum(valid[way][s] for s in shared[way]), default=None)
+
+
+def _gap(test: dict[str, dict[int, float]], final: str, way: str, seeds: tuple[int, ...]) -> float:
+    oracle = next((m for m in test if m in METHODS and not METHODS.get(m).comparable), None)
+    shared = [s for s in seeds if s in test.get(oracle, {})] if oracle else []
+    if not shared:
+        return math.nan
+    means = [sum(test[m][s] for s in shared) / len(shared) for m in (way, final, oracle)]
+    return gap_closed(*means)
+
+
+def _verdict(
+    gain: Comparison, way: str, accuracy: float, ways: int, smallest: float, architecture: str
+) -> str:
+    count, name = len(gain.seeds), method_name(way).legend
+    points = f"{100 * abs(gain.difference):.1f} points {'above' if gain.difference >= 0 else 'below'}"
+    among = f"the best of {ways} ways by validation accuracy" if ways > 1 else "the only way that was run"
+    found = f"{name}, {among}, reaches {100 * accuracy:.1f} % on the test set, {points} the final step alone"
+    if count < 2:
+        return f"{architecture}: one seed cannot say whether history is worth using here; {found}."
+    interval = (
+        f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, p = {gain.p:.2g}, {count} seeds"
+    )
+    if gain.is_called(smallest):
+        worth = "History is worth using here" if gain.difference > 0 else "History does not help here"
+        return f"{architecture}: {worth}: {found} ({interval})."
+    if count < seeds_needed():
+        few = f"{count} seeds do not suffice to say whether history is worth using here"
+        return f"{architecture}: {few}; {found} ({interval})."
+    why = (
+        f"the difference is under {100 * smallest:g} point"
+        if gain.p <= ALPHA
+        else "the seeds differ too much"
+    )
+    return f"{architecture}: no difference can be claimed ({why}); {found} ({interval})."
+
+
+def _rest(gap: float, tested: bool, gain: Comparison, smallest: float) -> str:
+    parts = []
+    if not math.isnan(gap):
+        parts.append(
+            f"That closes {100 * gap:.0f} % of the gap to a model with many more samples of the final step (oracle)."
+        )
+    if len(gain.seeds) < seeds_needed() and not gain.is_called(smallest):
+        parts.append(f"{seeds_needed()} seeds or more could support a claim.")
+    if tested:
+        parts.append("Its decay of learning rates was chosen on TEST data, as published.")
+    return " ".join(parts)
