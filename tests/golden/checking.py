@@ -21,6 +21,7 @@ from tests.golden import (  # noqa: F401  (they register their checks)
     step_networks,
     tables,
     training,
+    weight_space,
 )
 from tests.golden.case import Case, find_check
 

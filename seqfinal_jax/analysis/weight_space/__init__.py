@@ -1,0 +1,1 @@
+"""Where models lie in weight space, and how alike their representations are."""
