@@ -25,21 +25,31 @@ def cache_of_its_own(tmp_path_factory):
 
 
 COMPILED_ONCE = ("models", "golden", "training")  # folders whose tests run most programs a few times only
+OPTIMISED = ("test_fit.py",)  # of these, those that compare bits of different programs
+
+
+MOST_MAPS = 20_000  # a process may have 65,530 pieces of memory, and every compiled program holds some
+optimised = [True]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def optimised_as_needed(request):
-    """The least optimisation where compiling takes longer than running."""
-    jax.config.update("jax_disable_most_optimizations", request.node.path.parent.name in COMPILED_ONCE)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """The least optimisation where compiling takes longer than running; programs are shared by modules alike in this."""
+    path = request.node.path
+    now = path.parent.name not in COMPILED_ONCE or path.name in OPTIMISED
+    if now != optimised[0] or number_of_maps() > MOST_MAPS:
+        jax.clear_caches()
+    optimised[0] = now
+    jax.config.update("jax_disable_most_optimizations", not now)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_programs_are_freed():
-    """A process may map only so many pieces of memory, and every compiled program holds some."""
-    yield
-    jax.clear_caches()
+def number_of_maps() -> int:
+    """Pieces of memory of this process; as if there were too many where the system does not tell."""
+    try:
+        with open("/proc/self/maps") as lines:
+            return sum(1 for _ in lines)
+    except OSError:
+        return MOST_MAPS + 1
 
 
 @pytest.fixture(scope="session")

@@ -70,8 +70,17 @@ def plain_count(base) -> int:
     return full_count(jax.eval_shape(lambda key: init_variables(base, key), jax.random.key(0))["params"])
 
 
-@pytest.mark.parametrize("sizes", list(SIDE), ids=str)
-@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
+# Every size in small networks; in large ones, which take seconds to trace, the first and the last.
+LARGE = [
+    pytest.param(
+        blocks, sizes, marks=[pytest.mark.slow] if sizes in ((8,), (64,)) else [], id=f"{blocks}-{sizes}"
+    )
+    for blocks in (3, 4)
+    for sizes in SIDE
+]
+
+
+@pytest.mark.parametrize("blocks, sizes", [*((blocks, sizes) for blocks in (1, 2) for sizes in SIDE), *LARGE])
 def test_extra_parameters_of_side_modules(sizes, blocks):
     for family, counts in SIDE[sizes].items():
         base = build_network(f"{family}-{blocks}", 10)
