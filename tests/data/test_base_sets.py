@@ -2,7 +2,9 @@
 
 import gzip
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,3 +129,17 @@ def test_own_images_of_a_file(tmp_path):
     own_folder(tmp_path / "deep" / "er", ("a",), ("b",))
     with pytest.raises(SourceError, match="expected train/CLASS/IMAGE"):
         load_source("own_images", tmp_path / "deep")
+
+
+def test_without_files_tensorflow_datasets_is_asked(tmp_path, monkeypatch):
+    def data_source(name, split):
+        count = 30 if split == "train" else 10
+        return [{"image": picture(k, 28, 28, 1), "label": k % 10} for k in range(count)]
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(data_source=data_source))
+    source = load_source("mnist", tmp_path)
+    assert source.record["origin"] == "tfds" and source.image_shape == (28, 28, 1)
+    assert source.test_labels.tolist() == list(range(10))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(SourceError, match="Put train-images-idx3-ubyte.gz and the three other files"):
+        load_source("mnist", tmp_path)

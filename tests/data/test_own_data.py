@@ -1,6 +1,8 @@
 """A user's own images in time steps: each kind of file and folder works, or is refused with its reason."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -351,6 +353,24 @@ def test_fields_of_recorded_data_act_or_are_refused_elsewhere(tmp_path):
     config = get_config("smoke")
     config.data.split = (0.5, 0.25, 0.25)
     make_plan(config, str(own_folder(tmp_path / "data")), overrides=("data.split",))
+
+
+def test_the_command_shows_the_order_in_a_plain_locale(tmp_path):
+    folder = own_folder(tmp_path / "my images", ("step10", "step2"), ("café", "дом"))
+    command = [
+        sys.executable, "-m", "seqfinal_jax.main", "--config=configs/own_data.py:smoke", f"--data_dir={folder}",
+        f"--workdir={tmp_path / 'run'}", "--dry_run",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "time steps: step2 (20), step10 (10) training and validation samples" in done.stdout
+    assert not (tmp_path / "run").exists()
 
 
 def test_from_a_folder_of_images_to_table_and_report(tmp_path):
