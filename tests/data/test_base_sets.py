@@ -141,5 +141,5 @@ def test_without_files_tensorflow_datasets_is_asked(tmp_path, monkeypatch):
     assert source.record["origin"] == "tfds" and source.image_shape == (28, 28, 1)
     assert source.test_labels.tolist() == list(range(10))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(SourceError, match="Put train-images-idx3-ubyte.gz and the three other files"):
+    with pytest.raises(SourceError, match=r"Put train-images-idx3-ubyte.gz and the three"):
         load_source("mnist", tmp_path)
