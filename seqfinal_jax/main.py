@@ -4,7 +4,6 @@ Flags, then the run, then the report.
 """
 
 import contextlib
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,13 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
+from seqfinal_jax.config.command_line import (
+    DATA_DIR,
+    given_config,
+    one_line_errors,
+    parse_flags,
+    plain_messages,
+)
 
 WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "check everything, say what would be fitted, then stop")
@@ -30,8 +35,7 @@ def main(arguments: Sequence[str]) -> None:
 def run_command(arguments: Sequence[str]) -> int:
     """The run and its report; returns the exit status. Raises ValueError for a usage error."""
     config = given_config(arguments)
-    logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
-    logging.getLogger().handlers[0].setLevel(logging.WARNING)
+    plain_messages()
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache, run
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from absl import app, flags
 
-from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
+from seqfinal_jax.config.command_line import (
+    DATA_DIR,
+    given_config,
+    one_line_errors,
+    parse_flags,
+    plain_messages,
+)
 
 OUT = flags.DEFINE_string("out", None, "folder for the pictures; default pictures/NAME")
 # The classes that the published pictures show, and what they call them.
@@ -35,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 def draw_pictures(arguments: Sequence[str]) -> list[Path]:
     """The pictures of the configuration that the command line names."""
     config = given_config(arguments)
+    plain_messages()
     from seqfinal_jax.analysis.data_pictures import base_pictures, sequence_pictures
     from seqfinal_jax.analysis.figures.palette import save_picture
     from seqfinal_jax.analysis.figures.record import house_style

@@ -16,7 +16,13 @@ from typing import Any
 
 from absl import app, flags
 
-from seqfinal_jax.config.command_line import DATA_DIR, given_config, one_line_errors, parse_flags
+from seqfinal_jax.config.command_line import (
+    DATA_DIR,
+    given_config,
+    one_line_errors,
+    parse_flags,
+    plain_messages,
+)
 
 OUT = flags.DEFINE_string("out", "shifts", "folder for measurements, tables and the picture")
 POINTS = flags.DEFINE_integer(
@@ -40,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
 def measure(arguments: Sequence[str]) -> None:
     """Measures every seed of the configuration that is not measured yet, then writes all tables of the folder."""
     config = given_config(arguments)
+    plain_messages()
     from rich.console import Console
 
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import signal
@@ -18,6 +19,12 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config()
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 GOES_ON = "what is done is kept, and the same command goes on"
 PLUGINS = "--config.plugins="
+
+
+def plain_messages() -> None:
+    """Warnings as lines that begin with their level, not as absl writes them."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)
 
 
 def given_config(arguments: Sequence[str]) -> ConfigDict:

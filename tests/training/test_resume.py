@@ -101,7 +101,8 @@ print("same bits on", len(used), "devices")
 
 
 def test_the_number_of_devices_changes_no_bit():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, timeout=300
     )
