@@ -37,6 +37,7 @@ def example_figure(examples: Examples, titles: Sequence[str] = ()) -> "Figure":
 
 def shortened(name: str, most: int = 12) -> str:
     """A class name that fits above an image."""
+    name = name.replace("_", " ")
     return name if len(name) <= most else name[: most - 1] + "…"
 
 

@@ -21,7 +21,7 @@ def shift_picture(rows: pd.DataFrame) -> "Figure":
     places = [(kind, what, *mean_ratios(rows, kind, what)) for kind in KINDS for what in TITLES]
     most = max(np.nanmax(ratios) for *_, ratios in places)
     high, steps = len(places[0][2]), max(ratios.shape[1] for *_, ratios in places)
-    figure = new_figure(max(7.0, 2.4 + 1.1 * steps), 2.2 + 0.75 * high)
+    figure = new_figure(max(8.0, 2.4 + 1.1 * steps), 2.2 + 0.75 * high)
     panels = figure.subplots(2, 2, sharey=True)
     for axes, (kind, what, names, ratios) in zip(panels.flat, places, strict=True):
         image = _panel(axes, names, ratios, most, int(what == "consecutive"))
