@@ -11,9 +11,11 @@ from seqfinal_jax.runs.loop import run
 
 
 def smoke_config(**fields) -> ConfigDict:
-    """The digits sequence, everything tiny; `fields` by name, dots as double underscores."""
+    """The digits sequence, everything tiny, five methods and one seed; `fields` by name, dots as double underscores."""
     config = get_config("smoke")
     config.seeds = (0,)
+    config.methods = ("erm_final", "oracle", "erm_all", "erm_all_weighted", "erm_fine_tune")
+    config.training.patience = 5
     for name, value in fields.items():
         *path, last = name.split("__")
         node = config
