@@ -113,7 +113,9 @@ def _verdict(
 def _rest(gap: float, tested: bool, gain: Comparison, smallest: float) -> str:
     parts = []
     if gap > 0:  # not, where it is not known
-        parts.append(f"That closes {100 * gap:.0f} % of the gap to the oracle, which has more samples of the final step.")
+        parts.append(
+            f"That closes {100 * gap:.0f} % of the gap to the oracle, which has more samples of the final step."
+        )
     if len(gain.seeds) < seeds_needed() and not gain.is_called(smallest):
         parts.append(f"{seeds_needed()} seeds or more could support a claim.")
     if tested:

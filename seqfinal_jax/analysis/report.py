@@ -4,6 +4,7 @@ Command   python -m seqfinal_jax.analysis.report WORKDIR
 """
 
 import argparse
+import base64
 import logging
 import sys
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ def write_report(workdir: str | Path) -> list[Path]:
         workdir: a run folder.
 
     Returns:
-        The files, the page last; its links to figures and tables are relative: the run folder can be moved or sent.
+        The files, the page last. It holds its pictures, and its links to tables are relative: the page can be sent alone,
+        and the run folder can be moved.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
@@ -131,9 +133,18 @@ def _page(workdir: str | Path, table: ResultsTable, drawn: Drawn) -> str:
     template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return template.from_string(PAGE).render(
         table=table, names=method_name, answer=run_answer(workdir, table), facts=run_facts(workdir, table),
-        figures=[path.name for path in drawn.paths], undrawn=drawn.failed,
+        figures=[path.name for path in drawn.paths], pictures=_embedded(drawn.paths), undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
     )  # fmt: skip
+
+
+def _embedded(paths: Sequence[Path]) -> dict[str, str]:
+    """The pictures as addresses that hold them, so that the page can be sent alone."""
+    return {
+        path.name: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        for path in paths
+        if path.suffix == ".png"
+    }
 
 
 def _stage_rows(workdir: str | Path) -> tuple[list[str], list[list[str]]]:

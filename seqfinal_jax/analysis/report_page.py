@@ -19,6 +19,12 @@ th { border-bottom: 2px solid #888; } .number { text-align: right; white-space: 
 .answer { font-size: 1.1rem; border-left: .3rem solid #0072B2; padding-left: .8rem; max-width: 46rem; }
 img { max-width: 100%; height: auto; } pre { background: #f5f5f5; padding: .7rem; overflow-x: auto; }
 code { overflow-wrap: anywhere; }
+details { margin-top: 1.4rem; } summary { font-size: 1.15rem; font-weight: 600; cursor: pointer; }
+@media print { details > * { display: block; } img { break-inside: avoid; } }
+@media (prefers-color-scheme: dark) {
+  body { background: #161616; color: #e6e6e6; } a { color: #8ab8ff; } pre { background: #262626; }
+  th, td { border-color: #444; } .captions { color: #aaa; } img { background: #fff; }
+}
 </style>
 </head>
 <body>
@@ -49,12 +55,19 @@ code { overflow-wrap: anywhere; }
 <p>The same as <a href="table.md">Markdown</a> and <a href="table.csv">CSV</a>;
 every cell in <a href="../results.csv">results.csv</a>.</p>
 
-<h2 id="run">What was run</h2>
-<div class="wide"><table><tbody>
-{%- for name, value in facts %}
-<tr><th scope="row">{{ name }}</th><td><code>{{ value }}</code></td></tr>
+<h2 id="figures">Figures</h2>
+{%- for name, reason in undrawn %}
+<p>The figure <code>{{ name }}</code> could not be drawn: {{ reason }}</p>
 {%- endfor %}
-</tbody></table></div>
+{%- for figure in figures %}
+{%- if figure.endswith('.csv') %}
+<p>Its numbers: <a href="../figures/{{ figure }}">{{ figure }}</a></p>
+{%- else %}
+<p><a href="../figures/{{ figure }}"><img src="{{ pictures[figure] }}" alt="{{ figure }}"></a></p>
+{%- endif %}
+{%- else %}
+<p>No figure yet: no cell is done.</p>
+{%- endfor %}
 
 <h2 id="failures">Failures</h2>
 {%- for failure in failures %}
@@ -64,21 +77,7 @@ every cell in <a href="../results.csv">results.csv</a>.</p>
 <p>No cell failed.</p>
 {%- endfor %}
 
-<h2 id="figures">Figures</h2>
-{%- for name, reason in undrawn %}
-<p>The figure <code>{{ name }}</code> could not be drawn: {{ reason }}</p>
-{%- endfor %}
-{%- for figure in figures %}
-{%- if figure.endswith('.csv') %}
-<p>Its numbers: <a href="../figures/{{ figure }}">{{ figure }}</a></p>
-{%- else %}
-<p><a href="../figures/{{ figure }}"><img src="../figures/{{ figure }}" alt="{{ figure }}"></a></p>
-{%- endif %}
-{%- else %}
-<p>No figure yet: no cell is done.</p>
-{%- endfor %}
-
-<h2 id="hyperparameters">Chosen hyper-parameters</h2>
+<details id="hyperparameters"><summary>Chosen hyper-parameters</summary>
 {%- if stages %}
 <p>The chosen grid point of every stage, for each seed.</p>
 <div class="wide"><table>
@@ -91,6 +90,15 @@ every cell in <a href="../results.csv">results.csv</a>.</p>
 {%- else %}
 <p>No cell is done.</p>
 {%- endif %}
+</details>
+
+<details id="run"><summary>What was run: configuration, data and versions</summary>
+<div class="wide"><table><tbody>
+{%- for name, value in facts %}
+<tr><th scope="row">{{ name }}</th><td><code>{{ value }}</code></td></tr>
+{%- endfor %}
+</tbody></table></div>
+</details>
 </body>
 </html>
 """

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 
@@ -27,10 +28,17 @@ def test_the_page_holds_everything(workdir):
 def test_links_are_relative_and_lead_somewhere(workdir):
     *_, page = report.write_report(workdir)
     report.write_results_csv(workdir)
-    links = set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text()))
+    links = set(re.findall(r'href="([^"]+)"', page.read_text()))
     assert "../figures/methods.png" in links
     for link in links:
         assert (page.parent / link).is_file(), link
+
+
+def test_the_page_holds_its_pictures(workdir):
+    *paths, page = report.write_report(workdir)
+    held = re.findall(r'src="data:image/png;base64,([^"]+)"', page.read_text())
+    assert [base64.b64decode(each) for each in held] == [p.read_bytes() for p in paths if p.suffix == ".png"]
+    assert "http" not in re.sub(r'base64,[^"]+', "", page.read_text())  # it works offline
 
 
 def test_the_same_cells_give_the_same_page(workdir):
@@ -96,7 +104,7 @@ def test_figures_of_the_joint_model_are_shown_with_their_numbers(workdir):
         write_table(cell, "sample_usage.csv", "step,times_used,samples", [(0, 0, 3), (0, 2, 1), (1, 1, 2)])
         write_joint_grid(cell, [(0.01, 0.5), (0.1, 0.75)], "efficient_decay")
     text = report.write_report(workdir)[-1].read_text()
-    pictures = re.findall(r'<img src="../figures/([^"]+)"', text)
+    pictures = re.findall(r'<a href="../figures/([^"]+)"><img', text)
     assert [name for name in pictures if not name.startswith(("methods", "learning"))] == [
         "weight_change_convnet-1.png", "sample_usage_erm_final.png", "efficient_sweep_erm_final_convnet-1.png",
     ]  # fmt: skip
