@@ -371,6 +371,9 @@ def test_the_command_shows_the_order_in_a_plain_locale(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "time steps: step2 (20), step10 (10) training and validation samples" in done.stdout
     assert not (tmp_path / "run").exists()
+    command.append("--config.data.steps=step10,step2")
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert "time steps: step10 (20), step2 (10)" in done.stdout, done.stderr
 
 
 def test_from_a_folder_of_images_to_table_and_report(tmp_path):

@@ -68,7 +68,10 @@ class Choices:
             data.get("keep", 1.0),
             data.get("most_per_class", 0),
         )
-        return cls(tuple(data.get("steps", ())), data.get("period", "as_given"), rule, data["test_all_steps"])
+        steps = tuple(
+            name.strip() for each in data.get("steps", ()) for name in each.split(",") if name.strip()
+        )
+        return cls(steps, data.get("period", "as_given"), rule, data["test_all_steps"])
 
 
 @dataclass(frozen=True, eq=False)
