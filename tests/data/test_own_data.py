@@ -351,8 +351,13 @@ def test_fields_of_recorded_data_act_or_are_refused_elsewhere(tmp_path):
     with pytest.raises(ValueError, match=r"config.data.period = 'year' changes nothing in this run"):
         make_plan(smoke_config(data__period="year"), overrides=("data.period",))
     config = get_config("smoke")
-    config.data.split = (0.5, 0.25, 0.25)
-    make_plan(config, str(own_folder(tmp_path / "data")), overrides=("data.split",))
+    folder = str(own_folder(tmp_path / "data"))
+    config.data.split, config.data.image_size = (0.5, 0.25, 0.25), 0
+    assert make_plan(config, folder, overrides=("data.split", "data.image_size")).source.image_shape == (
+        12,
+        10,
+        3,
+    )
 
 
 def test_the_command_shows_the_order_in_a_plain_locale(tmp_path):

@@ -18,6 +18,7 @@ from seqfinal_jax.data.sequences.source import SequenceRequest, sequence
 LAYOUTS = "STEP/CLASS/IMAGE or YEAR/MONTH/CLASS/IMAGE"
 YEAR, MONTH = re.compile(r"\d{4}"), re.compile(r"0?[1-9]|1[0-2]")
 FEW = 5  # examples in a message
+READ_WITH = ("image_size", "grey", "split_file")
 
 
 @sequence("own_data")
@@ -30,7 +31,10 @@ def own_data(request: SequenceRequest) -> RecordedSequence:
     record = {"dataset": "own_data", "path": str(place), "official": "unverified", "files": {}, **record}
     record["content_sha256"] = arrays_digest(samples, class_names)
     notes = (record["note"],) if record["note"] else ()
-    return RecordedSequence("own_data", class_names, samples, Choices.of(request.data), record, notes=notes)
+    read_with = {name: request.data.get(name) for name in READ_WITH}
+    return RecordedSequence(
+        "own_data", class_names, samples, Choices.of(request.data), record, notes=notes, read_with=read_with
+    )
 
 
 def own_place(data_dir: Path | None) -> Path:

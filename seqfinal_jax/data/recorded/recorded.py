@@ -79,7 +79,8 @@ class RecordedSequence:
     """A `SequenceSource` of samples that came with their times; it has no oracle.
 
     published_scaling: the (mean, deviation) of pixels 0..1 with which the published program scales these images, where
-    it does not take pixels as they are. notes: what a table of results should say of the data.
+    it does not take pixels as they are. notes: what a table of results should say of the data. read_with: the fields of
+    `config.data` that the samples depend on, with their values.
     """
 
     name: str
@@ -89,6 +90,7 @@ class RecordedSequence:
     record: dict[str, Any]
     published_scaling: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     notes: tuple[str, ...] = ()
+    read_with: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[str, ...] = field(default=("main",), init=False)
 
     def __post_init__(self) -> None:
@@ -101,8 +103,10 @@ class RecordedSequence:
             )
         check_splits(self.name, self.step_names, self._rows(0))
 
-    def chosen(self, data: Mapping[str, Any]) -> "RecordedSequence":
-        """The same samples under another section `config.data`."""
+    def chosen(self, data: Mapping[str, Any]) -> "RecordedSequence | None":
+        """The same samples under another section `config.data`; None where they have to be read anew for it."""
+        if any(data.get(name) != value for name, value in self.read_with.items()):
+            return None
         return replace(self, choices=Choices.of(data, self.choices.rule.by_class))
 
     @property

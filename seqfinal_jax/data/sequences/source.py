@@ -18,7 +18,8 @@ class SequenceSource(Protocol):
 
     These have to be there; `named_steps` and `published_scaling_of` read what may be there besides: `step_names`, the
     names of the time steps, `published_scaling`, the mean and deviation with which a published program scales these
-    images where it does not take pixels as they are, and `chosen(data)`, the same data under another `config.data`.
+    images where it does not take pixels as they are, and `chosen(data)`, the same data under another `config.data`,
+    or None where they have to be read anew.
 
     name: of the data. class_names: in the order of the labels. image_shape: (h, w, c). variants: the builds on offer;
     "main" is always there, "oracle" has a larger final step. record: where the data come from; its "content_sha256"
@@ -163,9 +164,8 @@ def sequence_source(request: SequenceRequest, like: SequenceSource | None = None
     """
     name = request.data["dataset"]
     if name in SEQUENCES:
-        if like is None:
-            return SEQUENCES.get(name)(request)
-        return like.chosen(request.data) if hasattr(like, "chosen") else like
+        known = like.chosen(request.data) if like is not None and hasattr(like, "chosen") else like
+        return SEQUENCES.get(name)(request) if known is None else known
     if name not in DATASETS:
         raise ValueError(
             f"config.data.dataset: unknown data set {name!r}; {nearest(name, [*DATASETS, *SEQUENCES])}"
