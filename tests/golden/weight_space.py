@@ -1,13 +1,17 @@
 """Reference SVCCA coefficients and weight projections."""
 
 import re
+from typing import Any
 
+import jax
 import numpy as np
 
-from seqfinal_jax.analysis.weight_space.projection import coordinates
+from seqfinal_jax.analysis.weight_space.projection import coordinates, weight_vectors
 from seqfinal_jax.analysis.weight_space.svcca import coefficients, decompose, similarities, similarity
-from seqfinal_jax.models import NetworkConfig, apply_network, build_network
+from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
 from seqfinal_jax.models.convert.from_torch import to_trees
+from seqfinal_jax.models.parts.groups import full_count, reported_count
+from seqfinal_jax.models.per_step.interpolation import interpolate
 from seqfinal_jax.models.per_step.names import steps_from_torch
 from seqfinal_jax.models.per_step.network import apply_step, build_steps
 from tests.golden.case import Case, check
@@ -96,3 +100,88 @@ def _named(key: str) -> str:
     group, version, place, leaf = re.fullmatch(r"(\w+?)(?:\.t(\d+))?\.(\d)\.(\w+)", key).groups()
     module = "linear" if group == "fc" else ("conv", "bn")[int(place)]
     return f"{group}{'' if version is None else f'@{version}'}.{module}.{leaf}"
+
+
+SIZES = {
+    "convnet": NetworkConfig(stem_width=4, widths=(4, 8), strides=(1, 2)),
+    "resnet": NetworkConfig(stem_width=4, widths=(4, 8), strides=(1, 2), units=2),
+    "densenet": NetworkConfig(dense_layers=(1, 1)),
+}
+RENAMED = (
+    (r"^conv1\.0\.", "conv1.conv."), (r"^conv1\.1\.", "conv1.bn."), (r"^fc\.0\.", "fc.bn."),
+    (r"^fc\.[24]\.", "fc.linear."),
+    (r"downsample\.0\.", "downsample.conv."), (r"downsample\.1\.", "downsample.bn."),
+    (r"^(layer\d)\.(?:0\.)?denselayer(\d+)\.", r"\1.dense\2."), (r"^(layer\d)\.1\.norm\.", r"\1.transition.bn."),
+    (r"^(layer\d)\.1\.conv\.", r"\1.transition.conv."), (r"\.norm(\d)\.", r".bn\1."),
+)  # fmt: skip
+
+
+@check(r"interpolation_(convnet|resnet|densenet)\.npz")
+def check_interpolation(case: Case) -> None:
+    names = " ".join(case.arrays)
+    family = "densenet" if "denselayer" in names else "resnet" if "layer1.0.conv1" in names else "convnet"
+    network = build_network(f"{family}-2", 5, SIZES[family])
+    start, end = (_trees(case.under(f"{whose}__"), family) for whose in ("start", "end"))
+    x = case["x"].transpose(0, 2, 3, 1).astype(np.float64)
+    evaluate = jax.jit(lambda variables: apply_network(network, variables, x)[0])
+    for mix, name in (("weights", "weights_only"), ("every", "full")):
+        found = []
+        for factor in case["alphas"]:  # the ends are the models themselves
+            exact = {0.0: start, 1.0: end}.get(float(factor))
+            found.append(
+                np.asarray(
+                    evaluate(exact if exact is not None else interpolate(start, end, float(factor), mix))
+                )
+            )
+        case.compare(f"logits_{name}", found, f"logits_{name}", 2e-5)
+        accuracy = [(logits.argmax(-1) == case["y"]).mean() for logits in found]
+        case.compare(f"acc_{name}", accuracy, f"acc_{name}", 1e-12)
+    mixed = _trees(case.under("weights_only_alpha0.25__"), family) if family != "densenet" else None
+    if mixed is not None:
+        ours = jax.tree.leaves(interpolate(start, end, 0.25, "weights"))
+        worst = max(
+            float(np.abs(np.asarray(a) - b).max()) for a, b in zip(ours, jax.tree.leaves(mixed), strict=True)
+        )
+        case.compare_to("mixed tensors", worst, np.asarray(0.0), 1e-6)
+    added = 2 * 9 * 4 * 4 if family == "resnet" else 0  # of the unit that does nothing
+    lengths = [len(each) for each in weight_vectors(start["params"], network.group_names)]
+    lengths[1] -= added
+    case.compare("param_vec_len_per_layer", lengths, "param_vec_len_per_layer", 0)
+    if family == "resnet":
+        case.informational("logits_original_resnet_bug")
+
+
+def _trees(state: dict[str, np.ndarray], family: str) -> dict[str, Any]:
+    """Our trees. The ResNet has one unit in its first block and two in the second; ours gets one more that adds 0."""
+    named = {}
+    for key, array in state.items():
+        name = _named(key) if family == "convnet" else key
+        for pattern, written in RENAMED if family != "convnet" else ():
+            name = re.sub(pattern, written, name)
+        named[name] = array.astype(np.float64)
+    if family == "resnet":
+        for place in ("1", "2"):
+            named[f"layer1.1.conv{place}.weight"] = np.zeros((4, 4, 3, 3))
+            for leaf, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+                named[f"layer1.1.bn{place}.{leaf}"] = np.full(4, value)
+    return to_trees(named)
+
+
+@check(r"param_counts\.npz")
+def check_counts(case: Case) -> None:
+    rows = zip(case["model"], case["num_blocks"], case["num_classes"], strict=True)
+    reported, full, layers = [], [], []
+    for family, blocks, classes in rows:
+        network = build_network(f"{family}-{blocks}", int(classes))
+        params = jax.eval_shape(lambda key, n=network: init_variables(n, key), jax.random.key(0))["params"]
+        layers.append(",".join(str(reported_count(params[group])) for group in network.group_names))
+        reported.append(sum(reported_count(params[group]) for group in network.group_names))
+        full.append(full_count(params))
+    case.compare("count_as_original", reported, "count_as_original", 0)
+    case.compare("count_all_trainable", full, "count_all_trainable", 0)
+    wrong = [
+        (mine, theirs)
+        for mine, theirs in zip(layers, case["per_layer_as_original"], strict=True)
+        if mine != theirs
+    ]
+    case.compare_to(f"layers {wrong[:2]}", len(wrong), np.asarray(0), 0)
