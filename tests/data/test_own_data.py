@@ -244,7 +244,7 @@ def test_a_step_with_one_image_is_refused_with_counts(tmp_path):
     folder = own_folder(tmp_path / "data", ("step1", "step2", "step3"))
     save(folder / "step1b" / "cat" / "0.png", picture(0))
     with pytest.raises(
-        SourceError, match="'step1b' has 1 images, too few to split into 1 training, 0 validation"
+        SourceError, match="'step1b' has 1 image, too few to split into 1 training, 0 validation"
     ):
         own_source(folder, steps=("step1", "step1b", "step2"))
 

@@ -113,6 +113,7 @@ def check_splits(name: str, step_names: Sequence[str], rows: Sequence[Rows]) -> 
         needed = [kind for kind in counts if kind != "test" or t == last]
         lacking = [kind for kind in needed if not counts[kind]]
         if lacking:
+            total = sum(counts.values())
             said = ", ".join(f"{counts[kind]} {kind}" for kind in needed)
             remedy = (
                 "give it more images, or another split with --config.data.split"
@@ -121,6 +122,6 @@ def check_splits(name: str, step_names: Sequence[str], rows: Sequence[Rows]) -> 
                 "--config.data.steps"
             )
             raise SourceError(
-                f"{name}: time step {step!r} has {sum(counts.values())} images, too few to split into {said} samples; "
+                f"{name}: time step {step!r} has {total} image{'s' * (total != 1)}, too few to split into {said} samples; "
                 f"{remedy}"
             )
