@@ -122,6 +122,6 @@ def check_splits(name: str, step_names: Sequence[str], rows: Sequence[Rows]) -> 
                 "--config.data.steps"
             )
             raise SourceError(
-                f"{name}: time step {step!r} has {total} image{'s' * (total != 1)}, too few to split into {said} samples; "
-                f"{remedy}"
+                f"{name}: time step {step!r} has {total} image{'s' * (total != 1)}, too few to split into {said} "
+                f"samples; {remedy}"
             )
