@@ -141,7 +141,7 @@ def test_released_says_loudly_what_it_does(tmp_path):
     assert found["dro_fine_tune"]["stages"][0]["train_steps"] == [0, 1, 2, 3]
 
 
-NETWORKS = ("resnet-1", "densenet-1")
+NETWORKS = ("resnet-1", pytest.param("densenet-1", marks=pytest.mark.slow))
 SMALL = {
     "network__width_factor": 0.0625,
     "training__max_epochs": 1,

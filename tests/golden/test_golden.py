@@ -32,6 +32,7 @@ def test_reference_file(path, capsys):
     assert command.run(path.parent, path.name) == 0, capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not WHOLE_SET, reason="SEQFINAL_GOLDEN_DIR does not name the whole set of reference arrays"
 )
