@@ -141,7 +141,7 @@ def test_released_says_loudly_what_it_does(tmp_path):
     assert found["dro_fine_tune"]["stages"][0]["train_steps"] == [0, 1, 2, 3]
 
 
-NETWORKS = ("resnet-1", pytest.param("densenet-1", marks=pytest.mark.slow))
+NETWORKS = ("resnet-1", "densenet-1")
 SMALL = {
     "network__width_factor": 0.0625,
     "training__max_epochs": 1,
@@ -151,6 +151,7 @@ LAYERS = {"resnet": {"network__units": 1}, "densenet": {"network__dense_layers":
 PER_OBJECTIVE = ("erm_final", "irm_all", "dro_all", "erm_side_tune")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", NETWORKS)
 def test_resnet_and_densenet_once_per_objective_and_wrapper(tmp_path, architecture):
     layers = {"network__units": 1} if architecture == "resnet-1" else {"network__dense_layers": (2,)}

@@ -1,0 +1,53 @@
+"""The data of a run folder, built again, and held against what the run recorded of them."""
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqfinal_jax.analysis.sequence_command import source_of
+from seqfinal_jax.config import base_config, read
+from seqfinal_jax.config.check import flat
+from seqfinal_jax.data.sequences.sequence import Sequence
+from seqfinal_jax.data.sequences.source import published_scaling_of
+from seqfinal_jax.results.run_folder import RunFolderError, read_config
+from seqfinal_jax.training.objectives.risk import InputScaling
+
+
+def config_of(workdir: str | Path) -> ConfigDict:
+    """The configuration of a run, from its config.json; fields that came later have their defaults."""
+    stored = read_config(workdir)
+    config = base_config(stored["name"], stored["data"]["dataset"], plugins=tuple(stored.get("plugins", ())))
+    known = flat(config)
+    with config.unlocked():
+        for name, value in flat(stored).items():
+            if name in known:
+                _put(config, name.split("."), value)
+    return config
+
+
+def _put(config: ConfigDict, path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        config = config[part]
+    config[path[-1]] = tuple(value) if isinstance(value, list) else value
+
+
+def run_data(
+    workdir: str | Path, result: dict[str, Any], data_dir: str | None
+) -> tuple[Sequence, InputScaling]:
+    """The sequence that a cell was fitted on, and how its pixels become inputs.
+
+    Raises RunFolderError where the data at hand are not those that the cell recorded, ValueError where they cannot be
+    read.
+    """
+    config = config_of(workdir)
+    source = source_of(config, data_dir)
+    recorded = result.get("data", {}).get("content_sha256")
+    found = source.record.get("content_sha256")
+    if recorded is not None and recorded != found:
+        raise RunFolderError(
+            f"{workdir}: its results rest on other data (contents {recorded[:12]} there, {str(found)[:12]} now); name "
+            f"the folder of the same data with --data_dir"
+        )
+    scaling = read.input_scaling(config, published_scaling_of(source))
+    return source.build("main", int(result["data_seed"])), scaling

@@ -1,0 +1,164 @@
+"""The models of a run folder's methods, in the order of time: what pictures of weight space are made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqfinal_jax.analysis.tables.cells import done_cells
+from seqfinal_jax.analysis.tables.labels import in_order, listed, method_name
+from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.models import Network
+from seqfinal_jax.models.per_step.network import StepNetwork, extract
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
+from seqfinal_jax.stored_model import load_model
+
+START, PROBE = "start", "probe"
+
+
+@dataclass(frozen=True, eq=False)
+class MethodPath:
+    """The models that a method passed on its way: names such as "history" or "step 2", and their parameters."""
+
+    method: str
+    names: tuple[str, ...]
+    params: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RunModels:
+    """All that a picture of weight space needs of one architecture and seed.
+
+    oracle, history, final: parameters of the three models that span it. left_out: methods whose models do not live in its
+    weight space, with the reason.
+    """
+
+    architecture: str
+    seed: int
+    groups: tuple[str, ...]
+    oracle: dict[str, Any]
+    history: dict[str, Any]
+    final: dict[str, Any]
+    paths: tuple[MethodPath, ...]
+    left_out: dict[str, str]
+
+
+def read_models(
+    workdirs: Sequence[str | Path],
+    architecture: str = "",
+    seed: int | None = None,
+    methods: Sequence[str] = (),
+) -> RunModels:
+    """The models of run folders, which may hold different methods of one sequence.
+
+    Without `architecture` or `seed` the first that has all three models that span the picture is taken. Raises
+    RunFolderError where there is none, naming what lacks.
+    """
+    cells = [cell for workdir in workdirs for cell in done_cells(workdir)]
+    places = dict.fromkeys((cell.architecture, cell.seed) for cell in cells)
+    lacking = {}
+    for place in places:
+        if (architecture and place[0] != architecture) or (seed is not None and place[1] != seed):
+            continue
+        own = {cell.method: cell for cell in cells if (cell.architecture, cell.seed) == place}
+        spanning = _spanning(own)
+        missing = [name for name, cell in spanning.items() if cell is None]
+        if not missing:
+            return _read(*place, own, spanning, methods)
+        lacking[place] = missing
+    said = "; ".join(f"{a}, seed {s} lacks {listed(names)}" for (a, s), names in lacking.items())
+    raise RunFolderError(
+        f"no architecture and seed has the three models that span the picture ({said or 'no such cell is done'}); run "
+        f"the missing methods, or name further run folders that hold them"
+    )
+
+
+def _spanning(own: dict[str, CellFolder]) -> dict[str, CellFolder | None]:
+    """The cells of the oracle, of the final step alone, and of a method that starts from the pooled history."""
+    ordered = in_order(own)
+    known = [method for method in ordered if method in METHODS]
+    references = [m for m in known if METHODS.get(m).family == "reference"]
+    oracle = next((own[m] for m in references if not METHODS.get(m).comparable), None)
+    final = next((own[m] for m in references if METHODS.get(m).comparable), None)
+    starts = [own[m] for m in known if read_result(own[m])["stages"][0]["role"] == START]
+    return {
+        "oracle": oracle,
+        "erm_final": final,
+        "a method that starts from history": next(iter(starts), None),
+    }
+
+
+def _read(
+    architecture: str,
+    seed: int,
+    own: dict[str, CellFolder],
+    spanning: dict[str, CellFolder],
+    methods: Sequence[str],
+) -> RunModels:
+    wanted = [m for m in in_order(own) if not methods or m in methods]
+    paths, left_out = [], {}
+    for method in wanted:
+        try:
+            paths.append(MethodPath(method, *_passed(own[method])))
+        except ValueError as error:
+            left_out[method] = str(error)
+    oracle, final, start = (_passed(spanning[name]) for name in spanning)
+    groups = tuple(load_model(spanning["oracle"].path).network.group_names)
+    return RunModels(
+        architecture, seed, groups, oracle[1][-1], start[1][0], final[1][-1], tuple(paths), left_out
+    )
+
+
+def _passed(cell: CellFolder) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
+    """Names and parameters of the models on a method's way; raises ValueError for models that are not plain networks."""
+    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
+    run = cell.path.parents[3]
+    models = [load_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}") for stage in stages]
+    last = models[-1]
+    if isinstance(last.network, StepNetwork):
+        steps = range(last.network.num_steps)
+        found = [(f"step {t}", extract(last.network, last.variables, t)["params"]) for t in steps]
+        if len(stages) > 1:  # the earlier models are those of the earlier steps
+            found = found[-1:]
+            found[:0] = [
+                (_name(stage), model.variables["params"])
+                for stage, model in zip(stages[:-1], models[:-1], strict=True)
+                if not isinstance(model.network, StepNetwork)
+            ]
+    else:
+        found = [
+            (_name(stage), model.variables["params"]) for stage, model in zip(stages, models, strict=True)
+        ]
+    names, params = zip(*found, strict=True)
+    return names, tuple(jax.tree.map(np.asarray, tree) for tree in params)
+
+
+def _name(stage: dict[str, Any]) -> str:
+    return "history" if stage["role"] == START else f"step {stage['step']}"
+
+
+def label(path: MethodPath) -> str:
+    """How a method is called in a legend."""
+    return method_name(path.method).legend
+
+
+def last_update(cell: CellFolder) -> tuple[Network, dict[str, Any], dict[str, Any]]:
+    """The network, and the variables before and after the last update of a method.
+
+    Of a joint model those of the last two time steps. Raises ValueError for a method without an update, and for models
+    that are not plain networks.
+    """
+    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
+    run = cell.path.parents[3]
+    models = [load_model(run / "stages" / s["fingerprint"] / f"seed{cell.seed}") for s in stages[-2:]]
+    last = models[-1]
+    if isinstance(last.network, StepNetwork):
+        steps = last.network.num_steps
+        start, end = (extract(last.network, last.variables, t) for t in (steps - 2, steps - 1))
+        return last.network.base, start, end
+    if len(models) < 2:
+        raise ValueError(f"{cell.method} has no update whose start could be looked at")
+    return last.network, models[0].variables, last.variables

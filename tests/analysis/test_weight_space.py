@@ -1,0 +1,136 @@
+"""Projections, SVCCA and interpolation: by hand, by their invariances, and on a run."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seqfinal_jax.analysis import interpolation, projection
+from seqfinal_jax.analysis.weight_space import run_data, svcca
+from seqfinal_jax.analysis.weight_space.projection import UndefinedProjection, coordinates, cosines
+from tests.runs import smoke_run
+
+
+def layers(*vectors):
+    return [np.array(vector, float) for vector in vectors]
+
+
+def test_projections_by_hand():
+    """Analysis specification, A1."""
+    oracle, history, final = layers([0, 0]), layers([3, 4]), layers([0, 2])
+    place = lambda model: coordinates(layers(model), oracle, history, final, ["conv1"])[0]  # noqa: E731
+    assert place([1, 1]) == pytest.approx([1.4, 1.0])
+    assert place([3, 4]) == pytest.approx([5, 4]) and place([0, 2]) == pytest.approx([1.6, 2])
+    assert cosines(oracle, history, final) == pytest.approx([0.8, 0.8])
+
+
+def test_an_orthogonal_basis_keeps_distances_in_the_plane():
+    random = np.random.default_rng(0)
+    oracle, history, final = (layers(random.normal(size=6)) for _ in range(3))
+    a, b = random.normal(size=2)
+    model = [oracle[0] + a * (history[0] - oracle[0]) + b * (final[0] - oracle[0])]
+    found = coordinates(model, oracle, history, final, ["conv1"], "orthogonal")[0]
+    assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(model[0] - oracle[0]))
+
+
+def test_models_that_span_nothing_are_named():
+    same = layers([1, 2])
+    with pytest.raises(
+        UndefinedProjection, match="conv1: the oracle and the model of the history have the same weights"
+    ):
+        coordinates(layers([0, 0]), same, same, layers([0, 1]), ["conv1"])
+
+
+def test_singular_values_that_are_kept():
+    """Analysis specification, A3: strictly more than the share."""
+    found = svcca.Decomposition(np.eye(4), np.array([5.0, 3, 1, 1]))
+    assert [found.kept(level) for level in (0.5, 0.9, 0.89, 1.0)] == [2, 4, 3, 4]
+
+
+def test_a_representation_is_like_itself_turned_scaled_and_moved():
+    random = np.random.default_rng(1)
+    x = random.normal(size=(120, 4, 3, 2))
+    turn = np.linalg.qr(random.normal(size=(24, 24)))[0]
+    one, other = svcca.decompose(x), svcca.decompose(x.reshape(120, 24) @ turn * 3 + 7)
+    assert svcca.similarity(one, one) == pytest.approx([1, 1], abs=1e-7)
+    assert svcca.similarity(one, other) == pytest.approx([1, 1], abs=1e-7)
+
+
+def test_more_features_than_samples_and_fewer_agree():
+    random = np.random.default_rng(2)
+    base, other = random.normal(size=(50, 8)), random.normal(size=(50, 8))
+    wide = np.concatenate([base, np.zeros((50, 60))], axis=1)
+    assert svcca.similarity(svcca.decompose(wide), svcca.decompose(other)) == pytest.approx(
+        svcca.similarity(svcca.decompose(base), svcca.decompose(other)), abs=1e-8
+    )
+
+
+def test_a_layer_that_does_not_vary_is_left_out_of_the_mean():
+    x = np.random.default_rng(3).normal(size=(40, 5))
+    constant, varying = svcca.decompose(np.full((40, 3), 2.5)), svcca.decompose(x)
+    found = svcca.similarities([varying, constant], [varying, varying])
+    assert np.isnan(found[1]).all() and found[2] == pytest.approx([1, 1])
+
+
+METHODS = (
+    "erm_final",
+    "oracle",
+    "erm_fine_tune",
+    "sequential_fine_tune_none",
+    "joint",
+    "erm_side_tune_block",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("weights")
+    smoke_run(workdir, methods=METHODS, grid__dropout=(0.0,))
+    return workdir
+
+
+def test_the_projection_of_a_run(finished, capsys):
+    assert projection.main([str(finished)]) == 0
+    said = capsys.readouterr().out
+    assert "left out erm_side_tune_block: step 1 adds side modules" in said
+    frame = pd.read_csv(finished / "figures" / "projection-convnet-1-seed0.csv")
+    whole = frame[frame["layer"] == "entire model"].set_index(["method", "name"])
+    assert whole.loc[("oracle", "step 3"), ["x", "y"]].tolist() == pytest.approx([0, 0], abs=1e-9)
+    history, final = whole.loc[("erm_fine_tune", "history")], whole.loc[("erm_final", "step 3")]
+    assert history["x"] > 0 and final["y"] > 0
+    assert history["y"] * final["y"] == pytest.approx(final["x"] * history["x"], rel=1e-9)  # both are <a, b>
+    assert whole.loc["joint"].index.tolist() == [f"step {t}" for t in range(4)]
+    assert whole.loc["sequential_fine_tune_none"].index.tolist() == [f"step {t}" for t in range(4)]
+    assert (finished / "figures" / "projection-convnet-1-seed0.png").is_file()
+
+
+def test_what_lacks_for_a_projection_is_named(tmp_path, capsys):
+    smoke_run(tmp_path, methods=("erm_final",), grid__dropout=(0.0,))
+    assert projection.main([str(tmp_path)]) == 2
+    assert "convnet-1, seed 0 lacks oracle, a method that starts from history" in capsys.readouterr().err
+
+
+def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
+    assert interpolation.main([str(finished), "--points=11"]) == 0
+    assert "left out erm_side_tune_block" in capsys.readouterr().out
+    kept = finished / "figures" / "interpolation-convnet-1-seed0.json"
+    found = {method: each["accuracies"] for method, each in json.loads(kept.read_text()).items()}
+    assert set(found) == {"erm_fine_tune", "sequential_fine_tune_none", "joint"}
+    for method, accuracies in found.items():
+        result = json.loads((finished / "cells" / method / "convnet-1" / "seed0" / "result.json").read_text())
+        assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
+    monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
+    assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
+
+
+def test_other_data_are_refused(finished, capsys, monkeypatch):
+    real = run_data.source_of
+    monkeypatch.setattr(
+        run_data,
+        "source_of",
+        lambda *given: SimpleNamespace(record={"content_sha256": "other data"}, real=real(*given)),
+    )
+    assert interpolation.main([str(finished), "--points=3", "--methods=erm_fine_tune"]) == 2
+    assert "its results rest on other data" in capsys.readouterr().err
