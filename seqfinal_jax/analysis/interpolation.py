@@ -3,8 +3,8 @@
 Command   python -m seqfinal_jax.analysis.interpolation RUN [RUN...] --data_dir=DIR [--architecture=NAME] [--seed=K]
 
 A curve without a dip says that the last update stayed within the basin of its start. All parameters and running
-statistics are mixed. The end of a curve must give the accuracy that the run recorded, or the command stops. Curves are kept in
-figures/interpolation-ARCHITECTURE-seedK.json and not computed again.
+statistics are mixed. The end of a curve must give the accuracy that the run recorded, or the command stops. Curves are
+kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again.
 """
 
 import argparse
