@@ -16,20 +16,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from seqfinal_jax.analysis.figures.palette import (
-    ARCHITECTURE_COLORS,
-    CAPTION_SIZE,
-    FAINT,
-    INK,
-    LABEL_SIZE,
-    TITLE_SIZE,
-    clean_axes,
-    legend_below,
-    new_figure,
-    save_png,
-)
+from seqfinal_jax.analysis.figures.palette import save_png
 from seqfinal_jax.analysis.figures.record import house_style
-from seqfinal_jax.analysis.tables.labels import method_name
+from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
 from seqfinal_jax.analysis.weight_space.projection import (
     Basis,
     UndefinedProjection,
@@ -41,10 +30,7 @@ from seqfinal_jax.analysis.weight_space.run_models import RunModels, read_models
 from seqfinal_jax.results.run_folder import RunFolderError, write_whole
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MARKERS = "osv^DPX*<>hp"
 
 
 def project(models: RunModels, basis: Basis = "plain") -> pd.DataFrame:
@@ -66,52 +52,20 @@ def _spanning_vectors(models: RunModels) -> list[list[np.ndarray]]:
 
 
 def projection_figure(frame: pd.DataFrame, models: RunModels) -> "Figure":
-    """A panel for each layer and one for the entire model: a line through the models of each method, the last filled."""
-    angles = cosines(*_spanning_vectors(models))
+    """A panel for each layer and one for the entire model."""
     layers = [*models.groups, "entire model"]
-    columns = min(3, len(layers))
-    rows = -(-len(layers) // columns)
-    figure = new_figure(3.4 * columns, 3.1 * rows + 1.2)
-    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for axes in panels[len(layers) :]:
-        axes.set_visible(False)
-    for axes, layer, angle in zip(panels, layers, angles, strict=False):
-        own = frame[frame["layer"] == layer]
-        for place, method in enumerate(frame["method"].unique()):
-            _line(axes, own[own["method"] == method], place)
-        axes.plot([0], [0], marker="x", color=INK, linestyle="none", markersize=8)
-        axes.set_title(
-            f"{layer} (cosine of the axes {angle:.2f})", fontsize=LABEL_SIZE, loc="left", color=INK
-        )
-        axes.set_xlabel("along the shift of the history", fontsize=CAPTION_SIZE)
-        axes.set_ylabel("along the lack of final samples", fontsize=CAPTION_SIZE)
-        clean_axes(axes)
-    figure.suptitle(
-        f"Weights of {models.architecture}, seed {models.seed}; the oracle is at 0 (x)", fontsize=TITLE_SIZE
+    angles = cosines(*_spanning_vectors(models))
+    titles = {
+        layer: f"{layer} (cosine of the axes {angle:.2f})"
+        for layer, angle in zip(layers, angles, strict=True)
+    }
+    picture = Picture(
+        f"Weights of {models.architecture}, seed {models.seed}; the oracle is at 0 (x)",
+        "along the shift of the history",
+        "along the lack of final samples",
+        titles,
     )
-    legend_below(figure, _handles(list(frame["method"].unique())))
-    return figure
-
-
-def _style(place: int) -> tuple[str, str]:
-    colors = ARCHITECTURE_COLORS
-    return colors[place % len(colors)], MARKERS[place % len(MARKERS)]
-
-
-def _line(axes: "Axes", own: pd.DataFrame, place: int) -> None:
-    color, marker = _style(place)
-    axes.plot(own["x"], own["y"], color=color, linewidth=1, alpha=0.7)
-    axes.scatter(own["x"][:-1], own["y"][:-1], s=14, color=FAINT, edgecolors=color, marker=marker, zorder=3)
-    axes.scatter(own["x"][-1:], own["y"][-1:], s=34, color=color, marker=marker, zorder=4)
-
-
-def _handles(methods: list[str]) -> list[object]:
-    from matplotlib.lines import Line2D
-
-    return [
-        Line2D([], [], color=color, marker=marker, markersize=5, label=method_name(method).legend)
-        for method, (color, marker) in zip(methods, map(_style, range(len(methods))), strict=True)
-    ]
+    return layer_panels(frame, picture)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from seqfinal_jax.analysis import interpolation, projection
+from seqfinal_jax.analysis import svcca as svcca_command
+from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.weight_space import run_data, svcca
 from seqfinal_jax.analysis.weight_space.projection import UndefinedProjection, coordinates, cosines
 from tests.runs import smoke_run
@@ -123,6 +125,23 @@ def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
         assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
     monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
     assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
+
+
+def test_svcca_of_a_run(finished, capsys):
+    assert svcca_command.main([str(finished)]) == 0
+    frame = pd.read_csv(finished / "figures" / "svcca-convnet-1-seed0.csv")
+    assert set(frame["method"]) == set(METHODS) - {"oracle"}
+    assert frame[["x", "y"]].stack().between(0, 1).all()
+    assert frame[frame["method"] == "joint"]["name"].unique().tolist() == [f"step {t}" for t in range(4)]
+    layers = frame[(frame["method"] == "erm_final")].set_index("layer")["x"]
+    assert layers["entire model"] == pytest.approx(layers.drop("entire model").mean())
+    assert (finished / "figures" / "svcca-convnet-1-seed0.png").is_file()
+
+
+def test_a_model_is_wholly_like_itself(finished):
+    oracle = next(cell for cell in done_cells(finished) if cell.method == "oracle")
+    frame = svcca_command.compare_models([oracle], oracle, finished / "figures" / "self.json", None)
+    assert frame[["x", "y"]].to_numpy() == pytest.approx(1, abs=1e-6)
 
 
 def test_other_data_are_refused(finished, capsys, monkeypatch):

@@ -162,3 +162,28 @@ def last_update(cell: CellFolder) -> tuple[Network, dict[str, Any], dict[str, An
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
     return last.network, models[0].variables, last.variables
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model on a method's way: its name, such as "step 2", its network, and the time step that it answers for."""
+
+    name: str
+    network: Network | StepNetwork
+    variables: dict[str, Any]
+    step: int = 0
+
+
+def passed_models(cell: CellFolder) -> list[Model]:
+    """The models on a method's way, in order; those of side modules and joint models once for each time step."""
+    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
+    run, found = cell.path.parents[3], []
+    for stage in stages:
+        model = load_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
+        if isinstance(model.network, StepNetwork) and len(stages) == 1:
+            steps = range(model.network.num_steps)
+            found += [Model(f"step {t}", model.network, model.variables, t) for t in steps]
+        else:
+            last = model.network.num_steps - 1 if isinstance(model.network, StepNetwork) else 0
+            found.append(Model(_name(stage), model.network, model.variables, last))
+    return found

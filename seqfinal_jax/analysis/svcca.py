@@ -1,0 +1,166 @@
+"""How alike the representations of a run's models are to those of the oracle, layer by layer (SVCCA).
+
+Command   python -m seqfinal_jax.analysis.svcca RUN [RUN...] --data_dir=DIR [--architecture=NAME] [--seed=K]
+
+Every model sees the final step's test images in evaluation mode; joint models and side modules once for each time step. A
+point is the mean canonical correlation of the directions that hold 50 % (x) and 90 % (y) of a representation's singular
+values; the oracle is at (1, 1). Numbers are kept in figures/svcca-ARCHITECTURE-seedK.json and not computed again.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from seqfinal_jax.analysis.figures.palette import save_png
+from seqfinal_jax.analysis.figures.record import house_style
+from seqfinal_jax.analysis.tables.cells import done_cells
+from seqfinal_jax.analysis.tables.labels import in_order
+from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
+from seqfinal_jax.analysis.weight_space.run_data import run_data
+from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
+from seqfinal_jax.analysis.weight_space.svcca import LEVELS, Decomposition, decompose, similarities
+from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.models import Network, apply_network
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
+from seqfinal_jax.training.objectives.risk import InputScaling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BATCH = 500
+
+
+@partial(jax.jit, static_argnames=("network", "scaling", "step"))
+def outputs_of(
+    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: jax.Array, step: int
+) -> list[jax.Array]:
+    """What every layer group gives for images (n,h,w,c), the logits last."""
+    x = scaling(images, jnp.float32)
+    many = isinstance(network, StepNetwork)
+    logits, _, outputs = (
+        apply_step(network, variables, step, x) if many else apply_network(network, variables, x)
+    )
+    return [*outputs[:-1], logits]
+
+
+def representations(model: Model, scaling: InputScaling, images: np.ndarray) -> list[Decomposition]:
+    """The decomposed outputs of every layer group for all images."""
+    parts = np.array_split(images, range(BATCH, len(images), BATCH))
+    found = [
+        [np.asarray(each) for each in outputs_of(model.network, scaling, model.variables, part, model.step)]
+        for part in parts
+    ]
+    return [decompose(np.concatenate(layer)) for layer in zip(*found, strict=True)]
+
+
+def compare_models(
+    cells: Sequence[CellFolder], oracle: CellFolder, kept: Path, data_dir: str | None
+) -> pd.DataFrame:
+    """A row for each method, model and layer: method, point, name, layer, x, y; kept rows are not computed again."""
+    sequence, scaling = run_data(oracle.path.parents[3], read_result(oracle), data_dir)
+    images = sequence.steps[-1].test.images
+    best = passed_models(oracle)[-1]
+    reference = None
+    stored = json.loads(kept.read_text()) if kept.is_file() else {}
+    layers = [*best.network.group_names, "entire model"]
+    rows = []
+    for cell in track(cells, "SVCCA", transient=True):
+        key = _key(cell, oracle)
+        if stored.get(cell.method, {}).get("key") != key:
+            reference = reference or representations(best, scaling, images)
+            own = [
+                (
+                    model.name,
+                    similarities(representations(model, scaling, images), reference, LEVELS).tolist(),
+                )
+                for model in passed_models(cell)
+            ]
+            stored[cell.method] = {"key": key, "models": own}
+            write_whole(kept, json.dumps(stored))
+        for point, (name, values) in enumerate(stored[cell.method]["models"]):
+            rows += [(cell.method, point, name, layer, *xy) for layer, xy in zip(layers, values, strict=True)]
+    return pd.DataFrame(rows, columns=["method", "point", "name", "layer", "x", "y"])
+
+
+def _key(cell: CellFolder, oracle: CellFolder) -> str:
+    stages = [[stage["fingerprint"] for stage in read_result(each)["stages"]] for each in (cell, oracle)]
+    return hashlib.sha256(json.dumps([stages, cell.seed, LEVELS]).encode()).hexdigest()[:16]
+
+
+def svcca_figure(frame: pd.DataFrame, title: str) -> "Figure":
+    """A panel for each layer, both axes from 0 to 1."""
+    picture = Picture(
+        title,
+        "mean correlation, 50 % of singular values",
+        "the same, 90 %",
+        {layer: layer for layer in frame["layer"].unique()},
+        origin=(1.0, 1.0),
+        limits=(-0.05, 1.05),
+    )
+    return layer_panels(frame, picture)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
+    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.svcca", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
+    parser.add_argument("--architecture", default="", help="default: the first that has an oracle")
+    parser.add_argument("--seed", type=int, help="default: the first that has an oracle")
+    parser.add_argument("--methods", default="", help="by comma; default: all")
+    options = parser.parse_args(arguments)
+    try:
+        cells, oracle = _cells(options)
+        stem = f"svcca-{oracle.architecture}-seed{oracle.seed}"
+        folder = options.runs[0] / "figures"
+        frame = compare_models(cells, oracle, folder / f"{stem}.json", options.data_dir)
+        place = f"{oracle.architecture}, seed {oracle.seed}"
+        title = f"{read_result(oracle)['sequence']}: likeness to the oracle (x), {place}"
+    except (RunFolderError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console(highlight=False)
+    unknown = frame[frame["x"].isna()].groupby("layer")["method"].unique()
+    for layer, methods in unknown.items():
+        console.print(f"{layer} does not vary in {', '.join(methods)}; it is left out there", soft_wrap=True)
+    with house_style():
+        written = [save_png(svcca_figure(frame, title), folder / f"{stem}.png")]
+    written.append(write_whole(folder / f"{stem}.csv", frame.to_csv(index=False)))
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _cells(options: Any) -> tuple[list[CellFolder], CellFolder]:
+    """The cells to compare, and the oracle of their architecture and seed."""
+    wanted = set(filter(None, options.methods.split(",")))
+    cells = [
+        cell for run in options.runs for cell in done_cells(run)
+        if options.architecture in ("", cell.architecture) and options.seed in (None, cell.seed)
+    ]  # fmt: skip
+    oracles = [cell for cell in cells if cell.method in METHODS and not METHODS.get(cell.method).comparable]
+    if not oracles:
+        raise RunFolderError(
+            "no cell of the oracle is done there; run it, or name the run folder that holds it"
+        )
+    oracle = oracles[0]
+    same = {c.method: c for c in cells if (c.architecture, c.seed) == (oracle.architecture, oracle.seed)}
+    return [same[m] for m in in_order(same) if m != oracle.method and (not wanted or m in wanted)], oracle
+
+
+if __name__ == "__main__":
+    sys.exit(main())
