@@ -1,5 +1,6 @@
 """Tables of several run folders, the published layout, LaTeX, and the published program's own files."""
 
+import json
 import shutil
 import subprocess
 
@@ -94,7 +95,8 @@ def test_near_the_oracle_is_bold_italic():
 def test_latex_compiles(two, tmp_path, layout):
     table = tmp_path / "table.tex"
     assert command.main([*map(str, two), f"--layout={layout}", "--format=latex", f"--out={table}"]) == 0
-    assert (r"\toprule" in table.read_text() and "Res-1" in table.read_text()) or layout == "long"
+    assert r"\toprule" in table.read_text()
+    assert ("Res-1" if layout == "paper" else "resnet-1") in table.read_text()
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not there")
     document = tmp_path / "document.tex"
@@ -134,6 +136,15 @@ def test_comparisons_claim_only_what_seeds_allow(tmp_path):
     assert fine.endswith("n = 8: better")
     with pytest.raises(ValueError, match="no cell of 'joint'"):
         comparison_lines(results_table.joined_cells([many]), "joint")
+
+
+def test_the_smallest_difference_is_that_of_the_run(tmp_path, capsys):
+    run = make_run_folder(tmp_path / "run", accuracies(range(8), architectures=("convnet-1",)))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "analysis": {"smallest_difference": 6.0}}))
+    assert command.main([str(run), "--against=erm_final"]) == 0
+    fine = next(line for line in capsys.readouterr().out.splitlines() if "fine-tune" in line)
+    assert "+5.0" in fine and fine.endswith("no claim")
 
 
 def metrics(folder, method, setup, accuracy, seed=1007, model="resnet 2 blocks"):

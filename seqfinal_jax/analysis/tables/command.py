@@ -16,11 +16,11 @@ import pandas as pd
 from rich.console import Console
 
 from seqfinal_jax.analysis.tables import paper_layout, text
-from seqfinal_jax.analysis.tables.comparisons import comparison_lines
+from seqfinal_jax.analysis.tables.comparisons import SMALLEST, comparison_lines
 from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
-from seqfinal_jax.results.run_folder import RunFolderError
+from seqfinal_jax.results.run_folder import RunFolderError, read_config
 
 FORMATS = ("terminal", "csv", "markdown", "latex")
 DECAYS, BEST_DECAY = (
@@ -70,12 +70,18 @@ def _text(options: Any) -> str:
     if len(options.runs) == 1:
         text.write_results_csv(options.runs[0])
     if options.against:
-        return "\n".join(comparison_lines(table.cells, options.against)) + "\n"
+        return "\n".join(comparison_lines(table.cells, options.against, _smallest(options.runs[0]))) + "\n"
     if options.format == "terminal" and not options.out:
         text.print_summary(options.runs, console=Console(highlight=False))
         return ""
     writers: dict[str, Callable[..., str]] = {"csv": text.to_csv, "latex": text.to_latex}
     return writers.get(options.format, text.to_markdown)(table)
+
+
+def _smallest(run: Path) -> float:
+    """The difference that matters to a run, as a fraction."""
+    points = read_config(run).get("analysis", {}).get("smallest_difference")
+    return SMALLEST if points is None else points / 100
 
 
 def _paper(options: Any) -> str:

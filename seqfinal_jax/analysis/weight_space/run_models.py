@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from seqfinal_jax.analysis.tables.cells import done_cells
-from seqfinal_jax.analysis.tables.labels import in_order, listed, method_name
+from seqfinal_jax.analysis.tables.labels import in_order, listed
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.network import StepNetwork, extract
@@ -114,35 +114,20 @@ def _read(
 
 def _passed(cell: CellFolder) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
     """Names and parameters of the models on a method's way; raises ValueError for models that are not plain networks."""
-    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
-    run = cell.path.parents[3]
-    models = [load_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}") for stage in stages]
-    last = models[-1]
-    if isinstance(last.network, StepNetwork):
-        steps = range(last.network.num_steps)
-        found = [(f"step {t}", extract(last.network, last.variables, t)["params"]) for t in steps]
-        if len(stages) > 1:  # the earlier models are those of the earlier steps
-            found = found[-1:]
-            found[:0] = [
-                (_name(stage), model.variables["params"])
-                for stage, model in zip(stages[:-1], models[:-1], strict=True)
-                if not isinstance(model.network, StepNetwork)
-            ]
-    else:
-        found = [
-            (_name(stage), model.variables["params"]) for stage, model in zip(stages, models, strict=True)
-        ]
-    names, params = zip(*found, strict=True)
-    return names, tuple(jax.tree.map(np.asarray, tree) for tree in params)
+    models = passed_models(cell)
+    params = tuple(jax.tree.map(np.asarray, _plain(model)["params"]) for model in models)
+    return tuple(model.name for model in models), params
+
+
+def _plain(model: "Model") -> dict[str, Any]:
+    """A model's variables as those of a plain network; raises ValueError where side modules add to a layer."""
+    if isinstance(model.network, StepNetwork):
+        return extract(model.network, model.variables, model.step)
+    return model.variables
 
 
 def _name(stage: dict[str, Any]) -> str:
     return "history" if stage["role"] == START else f"step {stage['step']}"
-
-
-def label(path: MethodPath) -> str:
-    """How a method is called in a legend."""
-    return method_name(path.method).legend
 
 
 def last_update(cell: CellFolder) -> tuple[Network, dict[str, Any], dict[str, Any]]:
@@ -151,17 +136,12 @@ def last_update(cell: CellFolder) -> tuple[Network, dict[str, Any], dict[str, An
     Of a joint model those of the last two time steps. Raises ValueError for a method without an update, and for models
     that are not plain networks.
     """
-    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
-    run = cell.path.parents[3]
-    models = [load_model(run / "stages" / s["fingerprint"] / f"seed{cell.seed}") for s in stages[-2:]]
-    last = models[-1]
-    if isinstance(last.network, StepNetwork):
-        steps = last.network.num_steps
-        start, end = (extract(last.network, last.variables, t) for t in (steps - 2, steps - 1))
-        return last.network.base, start, end
+    models = passed_models(cell)[-2:]
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
-    return last.network, models[0].variables, last.variables
+    network = models[-1].network
+    base = network.base if isinstance(network, StepNetwork) else network
+    return base, _plain(models[0]), _plain(models[1])
 
 
 @dataclass(frozen=True, eq=False)
