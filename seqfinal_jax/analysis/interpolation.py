@@ -3,8 +3,9 @@
 Command   python -m seqfinal_jax.analysis.interpolation RUN [RUN...] --data_dir=DIR [--architecture=NAME] [--seed=K]
 
 A curve without a dip says that the last update stayed within the basin of its start. All parameters and running
-statistics are mixed. The end of a curve must give the accuracy that the run recorded, or the command stops. Curves are
-kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again.
+statistics are mixed, and the output of a new side module is scaled. --mix=weights is the published rule: kernels alone
+are mixed, so that a curve may jump at its ends. The end of a curve must give the accuracy that the run recorded, or the
+command stops. Curves are kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again.
 """
 
 import argparse
@@ -36,8 +37,9 @@ from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.tables.labels import in_order, method_name
 from seqfinal_jax.analysis.weight_space.run_data import run_data
 from seqfinal_jax.analysis.weight_space.run_models import last_update
-from seqfinal_jax.models import Network, apply_network
-from seqfinal_jax.models.per_step.interpolation import interpolate
+from seqfinal_jax.models import Network
+from seqfinal_jax.models.per_step.interpolation import Mix, apply_on_line
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
 
@@ -48,15 +50,16 @@ BATCH = 100
 DASHES = ("-", "--", ":", "-.")
 
 
-@partial(jax.jit, static_argnames=("network", "scaling"))
+@partial(jax.jit, static_argnames=("network", "scaling", "mix"))
 def correct_on_line(
-    network: Network,
+    network: Network | StepNetwork,
     scaling: InputScaling,
     start: Any,
     end: Any,
     factors: jax.Array,
     images: jax.Array,
     labels: jax.Array,
+    mix: Mix = "every",
 ) -> jax.Array:
     """How many samples are answered right at each factor, (f,) int32.
 
@@ -64,10 +67,8 @@ def correct_on_line(
     """
 
     def one(factor: jax.Array) -> jax.Array:
-        variables = interpolate(start, end, factor)
-
         def batch(count: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            logits = apply_network(network, variables, scaling(part[0], jnp.float32))[0]
+            logits = apply_on_line(network, start, end, factor, scaling(part[0], jnp.float32), mix)
             return count + answered_right(logits, part[1]).sum(dtype=jnp.int32), None
 
         return jax.lax.scan(batch, jnp.int32(0), (images, labels))[0]
@@ -75,27 +76,33 @@ def correct_on_line(
     return jax.lax.map(one, factors)
 
 
-def curve(cell: CellFolder, factors: np.ndarray, data_dir: str | None, chunk: int = 10) -> list[float]:
-    """Test accuracies at the factors; raises RunFolderError where the end is not the accuracy that was recorded."""
+def curve(
+    cell: CellFolder, factors: np.ndarray, data_dir: str | None, mix: Mix = "every", chunk: int = 10
+) -> list[float]:
+    """Test accuracies at the factors from 0 to 1, whose ends are the stored models themselves.
+
+    Raises RunFolderError where the end is not the accuracy that was recorded.
+    """
     network, start, end = last_update(cell)
     result = read_result(cell)
     sequence, scaling = run_data(cell.path.parents[3], result, data_dir)
     test = sequence.steps[-1].test
     images, labels = batches(test.images, test.labels)
     measure = partial(correct_on_line, network, scaling, start, end)
-    accuracy = float(measure(jnp.ones(1), images, labels)[0]) / len(test)
+    first, accuracy = (np.asarray(measure(jnp.array([0.0, 1.0]), images, labels)) / len(test)).tolist()
     if abs(accuracy - result["test_accuracy"]) > 1.5 / len(test):
         raise RunFolderError(
             f"{cell.path}: the stored model answers {100 * accuracy:.2f} % of the test set right, and the run recorded "
             f"{100 * result['test_accuracy']:.2f} %; the data or the model are not those of the run"
         )
-    parts = np.array_split(factors, range(chunk, len(factors), chunk))
+    inner = factors[1:-1]
+    parts = np.array_split(inner, range(chunk, len(inner), chunk)) if len(inner) else []
     padded = [np.concatenate([part, np.ones(chunk - len(part))]) for part in parts]  # one compiled program
     found = [
-        np.asarray(measure(jnp.asarray(part, jnp.float32), images, labels))
+        np.asarray(measure(jnp.asarray(part, jnp.float32), images, labels, mix)) / len(test)
         for part in track(padded, method_name(cell.method).legend, transient=True)
     ]
-    return (np.concatenate(found)[: len(factors)] / len(test)).tolist()
+    return [first, *np.concatenate([*found, []])[: len(inner)].tolist(), accuracy]
 
 
 def batches(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
@@ -107,17 +114,22 @@ def batches(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Arra
 
 
 def curves(
-    cells: Sequence[CellFolder], factors: np.ndarray, kept: Path, data_dir: str | None, console: Console
+    cells: Sequence[CellFolder],
+    factors: np.ndarray,
+    kept: Path,
+    data_dir: str | None,
+    console: Console,
+    mix: Mix = "every",
 ) -> dict[str, list[float]]:
     """Curves by method; those that the file `kept` holds for the same models are not computed again."""
     stored = json.loads(kept.read_text()) if kept.is_file() else {}
     found = {}
     for cell in cells:
-        key = _key(cell, factors)
+        key = _key(cell, factors, mix)
         known = stored.get(cell.method, {})
         if known.get("key") != key:
             try:
-                known = {"key": key, "accuracies": curve(cell, factors, data_dir)}
+                known = {"key": key, "mix": mix, "accuracies": curve(cell, factors, data_dir, mix)}
             except ValueError as error:
                 if isinstance(error, RunFolderError):
                     raise
@@ -129,9 +141,9 @@ def curves(
     return found
 
 
-def _key(cell: CellFolder, factors: np.ndarray) -> str:
+def _key(cell: CellFolder, factors: np.ndarray, mix: Mix) -> str:
     stages = [stage["fingerprint"] for stage in read_result(cell)["stages"]]
-    return hashlib.sha256(json.dumps([stages, cell.seed, factors.tolist()]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([stages, cell.seed, factors.tolist(), mix]).encode()).hexdigest()[:16]
 
 
 def interpolation_figure(found: dict[str, list[float]], factors: np.ndarray, title: str) -> "Figure":
@@ -167,19 +179,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--architecture", default="", help="default: the first")
     parser.add_argument("--seed", type=int, help="default: the first")
     parser.add_argument("--methods", default="", help="by comma; default: all that end in an update")
+    parser.add_argument(
+        "--mix", choices=("every", "weights"), default="every", help="weights: the published rule"
+    )
     parser.add_argument("--points", type=int, default=101, help="of a curve, both ends included")
     options = parser.parse_args(arguments)
     console, factors = Console(highlight=False), np.linspace(0, 1, max(2, options.points))
     try:
         cells = _cells(options)
-        stem = f"interpolation-{cells[0].architecture}-seed{cells[0].seed}"
+        rule = "" if options.mix == "every" else f"-{options.mix}"
+        stem = f"interpolation{rule}-{cells[0].architecture}-seed{cells[0].seed}"
         folder = options.runs[0] / "figures"
-        found = curves(cells, factors, folder / f"{stem}.json", options.data_dir, console)
+        found = curves(cells, factors, folder / f"{stem}.json", options.data_dir, console, options.mix)
         sequence = read_result(cells[0])["sequence"]
     except (RunFolderError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    title = f"{sequence}: {cells[0].architecture}, seed {cells[0].seed}"
+    title = (
+        f"{sequence}: {cells[0].architecture}, seed {cells[0].seed}{', kernels alone mixed' if rule else ''}"
+    )
     with house_style():
         path = save_png(interpolation_figure(found, factors, title), folder / f"{stem}.png")
     console.print(f"wrote {path}", soft_wrap=True, markup=False)

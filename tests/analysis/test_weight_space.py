@@ -96,7 +96,7 @@ def finished(tmp_path_factory):
 def test_the_projection_of_a_run(finished, capsys):
     assert projection.main([str(finished)]) == 0
     said = capsys.readouterr().out
-    assert "left out erm_side_tune_block: step 1 adds side modules" in said
+    assert "left out erm_side_tune_block: side modules add to" in said
     frame = pd.read_csv(finished / "figures" / "projection-convnet-1-seed0.csv")
     whole = frame[frame["layer"] == "entire model"].set_index(["method", "name"])
     assert whole.loc[("oracle", "step 3"), ["x", "y"]].tolist() == pytest.approx([0, 0], abs=1e-9)
@@ -116,15 +116,28 @@ def test_what_lacks_for_a_projection_is_named(tmp_path, capsys):
 
 def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
     assert interpolation.main([str(finished), "--points=11"]) == 0
-    assert "left out erm_side_tune_block" in capsys.readouterr().out
+    assert "left out" not in capsys.readouterr().out
     kept = finished / "figures" / "interpolation-convnet-1-seed0.json"
     found = {method: each["accuracies"] for method, each in json.loads(kept.read_text()).items()}
-    assert set(found) == {"erm_fine_tune", "sequential_fine_tune_none", "joint"}
+    assert set(found) == {"erm_fine_tune", "sequential_fine_tune_none", "joint", "erm_side_tune_block"}
     for method, accuracies in found.items():
         result = json.loads((finished / "cells" / method / "convnet-1" / "seed0" / "result.json").read_text())
         assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
     monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
     assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
+
+
+def test_kernels_alone_are_mixed_and_the_ends_stay(finished):
+    assert interpolation.main([str(finished), "--points=3", "--mix=weights"]) == 0
+    assert interpolation.main([str(finished), "--points=3"]) == 0
+    folder = finished / "figures"
+    one, other = (
+        json.loads((folder / f"interpolation{rule}-convnet-1-seed0.json").read_text())
+        for rule in ("-weights", "")
+    )
+    for method, found in one.items():
+        assert found["accuracies"][::2] == other[method]["accuracies"][::2] and found["mix"] == "weights"
+    assert any(one[method]["accuracies"] != other[method]["accuracies"] for method in one)
 
 
 def test_svcca_of_a_run(finished, capsys):
@@ -151,5 +164,5 @@ def test_other_data_are_refused(finished, capsys, monkeypatch):
         "source_of",
         lambda *given: SimpleNamespace(record={"content_sha256": "other data"}, real=real(*given)),
     )
-    assert interpolation.main([str(finished), "--points=3", "--methods=erm_fine_tune"]) == 2
+    assert interpolation.main([str(finished), "--points=4", "--methods=erm_fine_tune"]) == 2
     assert "its results rest on other data" in capsys.readouterr().err

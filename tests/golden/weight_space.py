@@ -11,7 +11,7 @@ from seqfinal_jax.analysis.weight_space.svcca import coefficients, decompose, si
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
 from seqfinal_jax.models.convert.from_torch import to_trees
 from seqfinal_jax.models.parts.groups import full_count, reported_count
-from seqfinal_jax.models.per_step.interpolation import interpolate
+from seqfinal_jax.models.per_step.interpolation import apply_on_line, interpolate
 from seqfinal_jax.models.per_step.names import steps_from_torch
 from seqfinal_jax.models.per_step.network import apply_step, build_steps
 from tests.golden.case import Case, check
@@ -185,3 +185,57 @@ def check_counts(case: Case) -> None:
         if mine != theirs
     ]
     case.compare_to(f"layers {wrong[:2]}", len(wrong), np.asarray(0), 0)
+
+
+@check(r"interpolation_joint\.npz")
+def check_interpolation_of_steps(case: Case) -> None:
+    x = case["x"].transpose(0, 2, 3, 1).astype(np.float64)
+    for name in ("resnet_separate", "resnet_side_layer", "convnet_side_block"):
+        family = name.split("_")[0]
+        mode = "separate" if name.endswith("separate") else "side_tune"
+        base = build_network(f"{family}-2", 5, SIZES[family])
+        network = build_steps(base, 2, mode, side="block" if name.endswith("block") else ())
+        state = {key: array for key, array in case.under(f"{name}__").items() if not key.startswith("logits")}
+        variables = steps_from_torch(network, _step_names(state, family, name))
+
+        @jax.jit
+        def on_line(factor, mix="weights", network=network, variables=variables):
+            return apply_on_line(network, variables, variables, factor, x, mix)
+
+        for step in range(2):
+            logits = apply_step(network, variables, step, x)[0]
+            case.compare(f"{name}__logits_t{step}", logits, f"{name}__logits_t{step}", 2e-5)
+            ours = apply_on_line(network, variables, variables, float(step), x)
+            case.compare_to(f"{name}, end {step} of our line", ours, np.asarray(logits), 1e-9)
+        found = [np.asarray(on_line(float(factor))) for factor in case["alphas"]]
+        case.compare(f"{name}__logits_interp", found, f"{name}__logits_interp", 2e-5)
+    case.informational("convnet_side_block__logits_t1_as_rebuilt_by_original")
+
+
+def _step_names(state: dict[str, np.ndarray], family: str, name: str) -> dict[str, np.ndarray]:
+    """The canonical names of tensors of two time steps; a ResNet's first block gets a second unit that adds 0."""
+    named = {}
+    for key, array in state.items():
+        group, step, rest = re.fullmatch(r"(\w+?)\.t(\d)\.(.+)", key).groups()
+        if name.endswith("side_layer") and step == "1" and group.startswith("layer"):
+            rest = {"0": "side.conv0.", "1": "side.bn."}[rest[0]] + rest[2:]
+        elif rest.count(".") == 1:  # a convolution, a norm or a linear layer by its place
+            rest = _named(f"{group}.{rest}").removeprefix(f"{group}.")
+        plain = f"{group}.{rest}"
+        for pattern, written in RENAMED:
+            plain = re.sub(pattern, written, plain)
+        head, tail = plain.split(".", 1)
+        named[f"{head}@{step}.{tail}"] = array.astype(np.float64)
+    if family == "resnet":
+        for step in ("0",) if name.endswith("side_layer") else ("0", "1"):
+            for place in ("1", "2"):
+                unit = f"layer1@{step}.1"
+                named[f"{unit}.conv{place}.weight"] = np.zeros((4, 4, 3, 3))
+                for leaf, value in (
+                    ("weight", 1.0),
+                    ("bias", 0.0),
+                    ("running_mean", 0.0),
+                    ("running_var", 1.0),
+                ):
+                    named[f"{unit}.bn{place}.{leaf}"] = np.full(4, value)
+    return named

@@ -310,7 +310,7 @@ def test_a_side_network_is_no_plain_one():
     network = narrow_steps("resnet", "side")
     variables = random_variables(network)
     extract(network, variables, 0)
-    with pytest.raises(ValueError, match="adds side modules to layer1"):
+    with pytest.raises(ValueError, match="side modules add to layer1"):
         extract(network, variables, 1)
 
 

@@ -130,18 +130,19 @@ def _name(stage: dict[str, Any]) -> str:
     return "history" if stage["role"] == START else f"step {stage['step']}"
 
 
-def last_update(cell: CellFolder) -> tuple[Network, dict[str, Any], dict[str, Any]]:
+def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any], dict[str, Any]]:
     """The network, and the variables before and after the last update of a method.
 
-    Of a joint model those of the last two time steps. Raises ValueError for a method without an update, and for models
-    that are not plain networks.
+    Of side modules, adapters and joint models both are those of the last model, whose time steps are the two ends.
+    Raises ValueError for a method without an update.
     """
     models = passed_models(cell)[-2:]
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
-    network = models[-1].network
-    base = network.base if isinstance(network, StepNetwork) else network
-    return base, _plain(models[0]), _plain(models[1])
+    start, end = models
+    if isinstance(end.network, StepNetwork):
+        return end.network, end.variables, end.variables
+    return end.network, _plain(start), end.variables
 
 
 @dataclass(frozen=True, eq=False)

@@ -281,7 +281,7 @@ def apply_own(
     outputs: list[Array] = []
     for place, (group, _) in enumerate(network.base.groups):
         still = None if frozen is None else frozen[group]
-        x, moved = _apply_versions(
+        x, moved = apply_versions(
             network, group, own["params"][group], stats.get(group), row[place], x, mode, still
         )
         if moved is not None:
@@ -292,7 +292,7 @@ def apply_own(
     return x, stats, outputs
 
 
-def _apply_versions(
+def apply_versions(
     network: StepNetwork,
     group: str,
     params: Tree,
@@ -300,8 +300,9 @@ def _apply_versions(
     version: int | Array,
     x: Array,
     mode: Pass,
-    frozen: Any,
+    frozen: Any = None,
 ) -> tuple[Array, Tree | None]:
+    """A group's output in one version, and its statistics; params and stats as `own_versions` gives them."""
     module = dict(network.base.groups)[group]
     if network.kind(group) == "separate":
         mode = mode if frozen is None else mode._replace(frozen=frozen[version])
@@ -379,21 +380,23 @@ def extract(network: StepNetwork, variables: Variables, step: int) -> Variables:
     """
     single: Variables = {"params": {}, "batch_stats": {}}
     for place, group in enumerate(network.group_names):
-        version, params = network.versions[step][place], variables["params"][group]
-        if network.kind(group) == "summed":
-            if version > 0:
-                raise ValueError(
-                    f"step {step} adds side modules to {group}: it is not a plain {network.name}"
-                )
-            own = params["base"]
-        elif network.kind(group) == "adapted":
-            own = adapted(params, version, network.adapter.mode)
-        else:
-            own = pick(params, version)
-        single["params"][group] = own
-        stats = variables["batch_stats"].get(group)
-        if stats is not None:
-            single["batch_stats"][group] = (
-                stats["base"] if network.kind(group) == "summed" else pick(stats, version)
-            )
+        own = extract_group(network, variables, group, network.versions[step][place])
+        single["params"][group] = own["params"]
+        if "batch_stats" in own:
+            single["batch_stats"][group] = own["batch_stats"]
     return single
+
+
+def extract_group(network: StepNetwork, variables: Variables, group: str, version: int) -> Variables:
+    """Parameters, and statistics where there are any, of one version of a group as those of a plain network.
+
+    Raises ValueError where side modules add to it.
+    """
+    params, stats = variables["params"][group], variables["batch_stats"].get(group)
+    kind = network.kind(group)
+    if kind == "summed" and version > 0:
+        raise ValueError(f"side modules add to {group}: it is not a plain {network.name}")
+    if kind == "summed":
+        return {"params": params["base"], **({} if stats is None else {"batch_stats": stats["base"]})}
+    own = adapted(params, version, network.adapter.mode) if kind == "adapted" else pick(params, version)
+    return {"params": own, **({} if stats is None else {"batch_stats": pick(stats, version)})}
