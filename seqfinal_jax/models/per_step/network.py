@@ -374,10 +374,7 @@ def trained_from(network: StepNetwork, step: int) -> dict[str, Any]:
 
 
 def extract(network: StepNetwork, variables: Variables, step: int) -> Variables:
-    """The plain network of one time step, with the same outputs.
-
-    Raises ValueError where side modules add to a group, which no plain network can do.
-    """
+    """The plain network of one time step, with the same outputs; raises ValueError where side modules add to a group."""
     single: Variables = {"params": {}, "batch_stats": {}}
     for place, group in enumerate(network.group_names):
         own = extract_group(network, variables, group, network.versions[step][place])
@@ -399,4 +396,4 @@ def extract_group(network: StepNetwork, variables: Variables, group: str, versio
     if kind == "summed":
         return {"params": params["base"], **({} if stats is None else {"batch_stats": stats["base"]})}
     own = adapted(params, version, network.adapter.mode) if kind == "adapted" else pick(params, version)
-    return {"params": own, **({} if stats is None else {"batch_stats": pick(stats, version)})}
+    return {"params": own} if stats is None else {"params": own, "batch_stats": pick(stats, version)}
