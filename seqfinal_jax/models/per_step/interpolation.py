@@ -65,14 +65,13 @@ def apply_between_steps(
     """
     if mix == "weights" and network.mode == "side_tune":
         return apply_step(network, _scaled(network, variables, step, factor), step, x)[0]
-    own = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
     for place, (group, module) in enumerate(network.base.groups):
         before, after = network.versions[step - 1][place], network.versions[step][place]
         if network.kind(group) == "summed":
-            outputs = [_output(network, own, group, version, x) for version in (before, after)]
+            outputs = [_output(network, variables, group, version, x) for version in (before, after)]
             x = outputs[0] if before == after else (1 - factor) * outputs[0] + factor * outputs[1]
             continue
-        ends = [extract_group(network, own, group, version) for version in (before, after)]
+        ends = [extract_group(network, variables, group, version) for version in (before, after)]
         mixed = interpolate(*ends, factor, mix)
         x, _ = apply_group(module, mixed["params"], mixed.get("batch_stats"), x, EVALUATION)
     return x
