@@ -1,18 +1,18 @@
 """Test accuracy on the line between the model before a method's last update and the model after it.
 
-Command   python -m seqfinal_jax.analysis.interpolation RUN [RUN...] --data_dir=DIR [--architecture=NAME] [--seed=K]
+Command   python -m seqfinal_jax.analysis.interpolation RUN [RUN...] --data_dir=DIR [--architecture=A,B] [--seed=K]
 
 A curve without a dip says that the last update stayed within the basin of its start. All parameters and running
 statistics are mixed, and the output of a new side module is scaled. --mix=weights is the published rule: kernels alone
 are mixed, so that a curve may jump at its ends. The end of a curve must give the accuracy that the run recorded, or the
-command stops. Curves are kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again.
+command stops. Curves are kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again; their numbers
+are also in a .csv of that name. Several architectures also get a figure with a row for each.
 """
 
-import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
@@ -33,8 +34,8 @@ from seqfinal_jax.analysis.figures.palette import (
     save_png,
 )
 from seqfinal_jax.analysis.figures.record import house_style
-from seqfinal_jax.analysis.tables.cells import done_cells
-from seqfinal_jax.analysis.tables.labels import in_order, method_name
+from seqfinal_jax.analysis.tables.labels import listed, method_name
+from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.run_data import run_data
 from seqfinal_jax.analysis.weight_space.run_models import last_update
 from seqfinal_jax.models import Network
@@ -120,10 +121,13 @@ def curves(
     data_dir: str | None,
     console: Console,
     mix: Mix = "every",
-) -> dict[str, list[float]]:
-    """Curves by method; those that the file `kept` holds for the same models are not computed again."""
+) -> pd.DataFrame:
+    """Curves of the cells: architecture, method, seed, factor, accuracy, mix, one row per point.
+
+    Curves that the file `kept` holds for the same models are not computed again; a method that has none is said.
+    """
     stored = json.loads(kept.read_text()) if kept.is_file() else {}
-    found = {}
+    found = []
     for cell in cells:
         key = _key(cell, factors, mix)
         known = stored.get(cell.method, {})
@@ -137,8 +141,9 @@ def curves(
                 continue
             stored[cell.method] = known
             write_whole(kept, json.dumps(stored))
-        found[cell.method] = known["accuracies"]
-    return found
+        place = (cell.architecture, cell.method, cell.seed)
+        found += [(*place, *point, mix) for point in zip(factors.tolist(), known["accuracies"], strict=True)]
+    return pd.DataFrame(found, columns=["architecture", "method", "seed", "factor", "accuracy", "mix"])
 
 
 def _key(cell: CellFolder, factors: np.ndarray, mix: Mix) -> str:
@@ -146,84 +151,100 @@ def _key(cell: CellFolder, factors: np.ndarray, mix: Mix) -> str:
     return hashlib.sha256(json.dumps([stages, cell.seed, factors.tolist(), mix]).encode()).hexdigest()[:16]
 
 
-def interpolation_figure(found: dict[str, list[float]], factors: np.ndarray, title: str) -> "Figure":
-    """A line for each method."""
-    from matplotlib.lines import Line2D
-
-    figure = new_figure(7.5, 5.2)
-    axes = figure.subplots()
-    handles = []
-    for place, (method, accuracies) in enumerate(found.items()):
-        look = {
-            "color": ARCHITECTURE_COLORS[place % 7],
-            "linestyle": DASHES[place // 7 % 4],
-            "linewidth": 1.6,
-        }
-        axes.plot(factors, 100 * np.array(accuracies), **look)
-        handles.append(Line2D([], [], label=method_name(method).legend, **look))
-    axes.set_xlabel("from the model before the last update (0) to the one after it (1)", fontsize=LABEL_SIZE)
-    axes.set_ylabel("test accuracy (%)", fontsize=LABEL_SIZE)
-    axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
-    axes.set_xlim(0, 1)
-    clean_axes(axes)
-    legend_below(figure, handles)
+def interpolation_figure(frame: pd.DataFrame, titles: Mapping[str, str], choice: Choice) -> "Figure":
+    """A line for each method, a row of the figure for each architecture, which `titles` lists."""
+    methods = {m: place for place, m in enumerate(dict.fromkeys(frame["method"]))}
+    figure = new_figure(7.5, 1.4 + 3.8 * len(titles))
+    rows = figure.subplots(len(titles), 1, squeeze=False)[:, 0]
+    for axes, (architecture, title) in zip(rows, titles.items(), strict=True):
+        own = frame[frame["architecture"] == architecture]
+        for method, line in own.groupby("method", sort=False):
+            axes.plot(line["factor"], 100 * line["accuracy"], **_look(methods[method]))
+        axes.set_ylabel("test accuracy (%)", fontsize=LABEL_SIZE)
+        axes.set_title(title, fontsize=TITLE_SIZE, loc="left")
+        axes.set_xlim(0, 1)
+        clean_axes(axes)
+    rows[-1].set_xlabel(
+        "from the model before the last update (0) to the one after it (1)", fontsize=LABEL_SIZE
+    )
+    legend_below(figure, [_handle(choice.legend(m), place) for m, place in methods.items()])
     return figure
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.interpolation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
-    parser.add_argument("--architecture", default="", help="default: the first")
-    parser.add_argument("--seed", type=int, help="default: the first")
-    parser.add_argument("--methods", default="", help="by comma; default: all that end in an update")
-    parser.add_argument(
-        "--mix", choices=("every", "weights"), default="every", help="weights: the published rule"
-    )
-    parser.add_argument("--points", type=int, default=101, help="of a curve, both ends included")
-    options = parser.parse_args(arguments)
-    console, factors = Console(highlight=False), np.linspace(0, 1, max(2, options.points))
-    try:
-        cells = _cells(options)
-        rule = "" if options.mix == "every" else f"-{options.mix}"
-        stem = f"interpolation{rule}-{cells[0].architecture}-seed{cells[0].seed}"
-        folder = options.runs[0] / "figures"
-        found = curves(cells, factors, folder / f"{stem}.json", options.data_dir, console, options.mix)
-        sequence = read_result(cells[0])["sequence"]
-    except (RunFolderError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    title = (
-        f"{sequence}: {cells[0].architecture}, seed {cells[0].seed}{', kernels alone mixed' if rule else ''}"
-    )
+def _look(place: int) -> dict[str, Any]:
+    return {
+        "color": ARCHITECTURE_COLORS[place % 7],
+        "linestyle": DASHES[place // 7 % 4],
+        "linewidth": 1.6,
+    }
+
+
+def _handle(label: str, place: int) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **_look(place))
+
+
+def draw(choice: Choice, points: int, mix: Mix, console: Console) -> list[Path]:
+    """Computes what is not kept yet and draws a figure for each architecture, and one of all where there are several.
+
+    Raises ValueError where a folder cannot be read, or the data are not those of the run.
+    """
+    factors = np.linspace(0, 1, max(2, points))
+    rule = "" if mix == "every" else f"-{mix}"
+    written, frames, titles = [], [], {}
+    for each in choice.each_architecture():
+        cells = _cells(each)
+        architecture, seed = cells[0].architecture, cells[0].seed
+        stem = f"interpolation{rule}-{architecture}-seed{seed}"
+        frame = curves(cells, factors, choice.folder / f"{stem}.json", choice.data_dir, console, mix)
+        usual = f"{read_result(cells[0])['sequence']}: {architecture}, seed {seed}"
+        rest = ", only kernels mixed" if rule else ""
+        titles[architecture] = (choice.title or usual) + rest
+        written += _save(frame, {architecture: titles[architecture]}, choice, stem)
+        frames.append(frame)
+    if len(frames) > 1:
+        if choice.title:
+            titles = {name: f"{title} {name}" for name, title in titles.items()}
+        seeds = listed(dict.fromkeys(frame["seed"].iloc[0] for frame in frames)).replace(", ", "-")
+        stem = f"interpolation{rule}-{len(frames)}-architectures-seed{seeds}"
+        written += _save(pd.concat(frames, ignore_index=True), titles, choice, stem)
+    return written
+
+
+def _save(frame: pd.DataFrame, titles: Mapping[str, str], choice: Choice, stem: str) -> list[Path]:
+    named = frame.assign(name=[choice.legend(method) for method in frame["method"]])
     with house_style():
-        path = save_png(interpolation_figure(found, factors, title), folder / f"{stem}.png")
-    console.print(f"wrote {path}", soft_wrap=True, markup=False)
-    return 0
+        picture = save_png(interpolation_figure(frame, titles, choice), choice.folder / f"{stem}.png")
+    return [picture, write_whole(choice.folder / f"{stem}.csv", named.to_csv(index=False))]
 
 
-def _cells(options: Any) -> list[CellFolder]:
-    wanted = set(filter(None, options.methods.split(",")))
-    cells = [cell for run in options.runs for cell in done_cells(run) if not wanted or cell.method in wanted]
-    cells = [c for c in cells if len(read_result(c)["stages"]) > 1 or _has_steps(c)]
-    chosen = [
-        c for c in cells
-        if options.architecture in ("", c.architecture) and options.seed in (None, c.seed)
-    ]  # fmt: skip
-    if not chosen:
+def _cells(choice: Choice) -> list[CellFolder]:
+    """The cells of methods that end in an update, of the first architecture and seed that have one."""
+    cells = [c for c in choice.cells() if len(read_result(c)["stages"]) > 1 or _has_steps(c)]
+    cells = [cell for cell in cells if not choice.methods or cell.method in choice.methods]
+    if not cells:
         raise RunFolderError(
             "no cell of a method that ends in an update is done; name other run folders or methods"
         )
-    first = chosen[0]
-    same = {c.method: c for c in chosen if (c.architecture, c.seed) == (first.architecture, first.seed)}
-    return [same[method] for method in in_order(same)]
+    return choice.of(cells, (cells[0].architecture, cells[0].seed))
 
 
 def _has_steps(cell: CellFolder) -> bool:
     return (
         len(read_result(cell)["stages"][-1]["train_steps"]) > 1 and method_name(cell.method).family == "joint"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
+    parser = choice_parser("interpolation", __doc__)
+    parser.add_argument(
+        "--mix", choices=("every", "weights"), default="every", help="weights: the published rule"
+    )
+    parser.add_argument("--points", type=int, default=101, help="of a curve, both ends included")
+    return run_command(
+        parser, lambda choice, options, console: draw(choice, options.points, options.mix, console), arguments
     )
 
 

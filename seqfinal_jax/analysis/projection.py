@@ -1,12 +1,11 @@
 """Where the models of a run lie in weight space, between the oracle, the history and the final step alone.
 
-Command   python -m seqfinal_jax.analysis.projection RUN [RUN...] [--architecture=NAME] [--seed=K] [--basis=orthogonal]
+Command   python -m seqfinal_jax.analysis.projection RUN [RUN...] [--architecture=A,B] [--seed=K] [--basis=orthogonal]
 
 Further run folders may hold further methods of the same sequence. Writes figures/projection-ARCHITECTURE-seedK.png and
 .csv into the first.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,16 @@ from rich.console import Console
 
 from seqfinal_jax.analysis.figures.palette import save_png
 from seqfinal_jax.analysis.figures.record import house_style
+from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
 from seqfinal_jax.analysis.weight_space.projection import (
     Basis,
-    UndefinedProjection,
     coordinates,
     cosines,
     weight_vectors,
 )
 from seqfinal_jax.analysis.weight_space.run_models import RunModels, read_models
-from seqfinal_jax.results.run_folder import RunFolderError, write_whole
+from seqfinal_jax.results.run_folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +50,7 @@ def _spanning_vectors(models: RunModels) -> list[list[np.ndarray]]:
     return [weight_vectors(each, models.groups) for each in (models.oracle, models.history, models.final)]
 
 
-def projection_figure(frame: pd.DataFrame, models: RunModels) -> "Figure":
+def projection_figure(frame: pd.DataFrame, models: RunModels, choice: Choice) -> "Figure":
     """A panel for each layer and one for the entire model."""
     layers = [*models.groups, "entire model"]
     angles = cosines(*_spanning_vectors(models))
@@ -60,42 +59,40 @@ def projection_figure(frame: pd.DataFrame, models: RunModels) -> "Figure":
         for layer, angle in zip(layers, angles, strict=True)
     }
     picture = Picture(
-        f"Weights of {models.architecture}, seed {models.seed}; the oracle is at 0 (x)",
+        f"{choice.title or 'Weights'}: {models.architecture}, seed {models.seed}; the oracle is at 0 (x)",
         "along the shift of the history",
         "along the lack of final samples",
         titles,
+        legends=choice.legends,
     )
     return layer_panels(frame, picture)
 
 
+def draw(choice: Choice, basis: Basis, console: Console) -> list[Path]:
+    """Draws a picture for each architecture and writes its numbers; raises ValueError where a model lacks."""
+    written = []
+    for each in choice.each_architecture():
+        models = read_models(each)
+        frame = project(models, basis)
+        for method, why in models.left_out.items():
+            console.print(f"left out {method}: {why}", soft_wrap=True, markup=False)
+        stem = f"projection-{models.architecture}-seed{models.seed}"
+        with house_style():
+            figure = projection_figure(frame, models, choice)
+            written.append(save_png(figure, choice.folder / f"{stem}.png"))
+        written.append(write_whole(choice.folder / f"{stem}.csv", frame.to_csv(index=False)))
+    return written
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws the picture and writes its numbers; 2 where a folder cannot be read or lacks a model."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.projection", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--architecture", default="", help="default: the first that has the models")
-    parser.add_argument("--seed", type=int, help="default: the first that has the models")
-    parser.add_argument("--methods", default="", help="by comma; default: all")
-    parser.add_argument("--basis", choices=("plain", "orthogonal"), default="plain")
-    options = parser.parse_args(arguments)
-    console = Console(highlight=False)
-    try:
-        names = tuple(filter(None, options.methods.split(",")))
-        models = read_models(options.runs, options.architecture, options.seed, names)
-        frame = project(models, options.basis)
-    except (RunFolderError, UndefinedProjection, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for method, why in models.left_out.items():
-        console.print(f"left out {method}: {why}", soft_wrap=True, markup=False)
-    stem = f"projection-{models.architecture}-seed{models.seed}"
-    folder = options.runs[0] / "figures"
-    with house_style():
-        written = [save_png(projection_figure(frame, models), folder / f"{stem}.png")]
-    written.append(write_whole(folder / f"{stem}.csv", frame.to_csv(index=False)))
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
-    return 0
+    parser = choice_parser("projection", __doc__)
+    parser.add_argument(
+        "--basis", choices=("plain", "orthogonal"), default="plain", help="orthogonal: distances are kept"
+    )
+    return run_command(
+        parser, lambda choice, options, console: draw(choice, options.basis, console), arguments
+    )
 
 
 if __name__ == "__main__":

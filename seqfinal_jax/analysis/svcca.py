@@ -1,13 +1,12 @@
 """How alike the representations of a run's models are to those of the oracle, layer by layer (SVCCA).
 
-Command   python -m seqfinal_jax.analysis.svcca RUN [RUN...] --data_dir=DIR [--architecture=NAME] [--seed=K]
+Command   python -m seqfinal_jax.analysis.svcca RUN [RUN...] --data_dir=DIR [--architecture=A,B] [--seed=K]
 
 Every model sees the final step's test images in evaluation mode; joint models and side modules once for each time step. A
 point is the mean canonical correlation of the directions that hold 50 % (x) and 90 % (y) of a representation's singular
 values; the oracle is at (1, 1). Numbers are kept in figures/svcca-ARCHITECTURE-seedK.json and not computed again.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -25,8 +24,8 @@ from rich.progress import track
 
 from seqfinal_jax.analysis.figures.palette import save_png
 from seqfinal_jax.analysis.figures.record import house_style
-from seqfinal_jax.analysis.tables.cells import done_cells
-from seqfinal_jax.analysis.tables.labels import in_order
+from seqfinal_jax.analysis.tables.labels import listed
+from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
 from seqfinal_jax.analysis.weight_space.run_data import run_data
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
@@ -100,7 +99,7 @@ def _key(cell: CellFolder, oracle: CellFolder) -> str:
     return hashlib.sha256(json.dumps([stages, cell.seed, LEVELS]).encode()).hexdigest()[:16]
 
 
-def svcca_figure(frame: pd.DataFrame, title: str) -> "Figure":
+def svcca_figure(frame: pd.DataFrame, title: str, choice: Choice) -> "Figure":
     """A panel for each layer, both axes from 0 to 1."""
     picture = Picture(
         title,
@@ -109,57 +108,48 @@ def svcca_figure(frame: pd.DataFrame, title: str) -> "Figure":
         {layer: layer for layer in frame["layer"].unique()},
         origin=(1.0, 1.0),
         limits=(-0.05, 1.05),
+        legends=choice.legends,
     )
     return layer_panels(frame, picture)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.svcca", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
-    parser.add_argument("--architecture", default="", help="default: the first that has an oracle")
-    parser.add_argument("--seed", type=int, help="default: the first that has an oracle")
-    parser.add_argument("--methods", default="", help="by comma; default: all")
-    options = parser.parse_args(arguments)
-    try:
-        cells, oracle = _cells(options)
-        stem = f"svcca-{oracle.architecture}-seed{oracle.seed}"
-        folder = options.runs[0] / "figures"
-        frame = compare_models(cells, oracle, folder / f"{stem}.json", options.data_dir)
+def draw(choice: Choice, console: Console) -> list[Path]:
+    """Computes what is not kept yet and draws a picture for each architecture.
+
+    Raises ValueError where a folder cannot be read, has no oracle, or the data are not those of the run.
+    """
+    written = []
+    for each in choice.each_architecture():
+        cells, oracle = _cells(each)
         place = f"{oracle.architecture}, seed {oracle.seed}"
-        title = f"{read_result(oracle)['sequence']}: likeness to the oracle (x), {place}"
-    except (RunFolderError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    console = Console(highlight=False)
-    unknown = frame[frame["x"].isna()].groupby("layer")["method"].unique()
-    for layer, methods in unknown.items():
-        console.print(f"{layer} does not vary in {', '.join(methods)}; it is left out there", soft_wrap=True)
-    with house_style():
-        written = [save_png(svcca_figure(frame, title), folder / f"{stem}.png")]
-    written.append(write_whole(folder / f"{stem}.csv", frame.to_csv(index=False)))
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
-    return 0
+        stem = f"svcca-{oracle.architecture}-seed{oracle.seed}"
+        frame = compare_models(cells, oracle, choice.folder / f"{stem}.json", choice.data_dir)
+        for layer, methods in frame[frame["x"].isna()].groupby("layer")["method"].unique().items():
+            console.print(f"{layer} does not vary in {listed(methods)}; it is left out there", soft_wrap=True)
+        title = f"{choice.title or read_result(oracle)['sequence']}: likeness to the oracle (x), {place}"
+        with house_style():
+            written.append(save_png(svcca_figure(frame, title, choice), choice.folder / f"{stem}.png"))
+        written.append(write_whole(choice.folder / f"{stem}.csv", frame.to_csv(index=False)))
+    return written
 
 
-def _cells(options: Any) -> tuple[list[CellFolder], CellFolder]:
+def _cells(choice: Choice) -> tuple[list[CellFolder], CellFolder]:
     """The cells to compare, and the oracle of their architecture and seed."""
-    wanted = set(filter(None, options.methods.split(",")))
-    cells = [
-        cell for run in options.runs for cell in done_cells(run)
-        if options.architecture in ("", cell.architecture) and options.seed in (None, cell.seed)
-    ]  # fmt: skip
-    oracles = [cell for cell in cells if cell.method in METHODS and not METHODS.get(cell.method).comparable]
-    if not oracles:
+    cells = choice.cells()
+    oracle = next((c for c in cells if c.method in METHODS and not METHODS.get(c.method).comparable), None)
+    if oracle is None:
         raise RunFolderError(
             "no cell of the oracle is done there; run it, or name the run folder that holds it"
         )
-    oracle = oracles[0]
-    same = {c.method: c for c in cells if (c.architecture, c.seed) == (oracle.architecture, oracle.seed)}
-    return [same[m] for m in in_order(same) if m != oracle.method and (not wanted or m in wanted)], oracle
+    return [
+        c for c in choice.of(cells, (oracle.architecture, oracle.seed)) if c.method != oracle.method
+    ], oracle
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
+    parser = choice_parser("svcca", __doc__)
+    return run_command(parser, lambda choice, _, console: draw(choice, console), arguments)
 
 
 if __name__ == "__main__":

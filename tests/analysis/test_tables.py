@@ -1,4 +1,5 @@
 import io
+import json
 import math
 
 import pytest
@@ -143,3 +144,46 @@ def test_the_best_mean_is_among_the_cells_with_most_seeds_and_equal_ones_are_all
     accuracies |= {("erm_fine_tune", "convnet-1", 0): 0.9, ("oracle", "convnet-1", 0): 0.95}
     table = results_table(make_run_folder(tmp_path, accuracies))
     assert table.best == "convnet-1 Final and ERM 50.0 (n = 3)"
+
+
+def length_runs(folder, protocols=("corrected", "corrected")):
+    """Two rotation sequences: 2 steps with means 0.5 and 0.515, 3 steps with 0.6 and 0.7."""
+    runs = []
+    for steps, protocol, final, tuned in ((2, protocols[0], 0.5, 0.515), (3, protocols[1], 0.6, 0.7)):
+        accuracies = {
+            ("erm_final", "convnet-1", 0): final, ("erm_final", "convnet-1", 1): final,
+            ("erm_fine_tune", "convnet-1", 0): tuned,
+        }  # fmt: skip
+        run = make_run_folder(folder / f"run{steps}", accuracies, sequence=f"cifar10_rotation-{steps}")
+        config = json.loads((run / "config.json").read_text())
+        config["data"] = {"shifts": ":".join(["rotation"] * (steps - 1))}
+        (run / "config.json").write_text(json.dumps(config))
+        for path in run.glob("cells/*/*/*/result.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": protocol}))
+        runs.append(str(run))
+    return runs
+
+
+def test_lengths_of_sequences_are_rows(tmp_path, capsys):
+    """Marks by hand: 0.5 is within 2 points of 0.515, 0.6 not of 0.7; mean differences 0.0575, deviation 0.0425."""
+    assert command.main([*reversed(length_runs(tmp_path)), "--layout=lengths", "--format=markdown"]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split("|")[1].strip(): line.split("|") for line in said.splitlines() if line[:2] == "| "}
+    first = [line for line in said.splitlines() if line.startswith("|")][:6]
+    heads = [cell.strip() for cell in first[0].split("|")]
+    final, tuned = heads.index("Final"), heads.index("FT")
+    shown = [[line.split("|")[place].strip() for place in (1, final, tuned)] for line in first[2:]]
+    assert shown == [
+        ["2 steps", "**.50**", "**.52**"], ["3 steps", ".60", "**.70**"],
+        ["Mean", ".55", "**.61**"], ["Std dev", ".05", ".09"],
+    ]  # fmt: skip
+    assert "Std dev" in rows and "numbers of time steps that have the method" in said
+    assert "cifar10_rotation-2, cifar10_rotation-3" in said
+
+
+def test_lengths_need_one_protocol_and_shifts(tmp_path, capsys, workdir):
+    runs = length_runs(tmp_path, ("corrected", "released"))
+    assert command.main([*runs, "--layout=lengths"]) == 2
+    assert "several protocols (corrected, released)" in capsys.readouterr().err
+    assert command.main([str(workdir), "--layout=lengths"]) == 2
+    assert "config.data.shifts tells the number of time steps" in capsys.readouterr().err

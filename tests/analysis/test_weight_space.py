@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seqfinal_jax.analysis import interpolation, projection
+from seqfinal_jax.analysis import figures_command, interpolation, projection, steps
 from seqfinal_jax.analysis import svcca as svcca_command
 from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.weight_space import run_data, svcca
@@ -166,3 +166,68 @@ def test_other_data_are_refused(finished, capsys, monkeypatch):
     )
     assert interpolation.main([str(finished), "--points=4", "--methods=erm_fine_tune"]) == 2
     assert "its results rest on other data" in capsys.readouterr().err
+
+
+def test_transfer_between_steps_by_hand():
+    """Rows are models, columns data: the last model lost 0.1 on step 0 and won 0.05 on step 1."""
+    matrix = np.array([[0.8, 0.3, 0.1], [0.7, 0.6, 0.4], [0.7, 0.65, 0.9]])
+    assert steps.backward_transfer(matrix) == pytest.approx((-0.1 + 0.05) / 2)
+    assert steps.forward_transfer(matrix, guess=0.1) == pytest.approx((0.3 + 0.4) / 2 - 0.1)
+
+
+def test_the_matrix_of_steps_of_a_run(finished, capsys):
+    assert steps.main([str(finished)]) == 0
+    frame = pd.read_csv(finished / "figures" / "steps-convnet-1-seed0.csv")
+    assert set(frame["method"]) == {"sequential_fine_tune_none", "joint"}
+    assert frame.drop_duplicates("data_step")["split"].tolist() == ["validation"] * 3 + ["test"]
+    for method, own in frame.groupby("method"):
+        result = json.loads((finished / "cells" / method / "convnet-1" / "seed0" / "result.json").read_text())
+        last = own[(own["model_step"] == 3) & (own["data_step"] == 3)]
+        assert last["accuracy"].tolist() == pytest.approx([result["test_accuracy"]])
+        stages = {stage["step"]: stage["valid_accuracy"] for stage in result["stages"]}
+        own_step = own[own["model_step"] == own["data_step"]].set_index("data_step")["accuracy"]
+        if (
+            method == "sequential_fine_tune_none"
+        ):  # what training itself saw of each step's validation samples
+            assert own_step[:3].tolist() == pytest.approx([stages[t] for t in range(3)])
+    assert (finished / "figures" / "steps-convnet-1-seed0.png").is_file()
+
+
+def test_methods_without_a_model_for_each_step_have_no_matrix(finished, capsys):
+    assert steps.main([str(finished), "--methods=erm_final"]) == 2
+    assert "has a model for each time step; run a sequential method" in capsys.readouterr().err
+
+
+def test_names_and_title_of_the_user(finished, capsys):
+    flags = ["--methods=joint,erm_fine_tune", "--names=Mine,Theirs", "--title=A title", "--points=3"]
+    assert interpolation.main([str(finished), *flags]) == 0
+    frame = pd.read_csv(finished / "figures" / "interpolation-convnet-1-seed0.csv")
+    assert frame.drop_duplicates("method")[["method", "name"]].to_numpy().tolist() == [
+        ["joint", "Mine"], ["erm_fine_tune", "Theirs"]
+    ]  # fmt: skip
+    assert interpolation.main([str(finished), "--methods=joint", "--names=a,b"]) == 2
+    assert "--names has 2 entries and --methods has 1" in capsys.readouterr().err
+    assert interpolation.main([str(finished), "--architecture=resnet-9"]) == 2
+    assert "done: convnet-1 seed 0" in capsys.readouterr().err
+
+
+def test_the_published_figures_of_what_is_there(finished, capsys):
+    assert figures_command.main([str(finished), "--paper"]) == 0
+    said = capsys.readouterr().out
+    assert "svcca: no models of erm_all, irm_all, dro_all" in said
+    for kind in ("interpolation", "projection", "svcca"):
+        assert f"{kind}-convnet-1-seed0.png" in said
+    assert figures_command.main([str(finished), "--methods=joint"]) == 2
+    assert "--methods goes with --paper" in capsys.readouterr().err
+
+
+def test_architectures_are_merged_in_one_figure(tmp_path):
+    smoke_run(
+        tmp_path, methods=("erm_fine_tune",), architectures=("convnet-1", "convnet-2"), grid__dropout=(0.0,)
+    )
+    flags = ["--architecture=convnet-2,convnet-1", "--points=3"]
+    assert interpolation.main([str(tmp_path), *flags]) == 0
+    stem = tmp_path / "figures" / "interpolation-2-architectures-seed0"
+    frame = pd.read_csv(f"{stem}.csv")
+    assert frame["architecture"].unique().tolist() == ["convnet-2", "convnet-1"]
+    assert stem.with_suffix(".png").is_file()

@@ -1,9 +1,11 @@
 """Tables of one or several run folders.
 
-Command   python -m seqfinal_jax.analysis.tables RUN [RUN...] [--layout=long|paper] [--format=terminal|csv|markdown|latex]
+Command   python -m seqfinal_jax.analysis.tables RUN [RUN...] [--layout=long|paper|lengths]
+          [--format=terminal|csv|markdown|latex]
 
-Several folders are joined: they must hold cells of one sequence and protocol. A RUN may also be a `metrics.csv` of the
-published program, or a folder of them.
+Several folders are joined: they must hold cells of one sequence and protocol. The layout `lengths` is for sequences of
+several lengths: a table for each architecture, whose rows are the numbers of time steps. In the other layouts a RUN may
+also be a `metrics.csv` of the published program, or a folder of them.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from rich.console import Console
 
 from seqfinal_jax.analysis.tables import paper_layout, text
 from seqfinal_jax.analysis.tables.comparisons import SMALLEST, comparison_lines
-from seqfinal_jax.analysis.tables.labels import method_name
+from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_name
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
 from seqfinal_jax.results.run_folder import RunFolderError, read_config
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "runs", type=Path, nargs="+", help="run folders, or the published program's metrics.csv files"
     )
-    parser.add_argument("--layout", choices=("long", "paper"), default="long")
+    parser.add_argument("--layout", choices=("long", "paper", "lengths"), default="long")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument("--published_cells", action="store_true",
                         help="paper layout: a ConvNet's side blocks stand under -1, as published")  # fmt: skip
@@ -64,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _text(options: Any) -> str:
     """The table as text; what goes to a terminal has been printed then."""
+    if options.layout == "lengths":
+        return _lengths(options)
     if options.layout == "paper" or _are_original(options.runs):
         return _paper(options)
     table = results_table(options.runs)
@@ -87,11 +91,54 @@ def _smallest(run: Path) -> float:
 def _paper(options: Any) -> str:
     cells, captions = _cells(options)
     table = paper_layout.paper_table(cells, options.published_cells)
-    table = paper_layout.with_captions(table, captions)
+    return _written(paper_layout.with_captions(table, captions), options)
+
+
+def _written(table: paper_layout.PaperTable, options: Any) -> str:
     if options.format == "csv":
         return paper_layout.to_csv(table)
     write = paper_layout.to_latex if options.format == "latex" else paper_layout.to_markdown
     return write(table, options.with_spread, options.decimals)
+
+
+def _lengths(options: Any) -> str:
+    """A table for each architecture, rows by the number of time steps."""
+    cells = cells_by_length(options.runs)
+    found = []
+    for architecture in architectures_in_order(cells["architecture"]):
+        table = paper_layout.length_table(cells, architecture)
+        protocol = listed(cells["protocol"].unique())
+        said = f"{architecture}, protocol {protocol}; sequences {listed(cells['sequence'].unique())}"
+        found.append(_written(paper_layout.with_captions(table, (said,)), options))
+    return "\n".join(found)
+
+
+def cells_by_length(runs: Sequence[Path]) -> pd.DataFrame:
+    """The cells of sequences of several lengths, with the number of time steps of each as num_steps.
+
+    Raises ValueError where two sequences have the same length, or the protocols differ.
+    """
+    by_length: dict[int, list[Path]] = {}
+    for run in runs:
+        by_length.setdefault(_num_steps(run), []).append(run)
+    frames = [joined_cells(folders).assign(num_steps=count) for count, folders in by_length.items()]
+    cells = pd.concat(frames, ignore_index=True)
+    if cells["protocol"].nunique() > 1:
+        raise ValueError(
+            f"the run folders follow several protocols ({listed(cells['protocol'].unique())}); name those of one"
+        )
+    return cells
+
+
+def _num_steps(run: Path) -> int:
+    """How many time steps the sequence of a run has, by its configuration."""
+    data = read_config(run).get("data", {})
+    if not data.get("shifts"):
+        raise ValueError(
+            f"{run}: --layout=lengths needs runs whose config.data.shifts tells the number of time steps"
+        )
+    shifts = data["shifts"]
+    return 1 + len(shifts.split(":") if isinstance(shifts, str) else shifts)
 
 
 def _cells(options: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -6,6 +6,8 @@ Bold: within 2 points of the best method without extra data. Bold italic: within
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -65,29 +67,53 @@ def paper_table(cells: pd.DataFrame, published: bool = False, decays: Sequence[s
     convolutions, but are averaged where they belong. decays: methods that count when the best is sought, though they have
     no column of their own, as the published program does.
     """
-    means = cells.groupby(["architecture", "method"])["test_accuracy"].agg(["mean", "std", "size"])
-    row = published_row()
-    apart = [method for method in row if not METHODS.get(method).comparable]
-    first = [m for m in row if METHODS.get(m).family in FIRST_FAMILIES and m not in apart]
-    halves = (
-        _in_paper_order(first),
-        tuple(m for m in row if m not in first and m not in apart) + tuple(apart),
-    )
     architectures = architectures_in_order(cells["architecture"])
+    rows = [Row(name, row_label(name), name) for name in architectures]
+    rules = tuple(a.label for a, b in pairwise([*rows, Row("", "", "")]) if _family(a.key) != _family(b.key))
+    return _laid_out(cells, "architecture", rows, rules, published, decays)
+
+
+def length_table(cells: pd.DataFrame, architecture: str) -> PaperTable:
+    """The table of one architecture whose rows are numbers of time steps (analysis specification, 4.4).
+
+    cells: also with the column num_steps.
+    """
+    own = cells[cells["architecture"] == architecture]
+    rows = [Row(count, f"{count} steps", architecture) for count in sorted(own["num_steps"].unique())]
+    return _laid_out(own, "num_steps", rows, ())
+
+
+class Row(NamedTuple):
+    """A row: its value in the cells, what it is called, and the architecture that it shows."""
+
+    key: Any
+    label: str
+    architecture: str
+
+
+def _laid_out(
+    cells: pd.DataFrame,
+    column: str,
+    rows: Sequence[Row],
+    rules: tuple[str, ...],
+    published: bool = False,
+    decays: Sequence[str] = (),
+) -> PaperTable:
+    """The two halves, a row for each value of a column of the cells."""
+    means = cells.groupby([column, "method"])["test_accuracy"].agg(["mean", "std", "size"])
+    published_methods = published_row()
+    apart = [method for method in published_methods if not METHODS.get(method).comparable]
+    first = [m for m in published_methods if METHODS.get(m).family in FIRST_FAMILIES and m not in apart]
+    rest = [m for m in published_methods if m not in first and m not in apart]
+    halves = (_in_paper_order(first), (*rest, *apart))
     found: dict[tuple[str, str], PaperCell] = {}
-    for architecture in architectures:
-        own = means.loc[architecture] if architecture in means.index else means.iloc[:0]
-        found |= _architecture_row(architecture, own, halves, published, decays)
+    for row in rows:
+        found |= _row(row, means.loc[row.key], halves, published, decays)
     table = means["mean"].unstack("method") if len(means) else pd.DataFrame()
     for half in halves:
         found |= _summary_rows(table, half, apart, [m for part in halves for m in part])
-    rules = tuple(
-        row_label(a)
-        for a, b in zip(architectures, [*architectures[1:], ""], strict=True)
-        if _family(a) != _family(b)
-    )
-    rows = (*map(row_label, architectures), "Mean", "Std dev")
-    return PaperTable(rows, halves, found, rules, _captions(cells, table))
+    labels = (*(row.label for row in rows), "Mean", "Std dev")
+    return PaperTable(labels, halves, found, rules, _captions(cells, table, column))
 
 
 def _in_paper_order(methods: Sequence[str]) -> tuple[str, ...]:
@@ -111,8 +137,8 @@ def _family(architecture: str) -> str:
     return architecture.partition("-")[0]
 
 
-def _architecture_row(
-    architecture: str,
+def _row(
+    row: Row,
     own: pd.DataFrame,
     halves: Sequence[Sequence[str]],
     published: bool,
@@ -124,15 +150,15 @@ def _architecture_row(
     oracle = next((own["mean"][m] for m in own.index if not METHODS.get(m).comparable), NO_ORACLE)
     cells = {}
     for method in columns:
-        source = _shown_method(architecture, method, published)
+        source = _shown_method(row.architecture, method, published)
         if source is None:
-            cells[row_label(architecture), method] = PaperCell(math.nan, text=NOT_THERE)
+            cells[row.label, method] = PaperCell(math.nan, text=NOT_THERE)
         elif source in own.index:
             mean, spread, count = own.loc[source]
             mark = PLAIN if not METHODS.get(method).comparable else _mark(mean, best, oracle)
-            cells[row_label(architecture), method] = PaperCell(float(mean), float(spread), int(count), mark)
+            cells[row.label, method] = PaperCell(float(mean), float(spread), int(count), mark)
         else:
-            cells[row_label(architecture), method] = PaperCell(math.nan)
+            cells[row.label, method] = PaperCell(math.nan)
     return cells
 
 
@@ -180,9 +206,10 @@ def _equivalent(table: pd.DataFrame, reference: str, method: str) -> bool:
     return bool(len(differences)) and bool(differences.mean() - differences.std(ddof=0) < 0)
 
 
-def _captions(cells: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str) -> tuple[str, ...]:
     seeds = sorted(cells["seed"].unique().tolist())
-    counts = cells.groupby(["architecture", "method"]).size()
+    counts = cells.groupby([column, "method"]).size()
+    what = "architectures" if column == "architecture" else "numbers of time steps"
     spread = (
         f"{counts.min()} to {counts.max()}"
         if len(counts) and counts.min() != counts.max()
@@ -193,10 +220,10 @@ def _captions(cells: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     lines = [
         f"test accuracy, mean over seeds {', '.join(map(str, seeds))} (n = {spread} in a cell); bold: at most 2 points "
         f"below the best method, bold italic: at most 2 points below the oracle",
-        "Mean and Std dev (population): over the architectures that have the method",
+        f"Mean and Std dev (population): over the {what} that have the method",
     ]
     if few:
-        lines.append(f"architectures in the Mean row, of {len(table)}: {', '.join(few)}; all others have all")
+        lines.append(f"{what} in the Mean row, of {len(table)}: {', '.join(few)}; all others have all")
     return tuple(lines)
 
 

@@ -1,7 +1,7 @@
 """Methods as lines through their models, a panel for each layer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -29,7 +29,10 @@ MOST_COLUMNS = 3
 
 @dataclass(frozen=True)
 class Picture:
-    """What stands around the panels: title, names of the axes, a title for each layer, the oracle's place, and limits."""
+    """What stands around the panels: title, names of the axes, a title for each layer, the oracle's place, and limits.
+
+    legends: what methods are called, where it is not their usual name.
+    """
 
     title: str
     x: str
@@ -37,6 +40,7 @@ class Picture:
     layers: Mapping[str, str]
     origin: tuple[float, float] = (0.0, 0.0)
     limits: tuple[float, float] | None = None
+    legends: Mapping[str, str] = field(default_factory=dict)
 
 
 def layer_panels(frame: pd.DataFrame, picture: Picture) -> "Figure":
@@ -63,7 +67,8 @@ def layer_panels(frame: pd.DataFrame, picture: Picture) -> "Figure":
             axes.set(xlim=picture.limits, ylim=picture.limits)
         clean_axes(axes)
     figure.suptitle(picture.title, fontsize=TITLE_SIZE)
-    legend_below(figure, [_handle(method, place) for place, method in enumerate(methods)])
+    names = [picture.legends.get(method, method_name(method).legend) for method in methods]
+    legend_below(figure, [_handle(name, place) for place, name in enumerate(names)])
     return figure
 
 
@@ -78,8 +83,8 @@ def _line(axes: "Axes", own: pd.DataFrame, place: int) -> None:
     axes.scatter(own["x"][-1:], own["y"][-1:], s=34, color=color, marker=marker, zorder=4)
 
 
-def _handle(method: str, place: int) -> object:
+def _handle(name: str, place: int) -> object:
     from matplotlib.lines import Line2D
 
     color, marker = _style(place)
-    return Line2D([], [], color=color, marker=marker, markersize=5, label=method_name(method).legend)
+    return Line2D([], [], color=color, marker=marker, markersize=5, label=name)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.tables.labels import in_order, listed
+from seqfinal_jax.analysis.weight_space.choice import Choice
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.network import StepNetwork, extract
@@ -46,33 +45,24 @@ class RunModels:
     left_out: dict[str, str]
 
 
-def read_models(
-    workdirs: Sequence[str | Path],
-    architecture: str = "",
-    seed: int | None = None,
-    methods: Sequence[str] = (),
-) -> RunModels:
+def read_models(choice: Choice) -> RunModels:
     """The models of run folders, which may hold different methods of one sequence.
 
-    Without `architecture` or `seed` the first that has all three models that span the picture is taken. Raises
+    Where no architecture or seed is chosen, the first that has all three models that span the picture is taken. Raises
     RunFolderError where there is none, naming what lacks.
     """
-    cells = [cell for workdir in workdirs for cell in done_cells(workdir)]
-    places = dict.fromkeys((cell.architecture, cell.seed) for cell in cells)
-    lacking = {}
-    for place in places:
-        if (architecture and place[0] != architecture) or (seed is not None and place[1] != seed):
-            continue
+    cells, lacking = choice.cells(), {}
+    for place in dict.fromkeys((cell.architecture, cell.seed) for cell in cells):
         own = {cell.method: cell for cell in cells if (cell.architecture, cell.seed) == place}
         spanning = _spanning(own)
         missing = [name for name, cell in spanning.items() if cell is None]
         if not missing:
-            return _read(*place, own, spanning, methods)
+            return _read(*place, choice.of(cells, place), spanning)
         lacking[place] = missing
     said = "; ".join(f"{a}, seed {s} lacks {listed(names)}" for (a, s), names in lacking.items())
     raise RunFolderError(
-        f"no architecture and seed has the three models that span the picture ({said or 'no such cell is done'}); run "
-        f"the missing methods, or name further run folders that hold them"
+        f"no architecture and seed has the three models that span the picture ({said}); run the missing methods, or "
+        f"name further run folders that hold them"
     )
 
 
@@ -92,19 +82,14 @@ def _spanning(own: dict[str, CellFolder]) -> dict[str, CellFolder | None]:
 
 
 def _read(
-    architecture: str,
-    seed: int,
-    own: dict[str, CellFolder],
-    spanning: dict[str, CellFolder],
-    methods: Sequence[str],
+    architecture: str, seed: int, cells: Sequence[CellFolder], spanning: dict[str, CellFolder]
 ) -> RunModels:
-    wanted = [m for m in in_order(own) if not methods or m in methods]
     paths, left_out = [], {}
-    for method in wanted:
+    for cell in cells:
         try:
-            paths.append(MethodPath(method, *_passed(own[method])))
+            paths.append(MethodPath(cell.method, *_passed(cell)))
         except ValueError as error:
-            left_out[method] = str(error)
+            left_out[cell.method] = str(error)
     oracle, final, start = (_passed(spanning[name]) for name in spanning)
     groups = tuple(load_model(spanning["oracle"].path).network.group_names)
     return RunModels(

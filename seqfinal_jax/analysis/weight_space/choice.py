@@ -1,0 +1,130 @@
+"""What the commands share that draw the models of run folders: their flags, and how they end."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seqfinal_jax.analysis.tables.cells import done_cells
+from seqfinal_jax.analysis.tables.labels import in_order, listed, method_name
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which models to draw, and what to write beside them.
+
+    architectures, methods: names; empty for the first architecture and for all methods. seed: None for the first.
+    legends: what a method is called in the legend, where it is not its usual name. title: of the figure; empty for the
+    usual one.
+    """
+
+    runs: tuple[Path, ...]
+    architectures: tuple[str, ...] = ()
+    seed: int | None = None
+    methods: tuple[str, ...] = ()
+    legends: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    data_dir: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the figures go."""
+        return self.runs[0] / "figures"
+
+    def legend(self, method: str) -> str:
+        """What a method is called in the legend."""
+        return self.legends.get(method, method_name(method).legend)
+
+    def each_architecture(self) -> Iterator["Choice"]:
+        """The choice for one architecture after the other; itself where none is named."""
+        yield from (replace(self, architectures=(name,)) for name in self.architectures)
+        if not self.architectures:
+            yield self
+
+    def cells(self) -> list[CellFolder]:
+        """The done cells of the chosen architectures and seed, of all methods, a cell of several folders once.
+
+        Raises RunFolderError where the folders hold no such cell.
+        """
+        cells = {cell[1:]: cell for run in reversed(self.runs) for cell in done_cells(run)}
+        chosen = [
+            cell for cell in cells.values()
+            if (not self.architectures or cell.architecture in self.architectures)
+            and self.seed in (None, cell.seed)
+        ]  # fmt: skip
+        if not chosen:
+            there = {(cell.architecture, cell.seed) for cell in cells.values()}
+            found = listed(f"{a} seed {s}" for a, s in sorted(there)) or "nothing"
+            asked = f"--architecture={listed(self.architectures)} --seed={self.seed}"
+            raise RunFolderError(f"no cell of {asked} is done in {listed(self.runs)}; done: {found}")
+        return chosen
+
+    def of(self, cells: Sequence[CellFolder], place: tuple[str, int]) -> list[CellFolder]:
+        """The cells of an architecture and seed whose methods are wanted: as `methods` lists them, or as tables do."""
+        own = {cell.method: cell for cell in cells if (cell.architecture, cell.seed) == place}
+        return [own[method] for method in self.methods or in_order(own) if method in own]
+
+
+def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that all these commands have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m seqfinal_jax.analysis.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="run folders of one sequence; figures go into the first"
+    )
+    parser.add_argument("--architecture", default="", help="one or several, with commas; default: the first")
+    parser.add_argument("--seed", type=int, help="default: the first")
+    parser.add_argument(
+        "--methods", default="", help="with commas, in the order of the legend; default: all that are done"
+    )
+    parser.add_argument(
+        "--names", default="", help="what the legend calls them, with commas, as many as --methods"
+    )
+    parser.add_argument(
+        "--title", default="", help="title of the figure; default: sequence, architecture and seed"
+    )
+    parser.add_argument("--data_dir", help="folder with the data sets; default: SEQFINAL_DATA_DIR")
+    return parser
+
+
+def read_choice(options: Any) -> Choice:
+    """The choice that the flags make; raises ValueError for names that do not fit the methods."""
+    methods, names = _parts(options.methods), _parts(options.names)
+    if names and len(names) != len(methods):
+        raise ValueError(
+            f"--names has {len(names)} entries and --methods has {len(methods)}; give a name for each method, or leave "
+            f"--names out"
+        )
+    return Choice(
+        tuple(options.runs), _parts(options.architecture), options.seed, methods,
+        dict(zip(methods, names, strict=False)), options.title, options.data_dir,
+    )  # fmt: skip
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    draw: Callable[[Choice, Any, Console], Sequence[Path]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Reads the flags, draws, and prints the paths of the files; returns 2 after an error of the user."""
+    options, console = parser.parse_args(arguments), Console(highlight=False)
+    try:
+        written = draw(read_choice(options), options, console)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
+    return 0
