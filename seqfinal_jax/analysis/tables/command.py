@@ -121,7 +121,7 @@ def cells_by_length(runs: Sequence[Path]) -> pd.DataFrame:
     by_length: dict[int, list[Path]] = {}
     for run in runs:
         by_length.setdefault(_num_steps(run), []).append(run)
-    frames = [joined_cells(folders).assign(num_steps=count) for count, folders in by_length.items()]
+    frames = [joined_cells(folders).assign(num_steps=count) for count, folders in sorted(by_length.items())]
     cells = pd.concat(frames, ignore_index=True)
     if cells["protocol"].nunique() > 1:
         raise ValueError(
