@@ -42,8 +42,9 @@ def run_command(arguments: Sequence[str]) -> int:
     check_backend()
     enable_compilation_cache()
     workdir = Path(WORKDIR.value or f"runs/{config.name}").expanduser()
-    overrides = tuple(config_flags.get_override_values(flags.FLAGS["config"]))
-    failed = run(config, workdir, DATA_DIR.value, DRY_RUN.value, overrides=overrides)
+    flag = flags.FLAGS["config"]
+    overrides, source = tuple(config_flags.get_override_values(flag)), config_flags.get_config_filename(flag)
+    failed = run(config, workdir, DATA_DIR.value, DRY_RUN.value, overrides=overrides, source=source)
     if not DRY_RUN.value:
         report_run(workdir)
     if failed:

@@ -5,6 +5,7 @@ comparison is made, and nothing is picked by test data.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -34,12 +35,23 @@ class Answer:
     sentences: tuple[str, ...]
 
 
-def answers(cells: pd.DataFrame, smallest: float = 0.01) -> list[Answer]:
-    """An answer for each architecture of done cells. smallest: the difference that matters, a fraction."""
-    return [_answer(str(name), own, smallest) for name, own in cells.groupby("architecture", sort=False)]
+def answers(
+    cells: pd.DataFrame, smallest: float = 0.01, costs: Mapping[tuple[str, str], float] | None = None
+) -> list[Answer]:
+    """An answer for each architecture of done cells.
+
+    smallest: the difference that matters, a fraction. costs: by (architecture, method), in any unit; where both are known
+    the answer says what the way costs beside the final step alone.
+    """
+    costs = {} if costs is None else dict(costs)
+    return [
+        _answer(str(name), own, smallest, costs) for name, own in cells.groupby("architecture", sort=False)
+    ]
 
 
-def _answer(architecture: str, cells: pd.DataFrame, smallest: float) -> Answer:
+def _answer(
+    architecture: str, cells: pd.DataFrame, smallest: float, costs: Mapping[tuple[str, str], float]
+) -> Answer:
     methods = in_order(cells["method"])
     final = next((m for m in methods if _is_reference(m) and method_name(m).comparable), None)
     ways = [m for m in methods if not _is_reference(m) and method_name(m).comparable]
@@ -58,7 +70,7 @@ def _answer(architecture: str, cells: pd.DataFrame, smallest: float) -> Answer:
     tested = "TEST" in " ".join(map(str, cells.loc[cells["method"] == way, "selection"].unique()))
     sentences = (
         _verdict(gain, way, accuracy, len(ways), smallest, architecture),
-        _rest(gap, tested, gain, smallest),
+        _rest(gap, tested, gain, smallest, _ratio(costs, architecture, way, final)),
     )
     return Answer(architecture, len(ways), gain, accuracy, gap, tested, tuple(s for s in sentences if s))
 
@@ -110,12 +122,20 @@ def _verdict(
     return f"{architecture}: no difference can be claimed ({why}); {found} ({interval})."
 
 
-def _rest(gap: float, tested: bool, gain: Comparison, smallest: float) -> str:
+def _ratio(costs: Mapping[tuple[str, str], float], architecture: str, way: str, final: str) -> float:
+    """How many times the cost of the final step alone a way takes, NaN where one is not known."""
+    own, reference = costs.get((architecture, way)), costs.get((architecture, final))
+    return own / reference if own and reference else math.nan
+
+
+def _rest(gap: float, tested: bool, gain: Comparison, smallest: float, ratio: float) -> str:
     parts = []
     if gap > 0:  # not, where it is not known
         parts.append(
             f"That closes {100 * gap:.0f} % of the gap to the oracle, which has more samples of the final step."
         )
+    if ratio > 0:
+        parts.append(f"Its training takes {ratio:.1f} times the computation of the final step alone.")
     if len(gain.seeds) < seeds_needed() and not gain.is_called(smallest):
         parts.append(f"{seeds_needed()} seeds or more could support a claim.")
     if tested:

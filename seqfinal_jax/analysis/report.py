@@ -1,35 +1,58 @@
-"""The report of a run folder: report/index.html with the table, what was run, failures and figures.
+"""The report of a run: one page with the answer, charts, tables, figures, failures and what was run.
 
-Command   python -m seqfinal_jax.analysis.report WORKDIR
+Command   python -m seqfinal_jax.analysis.report RUN [RUN...] [--out=DIR]
+
+Of one folder the page is RUN/report/index.html. Several folders of one sequence and protocol, such as one for each seed,
+are joined into DIR/index.html, beside its tables and charts.
 """
 
 import argparse
-import base64
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from seqfinal_jax.analysis.answer import answers
+from seqfinal_jax.analysis.figures.cost_chart import draw_costs
 from seqfinal_jax.analysis.figures.every import draw_figures
-from seqfinal_jax.analysis.figures.record import Drawn
-from seqfinal_jax.analysis.report_page import PAGE
-from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
-from seqfinal_jax.analysis.tables.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.figures.method_chart import draw_methods
+from seqfinal_jax.analysis.figures.record import Drawn, house_style
+from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
+from seqfinal_jax.analysis.page.facts import changed_fields, run_facts, stage_rows
+from seqfinal_jax.analysis.page.pictures import HEADINGS, grouped, model_groups
+from seqfinal_jax.analysis.page.template import PAGE
+from seqfinal_jax.analysis.tables.costs import mean_costs
+from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
-from seqfinal_jax.analysis.tables.text import print_summary, to_csv, to_markdown, write_results_csv
+from seqfinal_jax.analysis.tables.text import (
+    csv_text,
+    print_summary,
+    to_csv,
+    to_markdown,
+    write_results_csv,
+)
 from seqfinal_jax.records.plugins import load_plugins
-from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
+from seqfinal_jax.results.run_folder import RunFolderError, read_config, write_whole
 
 log = logging.getLogger(__name__)
 SMALLEST_DIFFERENCE = 1.0  # in points, of runs that were made before the field was there
-PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
-OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
-SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
-OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a page is made from: run folders, where their joined results and the models' figures are, and the page."""
+
+    workdirs: tuple[Path, ...]
+    results: Path
+    page: Path
+
+    @property
+    def figures(self) -> Path:
+        """Where the commands that read models leave their figures."""
+        return self.workdirs[0] / "figures"
 
 
 def report_run(workdir: str | Path, console: Console | None = None) -> None:
@@ -48,17 +71,22 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
     load_run_plugins(workdir)
     results = write_results_csv(workdir)
     table = print_summary(workdir, console=console)
+    paths = [results, *write_report(workdir)]
     for sentence in run_answer(workdir, table):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    for path in [results, *write_report(workdir)]:
+    for path in paths:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
     """Whether history is worth using, and which way: a paragraph for each architecture."""
-    analysis = read_config(workdir).get("analysis", {})
-    smallest = analysis.get("smallest_difference", SMALLEST_DIFFERENCE) / 100
-    return [" ".join(answer.sentences) for answer in answers(table.cells, smallest)]
+    found = answers(table.cells, _smallest(workdir), mean_costs(table.records)["alone"])
+    return [" ".join(answer.sentences) for answer in found]
+
+
+def _smallest(workdir: str | Path) -> float:
+    """The difference that matters to a run, as a fraction."""
+    return read_config(workdir).get("analysis", {}).get("smallest_difference", SMALLEST_DIFFERENCE) / 100
 
 
 def load_run_plugins(workdir: str | Path) -> None:
@@ -83,97 +111,83 @@ def write_report(workdir: str | Path) -> list[Path]:
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table, folder = results_table(workdir), Path(workdir) / "report"
-    tables = [
+    workdir = Path(workdir)
+    table, folder = results_table(workdir), workdir / "report"
+    tables = _write_tables(table, folder)
+    drawn = draw_figures(workdir)
+    sources = Sources((workdir,), workdir / "results.csv", folder / "index.html")
+    return [*tables, *drawn.paths, _write_page(sources, table, drawn)]
+
+
+def write_joined_report(workdirs: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """The report of several run folders of one sequence and protocol, in a folder of its own.
+
+    Returns:
+        The files, the page last.
+
+    Raises:
+        RunFolderError: not run folders, damaged ones, or ones that do not go together.
+    """
+    out, folders = Path(out), tuple(map(Path, workdirs))
+    table = results_table(folders)
+    rows = table.cells.itertuples(index=False)
+    results = write_whole(out / "results.csv", csv_text(tuple(table.cells.columns), rows))
+    with house_style():
+        charts = [draw_methods(table, out / "methods.png"), *(draw_costs(table, out / "cost.png") or ())]
+    drawn = Drawn([path for path in charts if path], [])
+    tables = _write_tables(table, out)
+    return [
+        results,
+        *tables,
+        *drawn.paths,
+        _write_page(Sources(folders, results, out / "index.html"), table, drawn),
+    ]
+
+
+def _write_tables(table: ResultsTable, folder: Path) -> list[Path]:
+    return [
         write_whole(folder / "table.md", to_markdown(table)),
         write_whole(folder / "table.csv", to_csv(table)),
     ]
-    drawn = draw_figures(workdir)
-    page = write_whole(folder / "index.html", _page(workdir, table, drawn))
-    return [*tables, *drawn.paths, page]
 
 
-def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]:
-    """What was run, as names and texts: sequence, every protocol field, seeds, data source, versions."""
-    config, environment = read_config(workdir), read_environment(workdir)
-    facts = [("sequence", table.sequence), ("protocol", table.protocol)]
-    facts += _fields("protocol", config.get("protocol"))
-    facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
-    facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
-    facts += _fields("data", config.get("data")) + _data_facts(environment.get("data"))
-    rest = {name: value for name, value in environment.items() if name not in ("data", "machine")}
-    rest |= environment.get("machine", {})
-    return facts + [(name, _text(value)) for name, value in rest.items()]
-
-
-def _fields(section: str, fields: Any) -> list[tuple[str, str]]:
-    """A section of the configuration, a line a field."""
-    fields = fields if isinstance(fields, dict) else {}
-    return [(f"config.{section}.{name}", _text(value)) for name, value in fields.items()]
-
-
-def _data_facts(record: Any) -> list[tuple[str, str]]:
-    """Where the data came from and whether they are the official ones; no local path."""
-    if not isinstance(record, dict):
-        return [("data source", "not recorded")]
-    facts = [(f"data source: {name}", _text(record[name])) for name in SHOWN_OF_DATA if record.get(name)]
-    return [*facts, ("official data", OFFICIAL.get(record.get("official"), "not recorded"))]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return listed(f"{name} {_text(part)}" for name, part in value.items())
-    return listed(map(number, value)) if isinstance(value, (list, tuple)) else number(value)
-
-
-def _page(workdir: str | Path, table: ResultsTable, drawn: Drawn) -> str:
+def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn) -> Path:
     from jinja2 import Environment, StrictUndefined
 
-    heads, stages = _stage_rows(workdir)
+    workdir, smallest = sources.workdirs[0], _smallest(sources.workdirs[0])
+    heads, stages = stage_rows(sources.workdirs)
+    groups = grouped(drawn.paths, sources.page)
+    lead = groups.pop(HEADINGS["methods"], None)
     template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    return template.from_string(PAGE).render(
-        table=table, names=method_name, answer=run_answer(workdir, table), facts=run_facts(workdir, table),
-        figures=[path.name for path in drawn.paths], pictures=_embedded(drawn.paths), undrawn=drawn.failed,
+    text = template.from_string(PAGE).render(
+        table=table, names=method_name, answer=run_answer(workdir, table), lead=lead, groups=groups.values(),
+        differences=differences(table.cells, smallest), standings=standings(table.cells),
+        noise=sampling_note(table.cells), smallest=100 * smallest,
+        models=model_groups(sources.figures, sources.page), undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
+        facts=run_facts(workdir, table), changed=changed_fields(workdir), folders=len(sources.workdirs),
+        results="results.csv" if sources.results.parent == sources.page.parent else "../results.csv",
     )  # fmt: skip
-
-
-def _embedded(paths: Sequence[Path]) -> dict[str, str]:
-    """The pictures as addresses that hold them, so that the page can be sent alone."""
-    return {
-        path.name: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        for path in paths
-        if path.suffix == ".png"
-    }
-
-
-def _stage_rows(workdir: str | Path) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of the chosen hyper-parameters; penalties of some methods get columns of their own."""
-    stages = read_stages(workdir)
-    fixed = {*PLACE_COLUMNS, *OUTCOME_COLUMNS, "position", "step", "train_steps", "fingerprint"}
-    more = [name for name in stages.columns if name not in fixed | set(HYPERS)]
-    columns = [name for name in (*PLACE_COLUMNS, *HYPERS, *more, *OUTCOME_COLUMNS) if name in stages.columns]
-    rows = [[_stage_value(name, row[name]) for name in columns] for row in stages.to_dict("records")]
-    heads = [
-        "validation accuracy (%)" if name == "valid_accuracy" else name.replace("_", " ") for name in columns
-    ]
-    return heads, rows
-
-
-def _stage_value(name: str, value: Any) -> str:
-    if name == "method":
-        return method_name(value).column
-    return percent(value) if name == "valid_accuracy" else _text(value)
+    return write_whole(sources.page, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the report and prints the table; 2 where the folder cannot be read."""
-    parser = argparse.ArgumentParser(
-        description="Write results.csv, the figures and the report of a run folder."
-    )
-    parser.add_argument("workdir", type=Path, help="the --workdir of a run")
+    """Writes the report and prints the table; 2 where a folder cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.report", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--out", type=Path, help="folder of a report that joins run folders")
+    options = parser.parse_args(arguments)
     try:
-        report_run(parser.parse_args(arguments).workdir)
+        if options.out is None and len(options.runs) > 1:
+            raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
+        if options.out is None:
+            report_run(options.runs[0])
+            return 0
+        for run in options.runs:
+            load_run_plugins(run)
+        for path in write_joined_report(options.runs, options.out):
+            print(f"wrote {path}")
     except RunFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

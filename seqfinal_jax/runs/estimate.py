@@ -65,7 +65,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             most = members * _most_epochs(stage, training)
             epochs += most
             seconds += (
-                most * _epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
+                most * epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
             )
     return Estimate(fits, epochs, seconds)
 
@@ -76,8 +76,8 @@ def _most_epochs(stage: Stage, training: Training) -> int:
     return own - stage_rule(stage.start, training).max_epochs if stage.resume else own
 
 
-def _epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
-    """Training and validation passes of an epoch."""
+def epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
+    """Floating-point operations of the training and validation passes of an epoch."""
     sizes = plan.sizes(stage.variant)
     used = sizes if stage.variant not in MATCHING_RULES else len(sizes) * sizes[-1:]
 

@@ -51,12 +51,13 @@ def run(
     dry_run: bool = False,
     console: Any = None,
     overrides: Collection[str] = (),
+    source: str = "",
 ) -> int:
     """Fits every cell of the configuration that is not done; returns how many cells failed.
 
     A dry run checks all that can be checked, builds the data and writes nothing to the run folder. `overrides` names the
-    fields that the command line set. Raises ValueError for a configuration, data or run folder that cannot be used,
-    before anything is trained.
+    fields that the command line set, `source` the configuration file with its presets, for the record. Raises ValueError
+    for a configuration, data or run folder that cannot be used, before anything is trained.
     """
     console = console or _console()
     workdir = Path(workdir).expanduser()
@@ -68,7 +69,7 @@ def run(
     pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
     if dry_run:
         return 0
-    folders.open_workdir(workdir, plan)
+    folders.open_workdir(workdir, plan, source, overrides)
     if pool is None:
         console.print("everything is done already", highlight=False)
         return 0

@@ -191,17 +191,22 @@ def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
                 yield cell, read_result(cell)
 
 
-def open_workdir(workdir: Path, plan: Plan) -> None:
-    """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be."""
+def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collection[str] = ()) -> None:
+    """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be.
+
+    source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded.
+    """
+    config = resolved(plan)
     record = {
         **made_by(),
         "settings": settings(),
         "machine": machine(),
         "data": {**plan.source.record, **data_record(plan)},
+        "command": _command(config, source, overrides),
     }
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_whole(workdir / "config.json", json.dumps(resolved(plan), indent=1, sort_keys=True) + "\n")
+        write_whole(workdir / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
         write_whole(workdir / "environment.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
         clear_leftovers(workdir)
         remove_stale(workdir, plan)
@@ -209,6 +214,14 @@ def open_workdir(workdir: Path, plan: Plan) -> None:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
         ) from error
+
+
+def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:
+    """How the run was called: the file (of one outside this folder its name alone), and the fields set besides."""
+    place = Path(source)
+    values = flat(config)
+    chosen = {name: values[name] for name in sorted(overrides) if name in values}
+    return {"config": place.name if place.is_absolute() else source, "set": chosen}
 
 
 def resolved(plan: Plan) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from seqfinal_jax.methods.stages.store import (
 )
 from seqfinal_jax.results.run_folder import RESULT_SCHEMA, write_whole
 from seqfinal_jax.results.sealed import DamagedFolder, read_sealed, write_sealed
+from seqfinal_jax.runs.cost import cell_cost
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan, drawn_from
 from seqfinal_jax.runs.workdir import data_record, made_by
@@ -69,6 +70,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
         "recipe": fitter.fingerprint(planned.node), "label": _label(planned.method),
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
+        "forward_passes": cell_cost(plan, fitter, planned.node, seed),
         "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
         "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
         "settings": settings(), "machine": machine(), "made_by": made_by(),

@@ -3,6 +3,7 @@ import json
 import re
 
 from seqfinal_jax.analysis import report
+from seqfinal_jax.analysis.page.facts import run_facts, stage_rows
 from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder, write_change, write_joint_grid, write_table
 
@@ -60,7 +61,7 @@ def test_data_that_are_not_official_are_named_and_no_path_is_shown(workdir):
         "note": "971 JPEG",
     }
     change(workdir / "environment.json", data=record)
-    facts = dict(report.run_facts(workdir, results_table(workdir)))
+    facts = dict(run_facts(workdir, results_table(workdir)))
     assert facts["official data"] == "no: other files than the official ones"
     assert facts["data source: note"] == "971 JPEG"
     assert "/home/me" not in str(facts)
@@ -82,7 +83,7 @@ def test_penalties_of_a_method_get_a_column(workdir):
     record = json.loads(path.read_text())
     record["stages"][0]["hyper"]["fisher_weight"] = 2.0
     path.write_text(json.dumps(record))
-    heads, rows = report._stage_rows(workdir)
+    heads, rows = stage_rows([workdir])
     values = [row[heads.index("fisher weight")] for row in rows]
     assert sorted(set(values)) == ["2", "–"]
 

@@ -7,6 +7,9 @@ from seqfinal_jax.analysis.figures.method_chart import method_chart
 from seqfinal_jax.analysis.figures.record import draw_figures
 
 # isort: split
+from seqfinal_jax.analysis.figures.cost_chart import cost_chart
+
+# isort: split
 from seqfinal_jax.analysis.figures.data_examples import data_examples
 
 # isort: split
@@ -22,6 +25,7 @@ from seqfinal_jax.analysis.figures.sample_usage import sample_usage
 from seqfinal_jax.analysis.figures.efficient_sweep import efficient_sweeps
 
 __all__ = [
+    "cost_chart",
     "data_examples",
     "draw_figures",
     "efficient_sweeps",

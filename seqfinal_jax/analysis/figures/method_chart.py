@@ -1,4 +1,4 @@
-"""The chart of test accuracies: a row a method, a lane in it an architecture, every seed a point."""
+"""The chart of test accuracies: rows of methods by family, a lane for each architecture, every seed a point."""
 
 import textwrap
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WIDTH = 8.0  # inches
 ROW = 0.8  # of the distance between two methods, shared by the lanes of the architectures
 LANE_HEIGHT = 0.15  # inches
+HEAD = 0.7  # of the distance between two methods, for the name of a family
 
 
 @figure("methods")
@@ -42,35 +43,57 @@ def method_chart(workdir: str | Path) -> Path | None:
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table = results_table(workdir)
-    if not table.entries:
-        return None
-    return save_png(_draw(table), Path(workdir) / "figures" / "methods.png")
+    return draw_methods(results_table(workdir), Path(workdir) / "figures" / "methods.png")
+
+
+def draw_methods(table: ResultsTable, path: Path) -> Path | None:
+    """Draws the chart of a table, which may be of several folders; None where it has no entry."""
+    return save_png(_draw(table), path) if table.entries else None
 
 
 def _draw(table: ResultsTable) -> "Figure":
+    rows = _rows(table.methods)
     height = len(table.methods) * max(0.34, LANE_HEIGHT * len(table.architectures) / ROW)
-    figure = new_figure(WIDTH, 2.4 + height)
+    figure = new_figure(WIDTH, 2.4 + height * (max(rows.values()) + 0.5) / len(rows))
     axes = figure.subplots()
     clean_axes(axes)
-    _label_rows(axes, table)
+    _label_rows(axes, rows)
     _set_range(axes, table)
     for method, architecture in table.entries:
-        _draw_entry(axes, table, method, architecture)
+        _draw_entry(axes, table, method, architecture, rows[method])
     _title(axes, table)
     _legend(figure, table.architectures)
     return figure
 
 
-def _label_rows(axes: "Axes", table: ResultsTable) -> None:
-    """Methods from top to bottom, a band behind every other one."""
-    rows = range(len(table.methods))
-    axes.set_yticks(rows, [_row_label(method) for method in table.methods])
-    axes.set_ylim(len(table.methods) - 0.5, -0.5)
+def _rows(methods: list[str]) -> dict[str, float]:
+    """The place of each method from top to bottom; a family's name has room above its first method."""
+    rows, place, family = {}, 0.0, None
+    for method in methods:
+        if method_name(method).family != family:
+            family, place = method_name(method).family, place + HEAD
+        rows[method] = place
+        place += 1
+    return rows
+
+
+def _label_rows(axes: "Axes", rows: dict[str, float]) -> None:
+    """Methods from top to bottom, a band behind every other one, and the families' names."""
+    axes.set_yticks(list(rows.values()), [_row_label(method) for method in rows])
+    axes.set_ylim(max(rows.values()) + 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    for row in rows[1::2]:
+    for row in list(rows.values())[1::2]:
         axes.axhspan(row - 0.5, row + 0.5, color=BAND, linewidth=0, zorder=0)
+    heads: dict[str, float] = {}
+    for method, row in rows.items():
+        heads.setdefault(method_name(method).family, row)
+    for family, row in heads.items():
+        axes.text(
+            -0.01, row - 0.5 - HEAD / 2, family, transform=axes.get_yaxis_transform(), ha="right", va="center",
+            fontsize=CAPTION_SIZE, color=GREY, weight="bold",
+        )  # fmt: skip
+        axes.axhline(row - 0.5, color=GREY, linewidth=0.5)
 
 
 def _row_label(method: str) -> str:
@@ -92,11 +115,11 @@ def _set_range(axes: "Axes", table: ResultsTable) -> None:
     axes.set_xlim(low - margin, high + margin)
 
 
-def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: str) -> None:
+def _draw_entry(axes: "Axes", table: ResultsTable, method: str, architecture: str, row: float) -> None:
     """One lane: the seeds, their mean, and words where seeds lack."""
     entry, lane = table.entries[method, architecture], table.architectures.index(architecture)
     lanes = len(table.architectures)
-    place = table.methods.index(method) + ROW * ((lane + 0.5) / lanes - 0.5)
+    place = row + ROW * ((lane + 0.5) / lanes - 0.5)
     if entry.done:
         here = (table.cells["method"] == method) & (table.cells["architecture"] == architecture)
         color, marker = architecture_style(lane)

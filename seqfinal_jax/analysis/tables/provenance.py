@@ -3,11 +3,53 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from seqfinal_jax.analysis.tables.labels import listed
 
 Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """How runs were called. files: configuration files with presets; settings: name=value of the fields set besides."""
+
+    files: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> str:
+        """The settings as text, empty where there are none."""
+        return listed(self.settings)
+
+    @property
+    def source(self) -> str:
+        """A sentence that names the files, and what was set besides."""
+        if not self.files:
+            return "The configuration file was not recorded."
+        besides = f"; set besides: {self.changed}" if self.settings else ""
+        return f"Configuration file: {listed(self.files)}{besides}."
+
+
+SHOWN_BY_TABLES = ("methods", "architectures", "seeds", "plugins")
+
+
+def commands_of(environments: Sequence[Record]) -> Commands:
+    """How runs were called, from what their environment.json recorded."""
+    commands = [environment.get("command") or {} for environment in environments]
+    settings = [
+        f"{name}={_setting(value)}"
+        for command in commands
+        for name, value in command.get("set", {}).items()
+        if name not in SHOWN_BY_TABLES
+    ]
+    files = [command["config"] for command in commands if command.get("config")]
+    return Commands(tuple(dict.fromkeys(files)), tuple(dict.fromkeys(settings)))
+
+
+def _setting(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def machine_lines(records: Sequence[Record]) -> list[str]:

@@ -19,8 +19,8 @@ from seqfinal_jax.analysis.tables.labels import (
     method_order,
     percent,
 )
-from seqfinal_jax.analysis.tables.provenance import machine_lines, note_lines
-from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_result
+from seqfinal_jax.analysis.tables.provenance import Commands, commands_of, machine_lines, note_lines
+from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, read_result
 
 SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
 
@@ -81,11 +81,23 @@ class ResultsTable:
     records: list[dict]
     sequence: str
     protocol: str
+    commands: Commands = Commands()
 
     @property
     def title(self) -> str:
-        """What the table shows."""
-        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {self.protocol}"
+        """What the table shows, and which settings differ from those of the configuration file."""
+        changed = f", with {self.changed}" if self.changed else ""
+        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {self.protocol}{changed}"
+
+    @property
+    def changed(self) -> str:
+        """The settings that were given beside the configuration file, but for what the table shows itself."""
+        return self.commands.changed
+
+    @property
+    def source(self) -> str:
+        """A sentence that names the configuration file."""
+        return self.commands.source
 
     @property
     def captions(self) -> list[str]:
@@ -176,7 +188,10 @@ def results_table(
     sequence = listed(cells["sequence"].unique()) or str(configs[0].get("name", "unknown sequence"))
     protocol = listed(cells["protocol"].unique()) or _protocol_fields(configs[0])
     records = [read_result(cell) for folder in folders for cell in done_cells(folder)]
-    return ResultsTable(methods, architectures, seeds, entries, cells, failures, records, sequence, protocol)
+    return ResultsTable(
+        methods, architectures, seeds, entries, cells, failures, records, sequence, protocol,
+        commands_of([read_environment(folder) for folder in folders]),
+    )  # fmt: skip
 
 
 def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from seqfinal_jax.analysis.figures.palette import (
-    ARCHITECTURE_COLORS,
     CAPTION_SIZE,
     FAINT,
     INK,
@@ -15,6 +14,7 @@ from seqfinal_jax.analysis.figures.palette import (
     TITLE_SIZE,
     clean_axes,
     legend_below,
+    method_style,
     new_figure,
 )
 from seqfinal_jax.analysis.tables.labels import method_name
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osv^DPX*<>hp"  # 7 colours and 12 markers share no factor: 84 methods differ
 MOST_COLUMNS = 3
 
 
@@ -72,12 +71,8 @@ def layer_panels(frame: pd.DataFrame, picture: Picture) -> "Figure":
     return figure
 
 
-def _style(place: int) -> tuple[str, str]:
-    return ARCHITECTURE_COLORS[place % len(ARCHITECTURE_COLORS)], MARKERS[place % len(MARKERS)]
-
-
 def _line(axes: "Axes", own: pd.DataFrame, place: int) -> None:
-    color, marker = _style(place)
+    color, marker = method_style(place)
     axes.plot(own["x"], own["y"], color=color, linewidth=1, alpha=0.7)
     axes.scatter(own["x"][:-1], own["y"][:-1], s=14, color=FAINT, edgecolors=color, marker=marker, zorder=3)
     axes.scatter(own["x"][-1:], own["y"][-1:], s=34, color=color, marker=marker, zorder=4)
@@ -86,5 +81,5 @@ def _line(axes: "Axes", own: pd.DataFrame, place: int) -> None:
 def _handle(name: str, place: int) -> object:
     from matplotlib.lines import Line2D
 
-    color, marker = _style(place)
+    color, marker = method_style(place)
     return Line2D([], [], color=color, marker=marker, markersize=5, label=name)

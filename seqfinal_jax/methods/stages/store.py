@@ -137,6 +137,13 @@ class StageStore:
         result = StageResult(best, last, trees.get("optimiser", {}), meta["chosen"], grid, history)
         return result if whole else result.without_last()
 
+    def epochs(self, fingerprint: str, seed: int) -> list[int]:
+        """The epochs that each grid point of a stored stage was trained for; empty where there is no result."""
+        path = self.place(fingerprint, seed) / "grid.csv"
+        if not self.has(fingerprint, seed) or not path.is_file():
+            return []
+        return [int(row["stop_epoch"]) for row in rows_from_csv(path.read_text(encoding="utf-8"))]
+
 
 def variables_of(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Variables as networks take them: what has no leaves, as the statistics of a network without batch norm, is not

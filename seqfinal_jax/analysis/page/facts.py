@@ -1,0 +1,85 @@
+"""What was run, as a report shows it: configuration, data, versions, and the chosen hyper-parameters."""
+
+from pathlib import Path
+from typing import Any
+
+from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
+from seqfinal_jax.analysis.tables.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.tables.results_table import ResultsTable
+from seqfinal_jax.config.check import flat
+from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.results.run_folder import read_config, read_environment
+
+PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
+OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
+SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
+OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
+SHOWN_ALREADY = ("methods", "architectures", "seeds", "name")
+
+
+def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]:
+    """What was run, as names and texts: sequence, every protocol field, seeds, data source, versions."""
+    config, environment = read_config(workdir), read_environment(workdir)
+    facts = [("sequence", table.sequence), ("protocol", table.protocol)]
+    facts += _fields("protocol", config.get("protocol"))
+    facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
+    facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
+    facts += _fields("data", config.get("data")) + _data_facts(environment.get("data"))
+    rest = {name: value for name, value in environment.items() if name not in ("data", "machine")}
+    rest |= environment.get("machine", {})
+    return facts + [(name, _text(value)) for name, value in rest.items()]
+
+
+def _fields(section: str, fields: Any) -> list[tuple[str, str]]:
+    """A section of the configuration, a line a field."""
+    fields = fields if isinstance(fields, dict) else {}
+    return [(f"config.{section}.{name}", _text(value)) for name, value in fields.items()]
+
+
+def _data_facts(record: Any) -> list[tuple[str, str]]:
+    """Where the data came from and whether they are the official ones; no local path."""
+    if not isinstance(record, dict):
+        return [("data source", "not recorded")]
+    facts = [(f"data source: {name}", _text(record[name])) for name in SHOWN_OF_DATA if record.get(name)]
+    return [*facts, ("official data", OFFICIAL.get(record.get("official"), "not recorded"))]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return listed(f"{name} {_text(part)}" for name, part in value.items())
+    return listed(map(number, value)) if isinstance(value, (list, tuple)) else number(value)
+
+
+def changed_fields(workdir: str | Path) -> list[tuple[str, str, str]]:
+    """The fields of a run that differ from the program's defaults: name, value, default.
+
+    What the configuration file and its presets set is among them: a file is a set of such changes.
+    """
+    stored = flat(read_config(workdir))
+    defaults = {each.name: each.default for each in all_fields()}
+    return [
+        (f"config.{name}", _text(stored[name]), _text(default))
+        for name, default in defaults.items()
+        if name in stored and name not in SHOWN_ALREADY and _text(stored[name]) != _text(default)
+    ]
+
+
+def stage_rows(workdirs: list[Path]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the chosen hyper-parameters; penalties of some methods get columns of their own."""
+    import pandas as pd
+
+    stages = pd.concat([read_stages(workdir) for workdir in workdirs], ignore_index=True)
+    fixed = {*PLACE_COLUMNS, *OUTCOME_COLUMNS, "position", "step", "train_steps", "fingerprint"}
+    more = [name for name in stages.columns if name not in fixed | set(HYPERS)]
+    columns = [name for name in (*PLACE_COLUMNS, *HYPERS, *more, *OUTCOME_COLUMNS) if name in stages.columns]
+    rows = [[_stage_value(name, row[name]) for name in columns] for row in stages.to_dict("records")]
+    heads = [
+        "validation accuracy (%)" if name == "valid_accuracy" else name.replace("_", " ") for name in columns
+    ]
+    return heads, rows
+
+
+def _stage_value(name: str, value: Any) -> str:
+    if name == "method":
+        return method_name(value).column
+    return percent(value) if name == "valid_accuracy" else _text(value)
