@@ -157,8 +157,9 @@ seeds for a claim than the answer at the head of this page, which makes a single
 interquartile mean over cells{% if standings.small_gaps %}; {{ standings.small_gaps }} cells whose oracle is less than 2
 points above are left out{% endif %}.</li>
 <li>Above Final: the probability to be above the final step alone in the same cell, ties counted half.</li>
-<li>Mean rank (1 is best), and how often a method is best, or at most 1 or 2 points below the best: on the {{ standings.shared }} cells
-that all these methods have. The best is by test accuracy and describes these cells; it chooses nothing.</li>
+<li>Mean rank (1 is best), and how often a method is best, or at most 1 or 2 points below the best: on the
+{{ standings.shared }} cells that all these methods have.
+The best is by test accuracy and describes these cells; it chooses nothing.</li>
 </ul>
 {%- endif %}
 

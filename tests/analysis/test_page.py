@@ -1,0 +1,127 @@
+"""What a report says beside the means, by hand."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from seqfinal_jax.analysis import report
+from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
+from seqfinal_jax.analysis.tables.costs import costs, mean_costs
+from seqfinal_jax.analysis.tables.results_table import results_table
+from tests.analysis.run_folders import make_run_folder
+
+
+def cells(**methods):
+    """Test accuracies of each method by seed, None where a seed lacks."""
+    rows = [
+        ("convnet-1", method, seed, value, 100)
+        for method, values in methods.items()
+        for seed, value in enumerate(values)
+        if value is not None
+    ]
+    return pd.DataFrame(rows, columns=["architecture", "method", "seed", "test_accuracy", "n_test"])
+
+
+def test_standings_by_hand():
+    """Gaps closed 0.5, 1, -0.5, 0.25; a fifth cell has a gap of 1 point. The middle half of four values is two."""
+    found = standings(
+        cells(
+            erm_final=[0.4, 0.4, 0.4, 0.4, 0.4],
+            oracle=[0.5, 0.5, 0.5, 0.5, 0.41],
+            erm_fine_tune=[0.45, 0.5, 0.35, 0.425, 0.4],
+            erm_all=[0.3, 0.3, 0.3, 0.445, None],
+        )
+    )
+    rows = {row.method: row for row in found.rows}
+    assert list(rows) == ["erm_final", "erm_all", "erm_fine_tune"]  # the oracle is not compared
+    tuned = rows["erm_fine_tune"]
+    assert tuned.gap == pytest.approx((0.25 + 0.5) / 2) and tuned.gap_cells == 4 and found.small_gaps == 1
+    assert tuned.improvement == pytest.approx((3 + 0.5) / 5) and tuned.paired_cells == 5
+    # Four cells have all three methods: ranks 1, 1, 2, 2; best in two, 5 points and 2 points behind in the others.
+    assert found.shared == 4 and tuned.rank == pytest.approx(1.5)
+    assert tuned.within == pytest.approx((0.5, 0.5, 0.75))
+    assert math.isnan(rows["erm_final"].gap) and rows["erm_final"].rank == pytest.approx((2 + 2 + 1 + 3) / 4)
+
+
+def test_there_are_no_standings_without_the_final_step_alone():
+    assert standings(cells(erm_all=[0.3], erm_fine_tune=[0.4])) is None
+    assert differences(cells(erm_all=[0.3], erm_fine_tune=[0.4]), 0.01) == {}
+
+
+def test_methods_without_shared_cells_have_no_rank():
+    found = standings(cells(erm_final=[0.4, None], erm_fine_tune=[None, 0.5]))
+    assert found.shared == 0 and all(math.isnan(row.rank) for row in found.rows)
+
+
+def test_differences_by_hand():
+    """Six equal signs of one method: p = 2 / 64; one seed supports nothing."""
+    tuned = [0.45, 0.46, 0.47, 0.45, 0.46, 0.47]
+    [row] = differences(cells(erm_final=[0.4] * 6, erm_fine_tune=tuned), 0.01)["convnet-1"]
+    assert (row.difference, row.p, row.n, row.claim) == ("+6.0", "0.031", 6, "better")
+    [row] = differences(cells(erm_final=[0.4], erm_fine_tune=[0.5]), 0.01)["convnet-1"]
+    assert (row.difference, row.interval, row.claim) == ("+10.0", "–", "none: one seed has no spread")
+
+
+def test_the_noise_of_a_test_set_by_hand():
+    """sqrt(0.5 * 0.5 / 100) = 0.05."""
+    assert "(100 samples) gives a single accuracy near 50 % a standard error of 5.0 points" in sampling_note(
+        cells(erm_final=[0.5])
+    )
+
+
+def test_costs_by_hand():
+    """Two methods share a history of 100 passes; the whole run took 100 + 10 + 30."""
+    place = {"architecture": "convnet-1", "seed": 0}
+    records = [
+        {**place, "method": "a", "forward_passes": {"history": 100.0, "a": 10.0}},
+        {**place, "method": "b", "forward_passes": {"history": 100.0, "b": 30.0}},
+        {**place, "method": "old"},
+    ]
+    found = costs(records).set_index("method")
+    assert found["alone"].to_dict() == {"a": 110, "b": 130}
+    assert found["shared"].to_dict() == {"a": 60, "b": 80} and found["shared"].sum() == 140
+    assert mean_costs(records).loc[("convnet-1", "b"), "alone"] == 130
+
+
+def add_to(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_the_answer_says_what_the_way_costs(tmp_path):
+    run = make_run_folder(
+        tmp_path / "run", {(m, "convnet-1", 0): a for m, a in (("erm_final", 0.4), ("erm_fine_tune", 0.5))}
+    )
+    for method, passes in (("erm_final", {"f": 20.0}), ("erm_fine_tune", {"h": 40.0, "t": 20.0})):
+        add_to(run / "cells" / method / "convnet-1" / "seed0" / "result.json", forward_passes=passes)
+    assert (
+        "takes 3.0 times the computation of the final step alone"
+        in report.run_answer(run, results_table(run))[0]
+    )
+    *_, page = report.write_report(run)
+    assert (run / "figures" / "cost.png").is_file() and "Cost against accuracy" in page.read_text()
+
+
+def test_settings_beside_the_file_stand_in_title_page_and_tables(workdir):
+    command = {"config": "configs/digits_rcl.py:quick", "set": {"training.patience": 10, "seeds": [0, 1]}}
+    add_to(workdir / "environment.json", command=command)
+    table = results_table(workdir)
+    assert table.title.endswith("protocol corrected, with training.patience=10")
+    text = report.write_report(workdir)[-1].read_text()
+    assert "Other settings than those of the configuration file: training.patience=10" in text
+    assert "Configuration file: configs/digits_rcl.py:quick; set besides: training.patience=10." in text
+
+
+def test_folders_are_joined_in_one_report(tmp_path, capsys):
+    runs = []
+    for seed in range(2):
+        accuracies = {("erm_final", "convnet-1", seed): 0.4, ("erm_fine_tune", "convnet-1", seed): 0.5}
+        runs.append(str(make_run_folder(tmp_path / f"seed{seed}", accuracies, seeds=(seed,))))
+    assert report.main(runs) == 2
+    assert "name it with --out=DIR" in capsys.readouterr().err
+    out = tmp_path / "joined"
+    assert report.main([*runs, f"--out={out}"]) == 0
+    text = (out / "index.html").read_text()
+    assert "seeds: 0, 1" in text and 'href="results.csv"' in text and "first of 2 run folders" in text
+    assert (out / "methods.png").is_file() and (out / "results.csv").read_text().count("\n") == 5
