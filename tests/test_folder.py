@@ -15,6 +15,7 @@ from seqfinal_jax.data.base.sources import DATASETS
 from seqfinal_jax.methods.stages.fitter import StageFitter
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file
 from seqfinal_jax.results.sealed import record_digest
+from seqfinal_jax.runs import cells
 from seqfinal_jax.runs import loop as running
 from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs import write_cells as writing
@@ -166,7 +167,7 @@ def test_a_full_disk_ends_the_run_with_its_error(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(running, "write_cell", full)
+    monkeypatch.setattr(cells, "write_cell", full)
     with pytest.raises(OSError, match="No space left"):
         running.run(smoke_config(**ONE), tmp_path)
 
@@ -177,8 +178,8 @@ def test_a_cell_that_fails_has_no_result_any_more(tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(running, "cell_done", lambda *_: False)
-    monkeypatch.setattr(running, "write_cell", fails)
+    monkeypatch.setattr(cells, "cell_done", lambda *_: False)
+    monkeypatch.setattr(cells, "write_cell", fails)
     assert running.run(smoke_config(**ONE), tmp_path) == 1
     assert [path.name for path in (tmp_path / CELL).iterdir()] == ["error.txt"]
 

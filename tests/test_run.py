@@ -35,7 +35,7 @@ def test_every_method_has_a_cell(finished):
 
 def test_the_run_folder_is_whole(finished):
     assert {path.name for path in finished.iterdir()} == {
-        "cells", "stages", "config.json", "environment.json", "timing.csv", "run.log", "data_examples.npz",
+        "cells", "claims", "stages", "config.json", "environment.json", "timing.csv", "run.log", "data_examples.npz",
     }  # fmt: skip
     cell = finished / "cells" / "erm_fine_tune" / "convnet-1" / "seed1"
     assert {p.name for p in cell.iterdir()} == {"result.json", "grid.csv", "history.csv", "predictions.npz"}
@@ -176,20 +176,21 @@ def test_a_damaged_stage_is_noticed_and_fitted_again(tmp_path, caplog):
 
 
 def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
+    from seqfinal_jax.runs import cells
     from seqfinal_jax.runs import loop as running
 
-    original = running.write_cell
+    original = cells.write_cell
 
     def fail_for_oracle(workdir, plan, fitter, method, seed):
         if method == "oracle":
             raise RuntimeError("planted")
         return original(workdir, plan, fitter, method, seed)
 
-    monkeypatch.setattr(running, "write_cell", fail_for_oracle)
+    monkeypatch.setattr(cells, "write_cell", fail_for_oracle)
     assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 1
     assert "planted" in (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").read_text()
     assert (tmp_path / "cells" / "erm_final" / "convnet-1" / "seed0" / "result.json").exists()
-    monkeypatch.setattr(running, "write_cell", original)
+    monkeypatch.setattr(cells, "write_cell", original)
     assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 0
     assert not (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").exists()
 

@@ -49,11 +49,8 @@ def test_a_closed_pipe_and_a_full_disk_are_one_line(tmp_path):
     assert done.stderr.splitlines() == [f"error: standard output was closed; {GOES_ON}"]
 
 
-@pytest.mark.parametrize(
-    ("sign", "status", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
-)
-def test_an_interrupted_run_says_so_in_one_line(tmp_path, sign, status, word):
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_run_that_is_asked_to_stop_saves_its_state_and_is_to_be_continued(tmp_path, sign):
     long = ["--config.training.max_epochs=100000", "--config.training.patience=100000"]
     process = subprocess.Popen(
         [*RUN, *ONE, *long, f"--workdir={tmp_path}"], cwd=ROOT, text=True,
@@ -63,9 +60,18 @@ def test_an_interrupted_run_says_so_in_one_line(tmp_path, sign, status, word):
     while not list(tmp_path.glob("stages/*/progress/*/meta.json")) and time.monotonic() < ends:
         time.sleep(0.1)
     process.send_signal(sign)
+    asked = time.time()
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == status
-    assert errors.splitlines() == [f"error: {word}; {GOES_ON}"]
+    assert process.returncode == 75
+    assert errors.splitlines() == [
+        f"{sign.name}: stopping after the running epoch",
+        "error: stopped, to be continued: the state is saved, and the same command goes on",
+    ]
+    [meta] = tmp_path.glob("stages/*/progress/*/meta.json")
+    assert (
+        meta.stat().st_mtime >= asked - 0.1
+    )  # of the epoch that was running, not of the last save within the budget
+    assert not list((tmp_path / "claims").iterdir())
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path):

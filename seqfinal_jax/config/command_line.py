@@ -14,11 +14,14 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
+from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 GOES_ON = "what is done is kept, and the same command goes on"
 PLUGINS = "--config.plugins="
+STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
 
 
 def plain_messages() -> None:
@@ -44,14 +47,16 @@ def given_config(arguments: Sequence[str]) -> ConfigDict:
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns what a user can mend, or has asked for, into one line and an exit status."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for name in STOP_SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stop)
     try:
         yield
         sys.stdout.flush()
+    except Stopped:
+        fail("stopped, to be continued: the state is saved, and the same command goes on", TO_BE_CONTINUED)
     except ValueError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        fail(f"interrupted; {GOES_ON}", 130)
     except BrokenPipeError:
         _drop_output()
         fail(f"standard output was closed; {GOES_ON}", 141)
@@ -61,8 +66,11 @@ def one_line_errors() -> Iterator[None]:
         fail(f"{what} ({error}); {GOES_ON}", 1)
 
 
-def _terminated(*_: object) -> NoReturn:
-    fail(f"terminated; {GOES_ON}", 143)
+def _stop(number: int, _: object) -> None:
+    """A fit ends its epoch and saves its state; anything else ends at once."""
+    ask_to_stop()
+    with contextlib.suppress(OSError, RuntimeError):
+        print(f"{signal.Signals(number).name}: stopping after the running epoch", file=sys.stderr, flush=True)
 
 
 def _drop_output() -> None:

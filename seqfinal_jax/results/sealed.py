@@ -4,6 +4,7 @@ One rule for all files that a number depends on: a folder has a record, a JSON f
 the digest of every other file and, as `seal`, that of itself. A byte that has changed anywhere is found by `read_sealed`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -93,10 +94,15 @@ def _replace(beside: Path, folder: Path) -> None:
     """Puts a finished folder in its place; what was there goes only when the new one is there."""
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        folder.rename(old / "old")
-        beside.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # another process replaces it at this moment
+            folder.rename(old / "old")
+        _put(beside, folder)
         shutil.rmtree(old, ignore_errors=True)
         return
+    _put(beside, folder)
+
+
+def _put(beside: Path, folder: Path) -> None:
     try:
         beside.rename(folder)
     except OSError:

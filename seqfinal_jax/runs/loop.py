@@ -1,11 +1,11 @@
 """Configuration to cells to results: the one loop that everything hangs on."""
 
 import contextlib
-import errno
 import logging
 import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
 from seqfinal_jax.results.examples import write_examples
 from seqfinal_jax.runs import workdir as folders
+from seqfinal_jax.runs.cells import CellRun, is_done
+from seqfinal_jax.runs.claims import Claims
 from seqfinal_jax.runs.estimate import Estimate, estimate_run
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
-from seqfinal_jax.runs.write_cells import cell_done, write_cell, write_error
+from seqfinal_jax.runs.share import Cell, Share
 from seqfinal_jax.training.engine.devices import members_per_program
 from seqfinal_jax.training.engine.members import FitSettings
 from seqfinal_jax.training.engine.progress import duration, fit_progress
@@ -40,8 +42,6 @@ log = logging.getLogger(__name__)
 HOUR = 3600.0
 CACHE_BYTES = 2 * 2**30
 MOST_CLASSES = 10  # of which the report shows images
-# Errors of the disk or the terminal, after which no other cell would fare better.
-FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
 
 
 def run(
@@ -52,12 +52,14 @@ def run(
     console: Any = None,
     overrides: Collection[str] = (),
     source: str = "",
+    share: Share = Share(),
 ) -> int:
     """Fits every cell of the configuration that is not done; returns how many cells failed.
 
     A dry run checks all that can be checked, builds the data and writes nothing to the run folder. `overrides` names the
-    fields that the command line set, `source` the configuration file with its presets, for the record. Raises ValueError
-    for a configuration, data or run folder that cannot be used, before anything is trained.
+    fields that the command line set, `source` the configuration file with its presets, for the record, `share` the part
+    of the cells that this process does. Raises ValueError for a configuration, data or run folder that cannot be used,
+    before anything is trained, and Stopped where it is asked to stop.
     """
     console = console or _console()
     workdir = Path(workdir).expanduser()
@@ -65,7 +67,7 @@ def run(
     plan = make_plan(config, data_dir, overrides)
     folders.check_workdir(workdir, plan)
     announce(plan, estimate_run(plan, workdir), console)
-    todo = [cell for cell in plan.cells() if not cell_done(workdir, plan, cell[1], cell[0], cell[2])]
+    todo = [cell for cell in share.of(plan) if not is_done(workdir, plan, cell)]
     pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
     if dry_run:
         return 0
@@ -75,7 +77,7 @@ def run(
         return 0
     keep_examples(plan, workdir)
     with folders.log_file(workdir):
-        return run_cells(plan, todo, pool, workdir, console)
+        return run_cells(plan, todo, pool, workdir, console, share)
 
 
 def keep_examples(plan: Plan, workdir: Path) -> None:
@@ -91,45 +93,22 @@ def keep_examples(plan: Plan, workdir: Path) -> None:
 
 
 def run_cells(
-    plan: Plan, todo: Sequence[tuple[str, str, int]], pool: ImagePool, workdir: Path, console: Any
+    plan: Plan, todo: Sequence[Cell], pool: ImagePool, workdir: Path, console: Any, share: Share
 ) -> int:
-    """Fits (architecture, method, seed) in order, method by method; returns how many failed."""
-    store, failed = StageStore(workdir), 0
+    """Fits (architecture, method, seed) in order; returns how many failed."""
+    store, claims = StageStore(workdir), Claims(workdir)
+    claims.clear_dead()
     device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
-    for architecture in dict.fromkeys(cell[0] for cell in todo):
-        fitter = make_fitter(plan, architecture, pool, device_data, store, workdir, console)
-        for method in plan.methods:
-            seeds = [seed for a, m, seed in todo if (a, m) == (architecture, method)]
-            failed += fit_cells(plan, fitter, method, seeds, workdir, console) if seeds else 0
-    return failed
+    fitters: dict[str, StageFitter] = {}
 
+    def fitter(architecture: str) -> StageFitter:
+        if architecture not in fitters:
+            made = make_fitter(plan, architecture, pool, device_data, store, workdir, console)
+            fitters[architecture] = replace(made, claims=claims)
+        return fitters[architecture]
 
-def fit_cells(
-    plan: Plan, fitter: StageFitter, method: str, seeds: list[int], workdir: Path, console: Any
-) -> int:
-    """Fits one method's stages for all seeds and writes the cells; a failure is written down, the rest goes on.
-
-    Raises OSError where nothing can be written any more.
-    """
-    architecture, failed = fitter.network.name, 0
-    console.print(f"{method}, {architecture}, seeds {', '.join(map(str, seeds))}", highlight=False)
-    with contextlib.suppress(
-        Exception
-    ):  # the fitter remembers it, and raises it again for the seeds it concerns
-        fitter.results(plan.node(architecture, method), seeds)
-    for seed in seeds:
-        try:
-            accuracy = write_cell(workdir, plan, fitter, method, seed)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in FATAL:
-                raise
-            log.error("%s, %s, seed %d failed: %s", method, architecture, seed, error)
-            write_error(workdir, method, architecture, seed, error)
-            failed += 1
-        else:
-            console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
-    fitter.forget()
-    return failed
+    together = share.together or jax.default_backend() != "cpu"
+    return CellRun(plan, workdir, console, claims, fitter, together).all(todo)
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
@@ -302,12 +281,12 @@ def enable_compilation_cache() -> None:
 
 def prune(folder: Path, limit: int) -> None:
     """Removes the files that were used longest ago until a folder holds at most `limit` bytes."""
-    files = sorted(
-        ((stat.st_mtime, stat.st_size, path) for path in folder.iterdir() if (stat := path.stat())),
-        reverse=True,
-    )
+    files = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            files.append((path.stat().st_mtime, path.stat().st_size, path))
     held = 0
-    for _, size, path in files:
+    for _, size, path in sorted(files, reverse=True):
         held += size
         if held > limit:
             path.unlink(missing_ok=True)

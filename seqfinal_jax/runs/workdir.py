@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
@@ -241,7 +241,7 @@ def remove_stale(workdir: Path, plan: Plan) -> None:
         other_data = any(there[variant] != identity[variant] for variant in there.keys() & identity.keys())
         if other_recipe or other_data:
             log.warning("%s was made by code that has changed since; it is removed", cell.path)
-            shutil.rmtree(cell.path)
+            shutil.rmtree(cell.path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -274,17 +274,34 @@ def clear_leftovers(workdir: Path) -> None:
         *workdir.glob("stages/*/.*"),
         *workdir.glob("stages/*/progress/.*"),
     ]:
-        if time.time() - path.stat().st_mtime > HOUR:
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if time.time() - path.stat().st_mtime > HOUR:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(file: IO[str]) -> Iterator[None]:
+    """Holds a file against other processes, until its text is written; a file system without locks is taken as it is."""
+    try:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        yield
+        file.flush()
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN)
 
 
 def append_timing(workdir: Path, row: dict[str, Any]) -> None:
     """Adds a line to timing.csv, the only file that depends on the time of day. Raises OSError where it cannot."""
     path = workdir / "timing.csv"
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="") as file, _locked(file):
         writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
-        if fresh:
+        if path.stat().st_size == 0:
             writer.writeheader()
         writer.writerow(
             {**row, "seconds": f"{row['seconds']:.2f}", "compile_seconds": f"{row['compile_seconds']:.2f}"}

@@ -13,6 +13,7 @@ import numpy as np
 
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
+from seqfinal_jax.methods.stages.claiming import Busy, NoClaims, StageClaims
 from seqfinal_jax.methods.stages.data import training_set
 from seqfinal_jax.methods.stages.fingerprint import describe_node, node_fingerprint
 from seqfinal_jax.methods.stages.network import training_of
@@ -42,7 +43,8 @@ LayerSets = tuple[tuple[str, ...], ...]
 class StageFitter:
     """Fits and stores stages of one network. `data_identity` says for each variant what determines its data.
 
-    `fits` counts the members that were trained, `log_fit` is told of every finished fit.
+    `fits` counts the members that were trained, `log_fit` is told of every finished fit. Where another process holds a
+    claim on a stage, what needs the stage raises Busy.
     """
 
     network: Network
@@ -54,6 +56,7 @@ class StageFitter:
     settings: Callable[[Stage], FitSettings]
     describe: dict[str, Any]
     report: Callable[[Stage, int], FitProgress]
+    claims: StageClaims = NoClaims()
     log_fit: Callable[[dict[str, Any]], None] = lambda row: None
     fits: int = 0
     loaded: dict[str, dict[int, StageResult]] = field(default_factory=dict)
@@ -71,9 +74,7 @@ class StageFitter:
         every member diverged, and what a fit raised before, which is not tried again.
         """
         if isinstance(node, Choice):
-            with contextlib.suppress(FloatingPointError):  # all seeds in one fit; who diverged is told below
-                for candidate in node.candidates:
-                    self.results(candidate, seeds)
+            self._fit_candidates(node, seeds)
             return {seed: self.results(self.resolve(node, seed), [seed])[seed] for seed in seeds}
         name = self.fingerprint(node)
         found = {seed: self._known(name, seed) for seed in seeds}
@@ -84,12 +85,26 @@ class StageFitter:
             self._refuse_failed(name, missing)
             try:
                 found |= (self._transform if isinstance(node, Transform) else self._fit)(node, missing)
+            except Busy:
+                raise
             except Exception as error:
                 self.failed.update({(name, seed): error for seed in missing})
                 raise
         self._refuse_diverged(node, name, seeds)
         self._keep_recent(name, found)
         return found
+
+    def _fit_candidates(self, node: Choice, seeds: Sequence[int]) -> None:
+        """Fits all candidates, the seeds of each in one fit; who diverged is told later. A busy one holds up no other."""
+        busy = None
+        with contextlib.suppress(FloatingPointError):
+            for candidate in node.candidates:
+                try:
+                    self.results(candidate, seeds)
+                except Busy as error:
+                    busy = error
+        if busy:
+            raise busy
 
     def _known(self, name: str, seed: int) -> StageResult | None:
         """A result from memory or the store."""
@@ -188,6 +203,23 @@ class StageFitter:
     def _fit(self, stage: Stage, seeds: Sequence[int]) -> dict[int, StageResult]:
         starts = self.results(stage.start, seeds) if stage.start else {}
         anchors = {seed: self._anchors(stage, seed, seeds) for seed in seeds}
+        name = self.fingerprint(stage)
+        what = f"{stage.label} {self.network.name}"
+        with self.claims.hold([f"{name}-seed{seed}" for seed in seeds], what):
+            found = {
+                seed: self.store.load(name, seed) for seed in seeds
+            }  # others may have fitted it meanwhile
+            kept = {seed: result for seed, result in found.items() if result}
+            left = [seed for seed in seeds if seed not in kept]
+            return kept | (self._train(stage, left, starts, anchors) if left else {})
+
+    def _train(
+        self,
+        stage: Stage,
+        seeds: Sequence[int],
+        starts: dict[int, StageResult],
+        anchors: dict[int, list[Anchor]],
+    ) -> dict[int, StageResult]:
         rows = {seed: self._rows(stage, seed, starts) for seed in seeds}
         members = [
             MemberSpec(seed, point, member_masks(stage, self.network, layers), group=seed)

@@ -37,6 +37,7 @@ from seqfinal_jax.training.engine.resume import (
     save_running,
     saved_epochs,
 )
+from seqfinal_jax.training.engine.stopping import Stopped, fitting, is_asked
 from seqfinal_jax.training.engine.streams import Batches, fold
 from seqfinal_jax.training.objectives.risk import Batch
 
@@ -53,8 +54,8 @@ def fit(
     """Trains all members to their end and returns their results, in order.
 
     `report` is called after every epoch of a chunk. With a `store` the state is saved within its budget, and a fit
-    that was killed continues from it with identical results. Raises ValueError for an empty list of members, and
-    MemoryError where a single member is too much for its device.
+    that was killed continues from it with identical results. Raises ValueError for an empty list of members, MemoryError
+    where a single member is too much for its device, and Stopped, with the state saved, where the run is asked to stop.
     """
     if not members:
         raise ValueError("a fit needs at least one member")
@@ -63,9 +64,10 @@ def fit(
     chunks = _chunks(run, len(devices))
     shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
     if chunks:
-        run_on_devices(
-            chunks, lambda part, device: _run_rows(run, *part, device, shared[device]), list(shared)
-        )
+        with fitting():
+            run_on_devices(
+                chunks, lambda part, device: _run_rows(run, *part, device, shared[device]), list(shared)
+            )
     return [result for result in run.results if result is not None]
 
 
@@ -113,6 +115,7 @@ def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: di
 
 
 def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
+    _stop_if_asked(run)
     chunk = _start_chunk(run, np.asarray(rows), device)
     if run.problem.earlier:
         chunk = continue_chunk(run, chunk)
@@ -125,6 +128,7 @@ def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[st
         sums, finite = _train(run, chunk, data)
         _finish_epoch(run, chunk, data, sums, finite)
         _report(run, chunk)
+        _stop_if_asked(run, chunk)
         if run.store and chunk.track.active.any() and run.store.budget.due():
             save_running(run, chunk)
     _retire(run, chunk)
@@ -132,6 +136,15 @@ def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[st
         run.unsaved += rows
     if run.store and run.store.budget.due():
         save_finished(run)
+
+
+def _stop_if_asked(run: Fit, chunk: Chunk | None = None) -> None:
+    """Saves what there is and raises Stopped where the run is asked to stop; a chunk that has ended is kept whole."""
+    if not is_asked() or (chunk and not chunk.track.active.any()):
+        return
+    if run.store:
+        save_finished(run) if chunk is None else save_running(run, chunk)
+    raise Stopped
 
 
 def _report(run: Fit, chunk: Chunk) -> None:

@@ -1,0 +1,126 @@
+"""The cells of a run, method by method: what is busy elsewhere is left for later, what fails holds up no other."""
+
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from seqfinal_jax.methods.stages.claiming import Busy
+from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.runs.claims import Claims
+from seqfinal_jax.runs.plan import Plan
+from seqfinal_jax.runs.share import Cell
+from seqfinal_jax.runs.write_cells import cell_done, cell_folder, write_cell, write_error
+
+log = logging.getLogger(__name__)
+# Errors of the disk or the terminal, after which no other cell would fare better.
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
+LONGEST_WAIT = 5.0  # seconds between looks at what others do
+
+
+def is_done(workdir: Path, plan: Plan, cell: Cell) -> bool:
+    """Whether a cell (architecture, method, seed) is there, whole, and that of the plan."""
+    architecture, method, seed = cell
+    return cell_done(workdir, plan, method, architecture, seed)
+
+
+@dataclass
+class CellRun:
+    """What the cells of one process have in common; `fitter` makes that of an architecture. `failed` counts cells."""
+
+    plan: Plan
+    workdir: Path
+    console: Any
+    claims: Claims
+    fitter: Callable[[str], StageFitter]
+    together: bool = True
+    failed: int = 0
+    told: set[str] = field(default_factory=set)
+    began: float = field(default_factory=time.time)
+
+    def all(self, cells: Sequence[Cell]) -> int:
+        """Does the cells; those whose stages others fit come again at the end. Returns how many failed."""
+        pause = self.claims.waits
+        while cells:
+            left = self._once(cells)
+            if len(left) < len(cells):
+                pause = self.claims.waits
+            else:
+                self._wait(len(left), pause)
+                pause = min(2 * pause, LONGEST_WAIT)
+            cells = [cell for cell in left if not self._elsewhere(cell)]
+        return self.failed
+
+    def _wait(self, count: int, seconds: float) -> None:
+        said = f"waiting for other processes in this folder, which fit what {count} cells need"
+        if said not in self.told:
+            self.console.print(said, highlight=False, soft_wrap=True)
+        self.told.add(said)
+        time.sleep(seconds)
+
+    def _once(self, cells: Sequence[Cell]) -> list[Cell]:
+        left: list[Cell] = []
+        for architecture, own in groupby(cells, key=lambda cell: cell[0]):
+            fitter = self.fitter(architecture)
+            for method, seeds in self._groups(list(own)):
+                left += self._method(fitter, method, seeds)
+                fitter.forget()
+        return left
+
+    def _groups(self, cells: Sequence[Cell]) -> list[tuple[str, list[int]]]:
+        """Methods with the seeds that are fitted together."""
+        if not self.together:
+            return [(method, [seed]) for _, method, seed in cells]
+        by_method: dict[str, list[int]] = {}
+        for _, method, seed in cells:
+            by_method.setdefault(method, []).append(seed)
+        order = {method: place for place, method in enumerate(self.plan.methods)}
+        return sorted(by_method.items(), key=lambda each: order[each[0]])
+
+    def _method(self, fitter: StageFitter, method: str, seeds: list[int]) -> list[Cell]:
+        """One method's stages for some seeds, and their cells; the cells that others' work is needed for.
+
+        Raises OSError where nothing can be written any more.
+        """
+        architecture = fitter.network.name
+        seeds = [seed for seed in seeds if not self._elsewhere((architecture, method, seed))]
+        if not seeds:
+            return []
+        named = f"{method}, {architecture}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        if named not in self.told:
+            self.console.print(named, highlight=False)
+        self.told.add(named)
+        with contextlib.suppress(Exception):  # the fitter remembers it, and raises it again for its seeds
+            fitter.results(self.plan.node(architecture, method), seeds)
+        return [(architecture, method, seed) for seed in seeds if not self._cell(fitter, method, seed)]
+
+    def _elsewhere(self, cell: Cell) -> bool:
+        """Whether another process has done the cell, or failed at it, since this run began."""
+        folder = cell_folder(self.workdir, cell[1], cell[0], cell[2])
+        with contextlib.suppress(OSError):
+            if (folder / "error.txt").stat().st_mtime >= self.began:
+                self.failed += 1
+                return True
+        return is_done(self.workdir, self.plan, cell)
+
+    def _cell(self, fitter: StageFitter, method: str, seed: int) -> bool:
+        """Writes a cell, or what it failed of; False where another process is at work on what it needs."""
+        architecture = fitter.network.name
+        try:
+            accuracy = write_cell(self.workdir, self.plan, fitter, method, seed)
+        except Busy:
+            return False
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FATAL:
+                raise
+            log.error("%s, %s, seed %d failed: %s", method, architecture, seed, error)
+            write_error(self.workdir, method, architecture, seed, error)
+            self.failed += 1
+        else:
+            self.console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
+        return True

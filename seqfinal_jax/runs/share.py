@@ -1,0 +1,56 @@
+"""Which cells a process does, and in which order, where several do the cells of one run."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from seqfinal_jax.runs.plan import Plan
+
+Cell = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part `number` (from 1) of `parts`.
+
+    shard: only this part of the cells is done. Otherwise all are, beginning with this part: what other processes do is
+    left to them.
+    """
+
+    number: int = 1
+    parts: int = 1
+    shard: bool = False
+
+    @property
+    def together(self) -> bool:
+        """Whether seeds of a method are fitted together, as where no other process wants some of them."""
+        return self.parts == 1 or self.shard
+
+    def of(self, plan: "Plan") -> list[Cell]:
+        """The (architecture, method, seed) of this process, in its order.
+
+        Cells that share stages (those of one architecture and seed) are neighbours, so that a shard has as few stages in
+        common with others as can be.
+        """
+        cells = list(plan.cells())
+        if self.parts == 1:
+            return cells
+        places = {method: place for place, method in enumerate(plan.methods)}
+        near = sorted(
+            cells, key=lambda c: (plan.architectures.index(c[0]), plan.seeds.index(c[2]), places[c[1]])
+        )
+        bounds = np.linspace(0, len(near), self.parts + 1).round().astype(int)
+        first, end = bounds[self.number - 1], bounds[self.number]
+        return near[first:end] if self.shard else near[first:] + near[:first]
+
+
+def read_part(flag: str, text: str) -> tuple[int, int]:
+    """The numbers of "i/n"; raises ValueError, naming the flag, where i is not from 1 to n."""
+    number, _, parts = text.partition("/")
+    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts)):
+        raise ValueError(
+            f"--{flag}: expected i/n with i from 1 to n, for example --{flag}=1/4, found {text!r}"
+        )
+    return int(number), int(parts)

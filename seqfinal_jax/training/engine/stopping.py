@@ -1,0 +1,44 @@
+"""Stopping a run that is asked to, so that it goes on later: the running epoch ends, its state is saved.
+
+A signal comes at any moment. While a fit runs, it only leaves a wish here, which the fit looks up after every epoch.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+
+class Stopped(BaseException):
+    """The run ends here, to be continued; what is done is kept. No error, so that nothing but the command catches it."""
+
+
+_asked = threading.Event()
+_fits = 0
+
+
+@contextlib.contextmanager
+def fitting() -> Iterator[None]:
+    """While this lasts, a stop waits for the end of an epoch."""
+    global _fits
+    _fits += 1
+    try:
+        yield
+    finally:
+        _fits -= 1
+
+
+def ask_to_stop() -> None:
+    """Asks the running fit to stop after its epoch; raises Stopped at once where none runs, or it was asked before."""
+    if _fits == 0 or _asked.is_set():
+        raise Stopped
+    _asked.set()
+
+
+def is_asked() -> bool:
+    """Whether the run is to stop after this epoch."""
+    return _asked.is_set()
+
+
+def forget() -> None:
+    """Forgets that a stop was asked for, as for another run in this process."""
+    _asked.clear()

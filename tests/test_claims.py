@@ -1,0 +1,183 @@
+"""Claims of several processes on one run folder, and which cells each of them does."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from seqfinal_jax.methods.stages.claiming import Busy
+from seqfinal_jax.runs.claims import Claims, held_claims
+from seqfinal_jax.runs.share import Share, read_part
+
+
+def another(tmp_path, **fields) -> dict:
+    """The claim "stage" of an owner that is alive on another machine, unless `fields` say otherwise."""
+    (tmp_path / "claims").mkdir(exist_ok=True)
+    owner = {
+        "host": "node7",
+        "machine": "elsewhere",
+        "pid": 1,
+        "born": "1",
+        "token": "other",
+        "what": "final",
+    }
+    (tmp_path / "claims" / "stage.json").write_text(json.dumps(owner | fields))
+    return owner | fields
+
+
+def test_all_claims_or_none(tmp_path):
+    one, other = Claims(tmp_path), Claims(tmp_path)
+    with one.hold(["b"]):
+        with pytest.raises(Busy), other.hold(["a", "b"]):
+            pytest.fail("held twice")
+        with one.hold(["a"]):  # which the other has let go of
+            assert [claim["name"] for claim in held_claims(tmp_path)] == ["a", "b"]
+    with other.hold(["a", "b"], "history convnet-1"):
+        assert held_claims(tmp_path)[0]["what"] == "history convnet-1"
+    assert held_claims(tmp_path) == []
+
+
+def test_of_many_threads_one_gets_a_claim(tmp_path):
+    inside, most, done = [], [], []
+
+    def work():
+        with Claims(tmp_path).wait_for("report"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+        done.append(1)
+
+    Claims.waits, before = 0.01, Claims.waits
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    Claims.waits = before
+    assert max(most) == 1 and len(done) == 8
+
+
+def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from seqfinal_jax.runs.claims import Claims\n"
+        "held = Claims(Path(sys.argv[1])).hold(['stage']); held.__enter__(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert (tmp_path / "claims" / "stage.json").exists()  # it died with its claim
+    assert held_claims(tmp_path) == []
+    with Claims(tmp_path).hold(["stage"]):
+        assert held_claims(tmp_path)[0]["pid"] == os.getpid()
+
+
+def test_a_process_elsewhere_is_followed_when_it_has_not_stirred_for_long(tmp_path):
+    another(tmp_path)
+    claims = Claims(tmp_path, stale=0.3)
+    path = tmp_path / "claims" / "stage.json"
+    for beat in range(4):  # it stirs, though its clock is years behind
+        os.utime(path, (1000 + beat, 1000 + beat))
+        with pytest.raises(Busy), claims.hold(["stage"]):
+            pytest.fail("taken from a living process")
+        time.sleep(0.15)
+    time.sleep(0.3)
+    with claims.hold(["stage"]):
+        assert held_claims(tmp_path)[0]["pid"] == os.getpid()
+
+
+def test_a_held_claim_is_touched(tmp_path):
+    with Claims(tmp_path, heartbeat=0.05).hold(["stage"]):
+        first = (tmp_path / "claims" / "stage.json").stat().st_mtime_ns
+        time.sleep(0.3)
+        assert (tmp_path / "claims" / "stage.json").stat().st_mtime_ns > first
+
+
+def test_a_claim_that_was_taken_over_is_not_removed_by_its_first_owner(tmp_path):
+    with Claims(tmp_path).hold(["stage"]):
+        another(tmp_path)
+    assert json.loads((tmp_path / "claims" / "stage.json").read_text())["token"] == "other"
+
+
+def test_without_a_folder_for_claims_the_work_goes_on(tmp_path, caplog):
+    (tmp_path / "claims").write_text("a file")
+    with Claims(tmp_path).hold(["stage"]), Claims(tmp_path).hold(["stage"]):
+        pass
+    assert "claims cannot be written" in caplog.text
+
+
+def plan_of(methods, architectures, seeds):
+    cells = [(a, m, s) for a in architectures for m in methods for s in seeds]
+    return SimpleNamespace(
+        methods=methods, architectures=architectures, seeds=seeds, cells=lambda: iter(cells)
+    )
+
+
+def test_shards_are_all_cells_once_and_neighbours_share_stages():
+    plan = plan_of(("x", "y", "z"), ("a", "b"), (0, 1))
+    parts = [Share(number, 4, shard=True).of(plan) for number in (1, 2, 3, 4)]
+    assert sorted(cell for part in parts for cell in part) == sorted(plan.cells())
+    assert [{cell[::2] for cell in part} for part in parts] == [
+        {("a", 0)},
+        {("a", 1)},
+        {("b", 0)},
+        {("b", 1)},
+    ]
+
+
+def test_a_worker_does_all_cells_from_its_part_on():
+    plan = plan_of(("x", "y", "z"), ("a", "b"), (0, 1))
+    first, second = (Share(number, 2).of(plan) for number in (1, 2))
+    assert sorted(first) == sorted(second) == sorted(plan.cells())
+    assert first[6:] + first[:6] == second
+    assert Share().of(plan) == list(plan.cells())
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/2", "3/2", "a/b", "1/", "-1/2"])
+def test_a_part_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=r"--shard: expected i/n with i from 1 to n"):
+        read_part("shard", text)
+
+
+def run_command(workdir, *flags):
+    fields = ["--config.methods=erm_final,erm_fine_tune,erm_linear_probe_fine_tune", "--config.seeds=0,1"]
+    fields.append("--config.architectures=convnet-1,convnet-2")
+    command = [sys.executable, "-m", "seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke"]
+    return [*command, *fields, f"--workdir={workdir}", *flags]
+
+
+def finished(processes):
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+
+
+def start(workdir, *flags):
+    return subprocess.Popen(
+        run_command(workdir, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def stages_of_seeds(workdir):
+    timing = pd.read_csv(workdir / "timing.csv")
+    return [(row.fingerprint, seed) for row in timing.itertuples() for seed in str(row.seeds).split()]
+
+
+def test_three_processes_in_one_folder_do_everything_once_with_the_same_bytes(tmp_path):
+    finished([start(tmp_path / "one")])
+    finished([start(tmp_path / "three") for _ in range(3)])
+    finished([start(tmp_path / "shards", f"--shard={number}/2") for number in (1, 2)])
+    one = tmp_path / "one"
+    for other in (tmp_path / "three", tmp_path / "shards"):
+        assert (other / "results.csv").read_bytes() == (one / "results.csv").read_bytes()
+        done = stages_of_seeds(other)
+        assert sorted(done) == sorted(set(done)) == sorted(stages_of_seeds(one))
+        assert not list((other / "claims").iterdir())
+        for path in one.rglob("*.csv"):
+            if path.name != "timing.csv":
+                assert (other / path.relative_to(one)).read_bytes() == path.read_bytes(), path
+        assert (other / "report" / "index.html").is_file()
