@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
-from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop
+from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
@@ -67,8 +67,11 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _stop(number: int, _: object) -> None:
-    """A fit ends its epoch and saves its state; anything else ends at once."""
-    ask_to_stop()
+    """A fit ends its epoch and saves its state; anything else ends at once, as a fit does at a second Ctrl-C."""
+    again = is_asked()
+    ask_to_stop(at_once=again and number == signal.SIGINT)
+    if again:  # schedulers send several signals
+        return
     with contextlib.suppress(OSError, RuntimeError):
         print(f"{signal.Signals(number).name}: stopping after the running epoch", file=sys.stderr, flush=True)
 

@@ -93,7 +93,9 @@ class Claims:
         """Makes the claim's file, whole and only if there is none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / f".{name}.{self.token}"
-        beside.write_text(json.dumps({**_owner(), "token": self.token, "what": what}))
+        beside.write_text(
+            json.dumps({**process_identity(), "machine": _machine(), "token": self.token, "what": what})
+        )
         try:
             os.link(beside, self._path(name))
         except FileExistsError:
@@ -153,13 +155,14 @@ class Claims:
                     os.utime(self._path(name))
 
 
-def _owner() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "born": _born(os.getpid()),
-    }
+def process_identity() -> dict[str, Any]:
+    """What `is_alive_here` needs of this process."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+
+
+def is_alive_here(owner: dict[str, Any]) -> bool:
+    """Whether a process, known by host, pid and birth, is one of this machine and lives."""
+    return owner["host"] == socket.gethostname() and _born(owner["pid"]) == owner["born"] is not None
 
 
 def _machine() -> str:

@@ -24,10 +24,11 @@ RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Fits still to do, their epochs if none stops early, and the seconds that would take."""
+    """Fits still to do; their epochs if none stops early, the floating-point operations of these, and seconds here."""
 
     fits: int
     epochs: int
+    operations: float
     seconds: float
 
 
@@ -50,7 +51,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """Counts every stage that is not stored yet once, whichever methods share it."""
     store, training, identity = StageStore(workdir), plan.training, plan.identity
     fits = epochs = 0
-    seconds, seen = 0.0, set()
+    operations, seen = 0.0, set()
     rate = RATE.get(jax.default_backend(), RATE["gpu"])
     rate *= thread_pool() if jax.default_backend() == "cpu" else len(jax.local_devices())
     for architecture in plan.architectures:
@@ -64,10 +65,8 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             fits += members
             most = members * _most_epochs(stage, training)
             epochs += most
-            seconds += (
-                most * epoch_operations(plan, stage, network, training.batch_size) / rate if members else 0
-            )
-    return Estimate(fits, epochs, seconds)
+            operations += most * epoch_operations(plan, stage, network, training.batch_size) if members else 0
+    return Estimate(fits, epochs, operations, operations / rate)
 
 
 def _most_epochs(stage: Stage, training: Training) -> int:

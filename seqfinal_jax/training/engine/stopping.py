@@ -27,9 +27,9 @@ def fitting() -> Iterator[None]:
         _fits -= 1
 
 
-def ask_to_stop() -> None:
-    """Asks the running fit to stop after its epoch; raises Stopped at once where none runs, or it was asked before."""
-    if _fits == 0 or _asked.is_set():
+def ask_to_stop(at_once: bool = False) -> None:
+    """Asks the running fit to stop after its epoch; raises Stopped where none runs, or where it must be at once."""
+    if _fits == 0 or at_once:
         raise Stopped
     _asked.set()
 
