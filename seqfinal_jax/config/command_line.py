@@ -95,12 +95,34 @@ def parse_flags(arguments: Sequence[str]) -> list[str]:
     Plugins that it names are loaded first: the fields that they declare can be set behind them.
     """
     try:
-        for argument in arguments:
-            if argument.startswith(PLUGINS):
-                load_plugins(names_of(argument.removeprefix(PLUGINS)))
+        _load_named_plugins(arguments)
         return flags.FLAGS(list(arguments), known_only=False)
     except Exception as error:  # the parser of ml_collections raises many kinds
         fail(explain(error))
+
+
+def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigDict, tuple[str, ...]]:
+    """The configuration of a file (with presets behind a colon) under settings such as "--config.seeds=0,1".
+
+    Returns it with the names of the fields that the settings set. Raises ValueError, in one sentence, for what is wrong.
+    """
+    command, values = ["configuration", f"--config={file}", *settings], flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=command)
+        _load_named_plugins(command)
+        values(command)
+        config = values["config"].value
+        _ = config.name  # what is lazy is loaded here
+    except Exception as error:  # the parser of ml_collections raises many kinds
+        raise ValueError(f"--config={file}: {explain(error)}") from error
+    return config, tuple(config_flags.get_override_values(values["config"]))
+
+
+def _load_named_plugins(arguments: Sequence[str]) -> None:
+    """Loads the files that the command line names, which declare fields that it may set."""
+    for argument in arguments:
+        if argument.startswith(PLUGINS):
+            load_plugins(names_of(argument.removeprefix(PLUGINS)))
 
 
 def explain(error: Exception) -> str:

@@ -1,0 +1,265 @@
+"""Sweeps: the same bytes through one process, this process, local workers and a real Slurm; signals; what is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from launch import status, sweep
+from launch.record import Run, Sweep, read_sweep, write_sweep
+from launch.submit import make_workers
+from seqfinal_jax.runs.environment import usable_cores
+from tests import slurm
+
+ROOT = Path(__file__).parents[1]
+CONFIG = "--config=configs/digits_rcl.py:smoke"
+CELLS = (
+    "--config.methods=erm_final,erm_fine_tune,erm_linear_probe_fine_tune",
+    "--config.architectures=convnet-1,convnet-2", "--config.seeds=0,1",
+)  # fmt: skip
+LONG = (
+    "--config.methods=erm_final", "--config.seeds=0,", "--config.training.max_epochs=800",
+    "--config.training.patience=800", "--config.grid.dropout=0.0,",
+)  # fmt: skip
+
+
+def launched(workdir, *flags, environment=None, **streams):
+    command = [sys.executable, "-m", "launch.sweep", *flags, f"--workdir={workdir}"]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **streams},
+    )  # fmt: skip
+
+
+def finished(process, expected=0):
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == expected, output
+    return output
+
+
+def stages_of_seeds(workdir):
+    timing = pd.read_csv(workdir / "timing.csv")
+    return sorted((row.fingerprint, seed) for row in timing.itertuples() for seed in str(row.seeds).split())
+
+
+def assert_same(workdir, one):
+    assert (workdir / "results.csv").read_bytes() == (one / "results.csv").read_bytes()
+    assert stages_of_seeds(workdir) == stages_of_seeds(one)
+    assert len(set(stages_of_seeds(one))) == len(stages_of_seeds(one))
+    assert not list((workdir / "claims").iterdir())
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The cells in a single process, without a sweep."""
+    workdir = tmp_path_factory.mktemp("one")
+    command = [sys.executable, "-m", "seqfinal_jax.main", CONFIG, *CELLS, f"--workdir={workdir}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return workdir
+
+
+@pytest.mark.parametrize(
+    "flags", [("--cluster=debug",), ("--cluster=local", "--workers=2")], ids=["debug", "local"]
+)
+def test_the_same_bytes_on_this_machine(tmp_path, one, flags):
+    output = finished(launched(tmp_path, CONFIG, *CELLS, *flags))
+    assert_same(tmp_path, one)
+    assert (tmp_path / "report" / "index.html").is_file() and "12 cells" in output
+    again = finished(launched(tmp_path, CONFIG, *CELLS, *flags))
+    assert "Nothing to do: all 12 cells are complete." in again
+    assert "12 of 12 cells done, 0 failed" in finished(launched(tmp_path, "status"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    reason = slurm.missing()
+    if reason:
+        pytest.skip(reason)
+    with slurm.cluster(tmp_path_factory.mktemp("slurm") / "cluster") as environment:
+        yield environment
+
+
+def empty_queue(environment, seconds=300):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        done = subprocess.run(["squeue", "-h"], env=environment, capture_output=True, text=True)
+        if not done.stdout.strip():
+            return
+        time.sleep(0.5)
+    raise TimeoutError(done.stdout)
+
+
+SLURM = ("--cluster=slurm", "--cpus=1", f"--threads={usable_cores()}", "--memory=0")
+
+
+def test_the_same_bytes_through_slurm(tmp_path, one, cluster):
+    flags = (CONFIG, *CELLS, *SLURM, "--workers=2", "--time=30")
+    assert "2 jobs were submitted" in finished(launched(tmp_path, *flags, environment=cluster))
+    empty_queue(cluster)
+    finished(launched(tmp_path, "collect", environment=cluster))
+    assert_same(tmp_path, one)
+
+
+def saved_epoch(workdir, least=0):
+    """The epoch of a saved state above `least`, waited for."""
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        for path in workdir.glob("stages/*/progress/*/meta.json"):
+            try:
+                epoch = json.loads(path.read_text()).get("epoch", 0)
+            except (OSError, ValueError):
+                continue
+            if epoch > least:
+                return epoch
+        time.sleep(0.2)
+    raise TimeoutError(f"no state above epoch {least}")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A long fit that nothing disturbs."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    command = [sys.executable, "-m", "seqfinal_jax.main", CONFIG, *LONG, f"--workdir={workdir}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return workdir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", ["TERM", "USR2"])
+def test_a_job_of_slurm_that_is_asked_to_stop_goes_back_and_goes_on(tmp_path, unbroken, cluster, sign):
+    finished(launched(tmp_path, CONFIG, *LONG, *SLURM, "--workers=1", environment=cluster))
+    job = read_sweep(tmp_path).submissions[0]["jobs"][0]
+    epoch = saved_epoch(tmp_path)
+    subprocess.run(["scancel", f"--signal={sign}", job], env=cluster, check=True)
+    empty_queue(cluster)
+    log = "".join(path.read_text() for path in tmp_path.glob("sweep/logs/*_log.out"))
+    assert "goes back into the queue" in log and epoch > 0
+    finished(launched(tmp_path, "collect", environment=cluster))
+    assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_cancelled_sweep_stays_cancelled_and_retry_goes_on(tmp_path, unbroken, cluster):
+    finished(launched(tmp_path, CONFIG, *LONG, *SLURM, "--workers=1", environment=cluster))
+    saved_epoch(tmp_path)
+    assert "cancelled: " in finished(launched(tmp_path, "cancel", environment=cluster))
+    empty_queue(cluster)
+    kept = saved_epoch(tmp_path)
+    assert "0 of 1 cells done" in finished(launched(tmp_path, "status", environment=cluster))
+    finished(launched(tmp_path, "retry", environment=cluster))
+    empty_queue(cluster)
+    finished(launched(tmp_path, "collect", environment=cluster))
+    assert kept > 0
+    assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken):
+    process = launched(tmp_path, CONFIG, *LONG, "--workers=1")
+    saved_epoch(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    finished(process, expected=75)
+    assert saved_epoch(tmp_path) > 0
+    finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
+    assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again(tmp_path, unbroken):
+    process = launched(tmp_path, CONFIG, *LONG, "--workers=1")
+    saved_epoch(tmp_path)
+    who = json.loads((tmp_path / "sweep" / "workers" / "worker1.json").read_text())
+    child = subprocess.run(["pgrep", "-P", str(who["pid"])], capture_output=True, text=True).stdout.split()
+    for pid in [who["pid"], *map(int, child)]:
+        os.kill(pid, signal.SIGKILL)
+    assert "worker 1 ended with -1 and is started again" in finished(process)
+    assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
+
+
+def made_up(folder, count=1000, done=400, failed=3):
+    """A sweep of two configurations whose cells are there by name only."""
+    cells = [(f"convnet-{1 + seed % 4}", f"method{seed % 10}", seed) for seed in range(count // 2)]
+    runs = tuple(Run(f"configs/{name}.py", (), name, None, tuple(cells)) for name in ("a", "b"))
+    found = Sweep(
+        runs, "local", 2, 2, submissions=({"time": time.time() - 100, "cluster": "local", "jobs": []},)
+    )
+    write_sweep(folder, found)
+    every = [folder / r.place / "cells" / m / a / f"seed{s}" for r in runs for a, m, s in r.cells]
+    for number, cell in enumerate(every[: done + failed]):
+        cell.mkdir(parents=True)
+        (cell / ("result.json" if number < done else "error.txt")).write_text("{}")
+    return found
+
+
+def test_the_state_of_many_cells(tmp_path, capsys):
+    made_up(tmp_path)
+    assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines[2:4]] == [
+        ["a", "500", "400", "3", "97"],
+        ["b", "500", "0", "0", "500"],
+    ]
+    assert lines[-1].startswith("400 of 1000 cells done, 3 failed, 0 stages being fitted, about 2 min left")
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_time_left_follows_the_pace(tmp_path):
+    found = made_up(tmp_path, count=20, done=5, failed=0)
+    assert (
+        status.time_left(found, status.progress(found, tmp_path)) == "about 5 min left"
+    )  # 20 s each, 15 left
+
+
+def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    run = Run("configs/x.py", ("--config.seeds=1,",), ".", "/data", (("a", "m", 1),))
+    workers = make_workers(Sweep((run,), "local", 2, 4), tmp_path)
+    assert [worker.cores for worker in workers] == [(0, 2), (1, 3)] and {w.threads for w in workers} == {4}
+    assert workers[1].commands[0] == (
+        "--config=configs/x.py", f"--workdir={tmp_path}", "--config.seeds=1,", "--data_dir=/data", "--worker=2/2"
+    )  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    workers = make_workers(Sweep((run,), "local", 4, 4), tmp_path)
+    assert [worker.gpu for worker in workers] == ["3", "5", "3", "5"] and workers[0].cores == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "give a configuration"),
+        ([CONFIG, "--wrkers=2"], "unknown argument '--wrkers=2'"),
+        ([CONFIG, CONFIG], "has the name 'digits_rcl-smoke', as one before it has"),
+        (["--config=configs/nothing.py"], "--config=configs/nothing.py: "),
+        ([CONFIG, "--config.training.patienc=3"], "did you mean 'patience'?"),
+        ([CONFIG, "--cluster=debug", "--workers=2"], "with one worker"),
+        ([CONFIG, "--cluster=slurm", "--slurm=qos"], "--slurm: expected name=value,name=value, found 'qos'"),
+        ([CONFIG, "--workers=-1"], "--workers and --threads are counts"),
+        (["status"], "holds no sweep"),
+        (["status", CONFIG], "leave --config out"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, capsys, flags, message):
+    assert sweep.main([*flags, f"--workdir={tmp_path}", *([] if "status" in flags else ["--dry_run"])]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_and_where_and_writes_nothing(tmp_path, capsys):
+    flags = [
+        CONFIG,
+        "--config=configs/digits_rcl.py",
+        "--cluster=slurm",
+        "--workers=3",
+        "--partition=gpu",
+        "--gpus=1",
+    ]
+    assert sweep.main([*flags, f"--workdir={tmp_path / 'sweep'}", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert f"results in {tmp_path / 'sweep' / 'digits_rcl-smoke'}" in said.replace("\n", "")
+    assert "3 workers as jobs of Slurm" in said and "partition gpu" in said and "gpus_per_node 1" in said
+    assert not (tmp_path / "sweep").exists()
