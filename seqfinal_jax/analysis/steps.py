@@ -140,9 +140,10 @@ def steps_figure(frame: pd.DataFrame, title: str, choice: Choice) -> "Figure":
 
 def _matrix(axes: "Axes", own: pd.DataFrame, name: str) -> None:
     matrix = own.pivot(index="model_step", columns="data_step", values="accuracy").to_numpy()
-    axes.imshow(100 * matrix, cmap="cividis", vmin=0, vmax=100, aspect="equal")
+    most = np.ceil(10 * matrix.max()) / 10
+    axes.imshow(matrix, cmap="cividis", vmin=0, vmax=most, aspect="equal")
     for (row, column), value in np.ndenumerate(matrix):
-        ink = "white" if value < 0.55 else INK
+        ink = "white" if value < 0.55 * most else INK
         axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=LABEL_SIZE)
     splits = own.drop_duplicates("data_step").set_index("data_step")["split"]
     short = {"test": "test", "validation": "valid."}
