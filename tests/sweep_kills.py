@@ -3,9 +3,9 @@
 python -m tests.sweep_kills --rounds 50 --seed 0
 
 A chain is a folder whose sweep of two workers loses (SIGKILL) a worker or the launcher, in turn, one to three times. A
-worker is started again by the launcher; a launcher that is gone is started again by hand, beside the workers that it left.
-Moments are drawn uniformly over the unbroken sweep's time after its first epoch. Every file of the chain must then be that
-of the unbroken sweep, but for times of day and the record of the sweep itself. Exits with 1 if one is not.
+worker is started again by the launcher; a launcher that is gone is started again by hand, beside the workers that it
+left. Moments are drawn uniformly over the unbroken sweep's time after its first epoch. Every file of the chain must then
+be that of the unbroken sweep, but for times of day and the record of the sweep itself. Exits with 1 if one is not.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FIELDS = (
     "--config.methods=erm_final,erm_fine_tune,sequential_ewc,joint", "--config.seeds=0,1",
     "--config.training.max_epochs=15", "--config.training.patience=15", "--config.data.source_size=500",
 )  # fmt: skip
-# Every Python process of a sweep reads this file first: it adds a byte to $EPOCHS for each epoch that a member has trained.
+# Every Python process of a sweep reads this first: it adds a byte to $EPOCHS for each epoch that a member trained.
 COUNTER = """
 import importlib.abc, importlib.machinery, os, sys
 NAME = "seqfinal_jax.training.engine.fit"
