@@ -1,19 +1,22 @@
-"""Seq-to-Final in JAX: learning for now from a sequence of shifting data."""
+"""Seq-to-Final in JAX: learning for now from a sequence of shifting data.
 
+results = seqfinal_jax.run("digits_rcl")               # a data frame, one row per cell
+seqfinal_jax.plot("runs/digits_rcl")                   # the chart of methods
+model = seqfinal_jax.load_model(results.path[0])       # model.predict(images)
+"""
+
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load_model", "run"]
+_PLACES = {
+    "load_config": "api", "load_results": "api", "plot": "api", "run": "api", "load_model": "stored_model",
+}  # fmt: skip
+__all__ = ["load_config", "load_model", "load_results", "plot", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load_model` and `run`, imported when they are first asked for: they need JAX, the version does not."""
-    if name == "load_model":
-        from seqfinal_jax.stored_model import load_model
-
-        return load_model
-    if name == "run":
-        from seqfinal_jax.runs.loop import run
-
-        return run
+    """The functions of the interface, imported when they are first asked for: they need JAX, the version does not."""
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module 'seqfinal_jax' has no attribute {name!r}")

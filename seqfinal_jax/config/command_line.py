@@ -13,13 +13,14 @@ from typing import NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from seqfinal_jax.config.config_files import config_path
 from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
 from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 GOES_ON = "what is done is kept, and the same command goes on"
-PLUGINS = "--config.plugins="
+PLUGINS, GIVEN = "--config.plugins=", "--config="
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
 
@@ -96,9 +97,14 @@ def parse_flags(arguments: Sequence[str]) -> list[str]:
     """
     try:
         _load_named_plugins(arguments)
-        return flags.FLAGS(list(arguments), known_only=False)
+        return flags.FLAGS([_with_path(argument) for argument in arguments], known_only=False)
     except Exception as error:  # the parser of ml_collections raises many kinds
         fail(explain(error))
+
+
+def _with_path(argument: str) -> str:
+    """An argument that names a configuration, with the path of its file."""
+    return f"{GIVEN}{config_path(argument.removeprefix(GIVEN))}" if argument.startswith(GIVEN) else argument
 
 
 def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigDict, tuple[str, ...]]:
@@ -106,7 +112,7 @@ def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigD
 
     Returns it with the names of the fields that the settings set. Raises ValueError, in one sentence, for what is wrong.
     """
-    command, values = ["configuration", f"--config={file}", *settings], flags.FlagValues()
+    command, values = ["configuration", _with_path(f"{GIVEN}{file}"), *settings], flags.FlagValues()
     try:
         config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=command)
         _load_named_plugins(command)

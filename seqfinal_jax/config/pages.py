@@ -29,7 +29,7 @@ def method_table() -> str:
 def field_table() -> str:
     """A row a field, with what it may be and what reads it."""
     lines = [
-        f"| `{each.name}` | {_default(each.default)} | {each.meaning} | {each.kind.expected} | {readers(each)} |"
+        f"| `{each.name}` | {default_text(each.default)} | {each.meaning} | {each.kind.expected} | {readers(each)} |"
         for each in FIELDS
     ]
     head = "| field of `config` | default | is | may be | read by |"
@@ -45,7 +45,8 @@ def readers(field: ConfigField) -> str:
     return ", ".join(f"`{name}`" for name in METHODS if field.option in METHODS.get(name).options)
 
 
-def _default(value: Any) -> str:
+def default_text(value: Any) -> str:
+    """A default as short text."""
     if isinstance(value, (tuple, list)):
         return ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or "empty"
     return "empty" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)

@@ -48,10 +48,11 @@ def method_chart(workdir: str | Path) -> Path | None:
 
 def draw_methods(table: ResultsTable, path: Path) -> Path | None:
     """Draws the chart of a table, which may be of several folders; None where it has no entry."""
-    return save_png(_draw(table), path) if table.entries else None
+    return save_png(method_figure(table), path) if table.entries else None
 
 
-def _draw(table: ResultsTable) -> "Figure":
+def method_figure(table: ResultsTable) -> "Figure":
+    """The chart of a table that has entries."""
     rows = _rows(table.methods)
     height = len(table.methods) * max(0.34, LANE_HEIGHT * len(table.architectures) / ROW)
     figure = new_figure(WIDTH, 2.4 + height * (max(rows.values()) + 0.5) / len(rows))

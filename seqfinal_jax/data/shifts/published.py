@@ -81,16 +81,30 @@ def subpop_proportions(times: int) -> Probs:
 
 
 for _record in (
-    Shift("rotation_cond", hides="rotation", with_shift="rotation", needs=("square",)),
-    Shift("recolor_cond", hides="recolor", with_shift="recolor", needs=("colour",)),
+    Shift(
+        "rotation_cond",
+        hides="rotation",
+        with_shift="rotation",
+        needs=("square",),
+        summary="Even classes turned by 30 degrees one way, odd ones the other",
+    ),
+    Shift(
+        "recolor_cond",
+        hides="recolor",
+        with_shift="recolor",
+        needs=("colour",),
+        summary="Each class tinted in one of the three colours",
+    ),
     Shift(
         "label_shift",
         classes=moved_classes,
+        summary="Even classes become rarer, odd ones more frequent",
         most=(3, "one more makes the probability of the even classes negative"),
     ),
     Shift(
         "subpop",
         sub_classes=subpop_proportions,
+        summary="Other sub-classes make up each class",
         needs=("sub-classes",),
         most=(len(SUBPOP_SCHEDULE) - 1, "no further set of sub-classes is defined"),
     ),

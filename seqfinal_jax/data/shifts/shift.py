@@ -51,7 +51,7 @@ class Shift:
         as the published noise is.
     most: how often it may occur, and why not once more. cycle: after so many occurrences nothing is shifted.
     classes: (probabilities of the classes) -> those after one more occurrence. sub_classes: (times) -> proportions within
-        every class.
+        every class. summary: one sentence, of a shift without a function whose docstring would say it.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Shift:
     cycle: int = 0
     classes: Callable[[Probs], Probs] | None = None
     sub_classes: Callable[[int], Probs] | None = None
+    summary: str = ""
 
     @property
     def identity(self) -> list[Any]:

@@ -1,0 +1,135 @@
+"""The Python interface: run a configuration, load results, plot them. Quiet unless asked otherwise."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from ml_collections import ConfigDict
+
+
+def load_config(name: str, **settings: Any) -> "ConfigDict":
+    """The configuration of a name or file, with presets behind a colon, to be changed and given to `run`.
+
+        config = seqfinal_jax.load_config("digits_rcl:smoke", seeds=(0, 1))
+        config.training.max_epochs = 5
+
+    Args:
+        name: such as "digits_rcl", "cifar10_rcl:quick" or "my/config.py".
+        settings: fields that have no dot.
+
+    Raises:
+        ValueError: no such file, preset or field.
+    """
+    from seqfinal_jax.config.command_line import read_configuration
+
+    found, _ = read_configuration(name)
+    for field, value in settings.items():
+        if field not in found:
+            raise ValueError(f"the configuration has no field {field!r}; docs/options.md lists all fields")
+        found[field] = value
+    return found
+
+
+def run(
+    config: "str | ConfigDict",
+    workdir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    progress: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Fits what is missing in a run folder, writes its report, and returns its results.
+
+    Args:
+        config: a configuration, or the name or file of one.
+        workdir: the run folder; default runs/NAME.
+        data_dir: the folder with the data sets; default SEQFINAL_DATA_DIR.
+        progress: whether to show how far it is, also in a notebook.
+        settings: fields to set, by their names with dots, such as {"training.max_epochs": 5}.
+
+    Returns:
+        One row per cell, as `load_results` gives them.
+
+    Raises:
+        ValueError: a configuration, data or folder that cannot be used.
+        RuntimeError: cells failed; the message names them and where their errors are.
+    """
+    from seqfinal_jax.analysis.report import load_run_plugins, write_report
+    from seqfinal_jax.analysis.tables.text import write_results_csv
+    from seqfinal_jax.runs.claims import Claims
+    from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache
+    from seqfinal_jax.runs.loop import run as fit_cells
+
+    source = config if isinstance(config, str) else ""
+    found = _configuration(config, settings or {})
+    check_backend()
+    enable_compilation_cache()
+    folder = Path(workdir or f"runs/{found.name}").expanduser()
+    data = None if data_dir is None else str(data_dir)
+    failed = fit_cells(
+        found, folder, data, console=_console(progress), overrides=tuple(settings or ()), source=source
+    )
+    with Claims(folder).wait_for("report"):
+        load_run_plugins(folder)
+        write_results_csv(folder)
+        write_report(folder)
+    if failed:
+        raise RuntimeError(f"{failed} cells failed; see error.txt in their folders below {folder / 'cells'}")
+    return load_results(folder)
+
+
+def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "ConfigDict":
+    found = load_config(given) if isinstance(given, str) else given.copy_and_resolve_references()
+    for name, value in settings.items():
+        *path, last = name.split(".")
+        node: Any = found
+        for part in path:
+            node = node.get(part, {})
+        if last not in node:
+            raise ValueError(f"the configuration has no field {name!r}; docs/options.md lists all fields")
+        node[last] = value
+    return found
+
+
+def _console(progress: bool) -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, quiet=not progress)
+
+
+def load_results(*folders: str | Path) -> pd.DataFrame:
+    """The results of run folders of one sequence and protocol.
+
+    Returns:
+        One row per cell: sequence, protocol, method, architecture, seed, test_accuracy, valid_accuracy (fractions), the
+        chosen hyper-parameters, and `path`, the cell's folder, which `load_model` reads.
+
+    Raises:
+        ValueError: no folder, or folders that hold no run or do not go together.
+    """
+    from seqfinal_jax.analysis.tables.cells import done_cells
+    from seqfinal_jax.analysis.tables.results_table import joined_cells
+
+    if not folders:
+        raise ValueError("load_results needs a run folder, for example load_results('runs/digits_rcl')")
+    frame = joined_cells(folders)
+    paths = {cell[1:]: str(cell.path) for folder in folders for cell in done_cells(folder)}
+    keys = zip(frame["method"], frame["architecture"], frame["seed"], strict=True)
+    return frame.assign(path=[paths[key] for key in keys])
+
+
+def plot(*folders: str | Path) -> "Figure":
+    """The chart of methods of run folders, every seed a point; a notebook shows it, `savefig` saves it.
+
+    Raises ValueError for folders that hold no run, no cell, or do not go together.
+    """
+    from seqfinal_jax.analysis.figures.method_chart import method_figure
+    from seqfinal_jax.analysis.tables.results_table import results_table
+
+    table = results_table([Path(folder) for folder in folders])
+    if not table.entries:
+        raise ValueError("there is no cell to plot")
+    return method_figure(table)

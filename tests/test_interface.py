@@ -1,0 +1,139 @@
+"""The way in: commands, named configurations, lists, and the Python interface."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import seqfinal_jax
+from seqfinal_jax import listing
+from seqfinal_jax.config import config_files
+from seqfinal_jax.config.command_line import read_configuration
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"methods": ("erm_final", "erm_fine_tune"), "seeds": (0,), "grid.dropout": (0.0,)}
+
+
+def command(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-m", "seqfinal_jax", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_help_shows_the_commands_in_80_columns():
+    done = command("--help")
+    assert done.returncode == 0 and done.stdout == command().stdout
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  seqfinal")] == [
+        "run", "list", "tables", "report", "sweep", "run",
+    ]  # fmt: skip
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tabels"], "unknown command 'tabels'; did you mean 'tables'?"),
+        (["run", "--config=configs/digits_rlc.py"], "Did you mean configs/digits_rcl.py?"),
+        (["run", "--config=digits"], "there is no file digits. Did you mean digits_rcl?"),
+        (["run", "--config=digits_rcl", "--methods=erm_final"], "Unknown command line flag 'methods'"),
+        (["list", "--plugins=nothing.py"], "nothing.py"),
+    ],
+)
+def test_what_is_mistyped_gets_the_nearest_match(arguments, message):
+    done = command(*arguments)
+    assert done.returncode == 2 and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", list(listing.KINDS))
+def test_lists_say_something_of_everything(kind):
+    heads, rows = listing.KINDS[kind]()
+    assert rows and all(len(row) == len(heads) and row[0] for row in rows)
+    for row in rows:
+        assert any(len(text) > 5 for text in row[1:]), row
+        assert not any("partial(func" in text for text in row)
+
+
+def test_lists_fit_80_columns_and_hold_what_the_registries_hold(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert listing.main([]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    for word in (
+        "erm_linear_probe_fine_tune",
+        "resnet-1 to resnet-4",
+        "label_flip",
+        "cifar10_rcl",
+        "training.patience",
+    ):
+        assert word in said
+
+
+def test_configurations_are_found_by_name_wherever_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("digits_rcl:smoke", "configs/digits_rcl.py:smoke"):
+        config, changed = read_configuration(text, ["--config.seeds=3,"])
+        assert config.name == "digits_rcl-smoke" and tuple(config.seeds) == (3,) and changed == ("seeds",)
+    (tmp_path / "configs").mkdir()
+    own = "from configs.digits_rcl import get_config as digits\n\n\ndef get_config():\n    return digits('smoke')\n"
+    (tmp_path / "configs" / "mine.py").write_text(f'"""My own."""\n{own}')
+    assert config_files.named_configs()["mine"] == Path("configs/mine.py")
+    assert config_files.summary(Path("configs/mine.py")) == "My own."
+
+
+def test_the_python_interface(tmp_path, capfd):
+    results = seqfinal_jax.run("digits_rcl:smoke", tmp_path / "run", settings=SMALL)
+    said = capfd.readouterr()
+    assert said.out == "" and said.err == ""  # quiet by default
+    assert results["method"].tolist() == ["erm_final", "erm_fine_tune"]
+    model = seqfinal_jax.load_model(results["path"][1])
+    assert len(model.class_names) == 10
+    assert (tmp_path / "run" / "report" / "index.html").is_file()
+    config = seqfinal_jax.load_config("digits_rcl:smoke", seeds=(1,))
+    config.methods, config.grid.dropout = ("erm_final",), (0.0,)
+    seqfinal_jax.run(config, tmp_path / "other")
+    assert tuple(config.seeds) == (1,)
+    both = seqfinal_jax.load_results(tmp_path / "run", tmp_path / "other")
+    assert both["seed"].tolist() == [0, 1, 0] and both["path"].map(lambda path: Path(path).is_dir()).all()
+    figure = seqfinal_jax.plot(tmp_path / "run", tmp_path / "other")
+    figure.savefig(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 10_000
+
+
+def test_the_python_interface_says_what_is_wrong(tmp_path):
+    with pytest.raises(ValueError, match=r"no field 'training.patienc'"):
+        seqfinal_jax.run("digits_rcl:smoke", tmp_path, settings={"training.patienc": 3})
+    with pytest.raises(ValueError, match=r"no field 'sedes'"):
+        seqfinal_jax.load_config("digits_rcl", sedes=(1,))
+    with pytest.raises(ValueError, match=r"load_results needs a run folder"):
+        seqfinal_jax.load_results()
+    with pytest.raises(ValueError, match=r"is no folder"):
+        seqfinal_jax.plot(tmp_path / "nothing")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = seqfinal_jax.nothing
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_its_configurations(tmp_path):
+    """Built, and unpacked into an environment that sees the libraries of this one, away from the checkout."""
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", str(wheel)], check=True)
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    (site / "libraries.pth").write_text(
+        sysconfig.get_path("purelib")
+    )  # their libraries, not their own package
+    (tmp_path / "work").mkdir()
+    flags = ["--config=digits_rcl:smoke", "--config.methods=erm_final", "--config.seeds=0,"]
+    program = str(tmp_path / "venv" / "bin" / "seqfinal")
+    done = subprocess.run([program, "run", *flags], cwd=tmp_path / "work", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "work" / "runs" / "digits_rcl-smoke" / "report" / "index.html").is_file()
+    code = "import seqfinal_jax, launch; print(seqfinal_jax.__file__)"
+    where = subprocess.run([str(python), "-c", code], cwd=tmp_path / "work", capture_output=True, text=True)
+    assert str(site) in where.stdout
