@@ -78,7 +78,7 @@ def test_a_method_by_transformation(own, tmp_path):
     report_run(workdir)
     assert "WiSE" in (workdir / "report" / "index.html").read_text()
     assert seqfinal_jax.load_model(cell(workdir, "wise_ft")).class_names[0] == "zero"
-    assert "everything is done already" in smoke_run(
+    assert "Nothing to do: all " in smoke_run(
         workdir, methods=("erm_fine_tune", "wise_ft"), plugins=(path,), grid__dropout=(0.0,), seeds=(0, 1)
     )
 

@@ -313,7 +313,7 @@ def test_a_field_that_a_later_version_added_does_not_make_another_configuration(
     config = json.loads(path.read_text())
     del config["training"]["train_metrics"], config["plugins"]
     path.write_text(json.dumps(config))
-    assert "everything is done already" in smoke_run(tmp_path, **ONE)
+    assert "Nothing to do: the only cell is complete." in smoke_run(tmp_path, **ONE)
     path.write_text(json.dumps(config))
     with pytest.raises(ValueError, match="train_metrics: 'running' there, 'eval' now"):
         smoke_run(tmp_path, training__train_metrics="eval", **ONE)

@@ -60,13 +60,13 @@ def test_shared_stages_are_fitted_once(finished):
     timing = pd.read_csv(finished[0] / "timing.csv")
     assert not timing["fingerprint"].duplicated().any()
     assert timing["members"].sum() == FITS
-    assert f"{FITS} fits to do" in finished[1]
+    assert f"{FITS} trainings to do" in finished[1]
 
 
 def test_a_second_run_fits_nothing(finished):
     before = (finished[0] / "timing.csv").read_text()
     said = smoke_run(finished[0], methods=CONVNET, data__test_all_steps=True, **LEARN)
-    assert "everything is done already" in said
+    assert "Nothing to do: all" in said
     assert (finished[0] / "timing.csv").read_text() == before
 
 

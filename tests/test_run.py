@@ -66,7 +66,7 @@ def test_grid_and_history_hold_every_member(finished):
 
 def test_a_second_run_fits_nothing(finished):
     before = (finished / "timing.csv").read_text()
-    assert "everything is done already" in smoke_run(finished, seeds=(0, 1))
+    assert "Nothing to do: all 10 cells are complete" in smoke_run(finished, seeds=(0, 1))
     assert (finished / "timing.csv").read_text() == before
 
 
@@ -206,7 +206,7 @@ def test_a_seed_that_diverges_fails_alone_and_says_why(tmp_path, caplog):
 
 def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
     said = smoke_run(tmp_path / "new", dry_run=True, seeds=(0, 1))
-    assert "24 fits to do" in said  # 6 stages x 2 grid points x 2 seeds, the history stage once
+    assert "24 trainings to do" in said  # 6 stages x 2 grid points x 2 seeds, the history stage once
     assert not (tmp_path / "new").exists()
 
 

@@ -41,6 +41,7 @@ from seqfinal_jax.training.engine.progress import duration, fit_progress
 log = logging.getLogger(__name__)
 HOUR = 3600.0
 CACHE_BYTES = 2 * 2**30
+OFFICIAL = {True: "the official files", False: "not the official files"}
 MOST_CLASSES = 10  # of which the report shows images
 
 
@@ -73,7 +74,9 @@ def run(
         return 0
     folders.open_workdir(workdir, plan, source, overrides)
     if pool is None:
-        console.print("everything is done already", highlight=False)
+        count = len(share.of(plan))
+        all_of_them = f"all {count} cells are" if count > 1 else "the only cell is"
+        console.print(f"Nothing to do: {all_of_them} complete.", highlight=False)
         return 0
     keep_examples(plan, workdir)
     with folders.log_file(workdir):
@@ -210,7 +213,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         f"{', '.join(plan.methods)}; {', '.join(plan.architectures)}; seeds {', '.join(map(str, plan.seeds))}"
     )
     official = plan.source.record.get("official")
-    say(f"data: {plan.source.name} ({'official' if official is True else f'official: {official}'})")
+    say(f"data: {plan.source.name} ({OFFICIAL.get(official, 'not verified')})")
     steps = zip(named_steps(plan.source), plan.sizes("main"), strict=True)
     say(
         f"time steps: {', '.join(f'{name} ({size})' for name, size in steps)} training and validation samples"
@@ -222,12 +225,13 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     if estimate.fits == 0:
         return
     say(
-        f"{estimate.fits} fits to do (shared stages once), at most {estimate.epochs} epochs, "
-        f"at most about {duration(estimate.seconds)} here (less where members stop early)"
+        f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
+        f"all: at most about {duration(max(1.0, estimate.seconds))} on idle processors, and compiling besides"
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
         say(
-            "this is long for a CPU: the preset `quick` behind the config file (configs/X.py:quick) is shorter"
+            "This will take long on a CPU. The preset `quick` is shorter: put :quick behind the name of the "
+            "configuration, as in --config=cifar10_rcl:quick"
         )
 
 

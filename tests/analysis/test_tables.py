@@ -35,7 +35,7 @@ MARKDOWN = """\
 - selection: validation accuracy of the final step
 - seeds: 0, 1, 2 (each draws its own data and trains on its own)
 - test samples: 500
-- best mean (without Oracle): convnet-1 Final 60.0 (n = 3), convnet-10 ERM 25.0 (n = 1)
+- highest mean on the test set (without Oracle): convnet-1 Final 60.0 (n = 3), convnet-10 ERM 25.0 (n = 1)
 - X failed (2): ERM convnet-2 seed 0; FT convnet-1 seed 2
 """
 

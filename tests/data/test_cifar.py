@@ -98,7 +98,7 @@ def test_a_wrong_md5_is_recorded_and_reported(tmp_path, caplog):
     assert (record["official"], record["note"]) == (False, "not the official files: data_batch_4")
     assert record["files"]["data_batch_4"] == {"md5": md5(folder / "data_batch_4"), "official": False}
     assert record["files"]["data_batch_5"]["official"] is True
-    assert "not the official files: data_batch_4" in caplog.text
+    assert "differ from the official ones (data_batch_4)" in caplog.text
 
 
 def test_an_archive_packed_anew_is_told_from_its_official_files(tmp_path):

@@ -109,7 +109,7 @@ class ResultsTable:
             f"selection: {_by_method(self.cells, 'selection')}",
             f"seeds: {listed(self.seeds) or 'none'} ({_data_seeds(self.cells)})",
             f"test samples: {_by_method(self.cells, 'n_test')}",
-            *([f"best mean{without}: {best}"] if (best := self.best) else []),
+            *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 

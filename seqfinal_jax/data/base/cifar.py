@@ -149,7 +149,11 @@ def _record(cifar: Cifar, path: Path, files: dict[str, dict[str, Any]]) -> dict[
         files[path.name] = {"md5": md5, "official": md5 == cifar.upstream.archive_md5}
     note = f"not the official files: {', '.join(differing)}" if differing else "the official files"
     if differing:
-        log.warning("%s from %s: %s; results say so", cifar.name, path, note)
+        log.warning(
+            "the files of %s in %s differ from the official ones (%s). The run goes on and records this; do not compare "
+            "its figures digit by digit with published ones",
+            cifar.name, path, ", ".join(differing),
+        )  # fmt: skip
     return {
         "origin": origin,
         "path": str(path.resolve()),

@@ -77,7 +77,11 @@ def load_idx(idx: IdxSet, data_dir: Path | None) -> Source:
     arrays, md5 = zip(*(read_file(folder, name) for name in FILES), strict=True)
     official = tuple(md5) == idx.md5 if idx.md5 else "unverified"
     if official is False:
-        log.warning("%s in %s: not the official files", idx.name, folder)
+        log.warning(
+            "the files of %s in %s differ from the official ones. The run goes on and records this; do not compare its "
+            "figures digit by digit with published ones",
+            idx.name, folder,
+        )  # fmt: skip
     record = {
         "origin": "folder", "path": str(folder), "official": official, "note": "",
         "files": dict(zip(FILES, md5, strict=True)),

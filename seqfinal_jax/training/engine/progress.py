@@ -34,7 +34,9 @@ class FitProgress:
         if self.first is None:
             self.first = (now, done)
             compiling = compile_seconds() - self.compiled
-            self.say(f"first epoch after {now - self.began:.1f} s, {compiling:.1f} s of it compiling")
+            self.say(
+                f"the first epoch took {now - self.began:.1f} s, of which compiling took {compiling:.1f} s"
+            )
         if now - self.said >= self.every:
             self.said = now
             self.say(self.line(chunk, now, done))
@@ -47,7 +49,7 @@ class FitProgress:
         stopped = sum(epochs == self.max_epochs for epochs in self.epochs_of.values())
         best = 100 * float(chunk.track.best_accuracy.max())
         return (
-            f"{stopped} of {self.members} members done, epoch {chunk.epoch}, best valid {best:.1f} %, "
+            f"{stopped} of {self.members} trainings done; epoch {chunk.epoch}, best validation accuracy {best:.1f} %; "
             f"at most {duration(rate * (total - done))} left"
         )
 
