@@ -1,0 +1,86 @@
+"""What the documents tell people to do can be done: commands parse and plan, links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from launch.sweep import _parser as sweep_parser
+from seqfinal_jax.config.check import check_config
+from seqfinal_jax.config.command_line import read_configuration
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*.md"))]
+MAIN = "seqfinal_jax.main"
+
+
+def commands(page):
+    """The commands of a page's shell blocks, a line each, continued lines put together."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.S)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    return [line.split("   #")[0].split("  #")[0].strip() for line in text.splitlines() if "python" in line]
+
+
+def words(line):
+    filled = re.sub(r"\$[a-z]\w*|\$\(.*?\)", "1", line.replace("$M", "erm_final"))
+    return shlex.split(filled.rstrip("\\ "))
+
+
+def found(module):
+    """(page, arguments) of every command that calls a module."""
+    rows = []
+    for page in dict.fromkeys(PAGES):
+        for line in commands(page):
+            if module in line and "<" not in line:
+                own = words(line)
+                if module in own:
+                    rows.append(pytest.param(own[own.index(module) + 1 :], id=f"{page.name}:{line[:90]}"))
+    return rows
+
+
+def given(arguments):
+    """The configuration of a command line and its settings; blanks that a reader fills in are filled."""
+    config = next(each.removeprefix("--config=") for each in arguments if each.startswith("--config="))
+    settings = [each for each in arguments if each.startswith("--config.")]
+    return config.replace(":N", ":3"), settings
+
+
+@pytest.mark.parametrize("arguments", found(MAIN))
+def test_commands_of_the_documents_make_configurations(arguments):
+    config, settings = given(arguments)
+    if "plugins=" in " ".join(settings) or not re.match(r"(configs/)?\w+(\.py)?(:|$)", config):
+        pytest.skip("a file of the reader's own")
+    made, changed = read_configuration(config, settings)
+    check_config(made)
+    assert len(changed) == len(settings)
+    flags = [
+        each.split("=")[0] for each in arguments if each.startswith("--") and not each.startswith("--config")
+    ]
+    assert set(flags) <= {"--workdir", "--data_dir", "--dry_run", "--shard"}
+
+
+@pytest.mark.parametrize("arguments", [row for row in found("launch.sweep") if "status" not in row.id])
+def test_sweeps_of_the_documents_parse(arguments):
+    options, rest = sweep_parser().parse_known_args(arguments)
+    assert all(each.startswith("--config.") for each in rest)
+    if options.action == "start":
+        for config in options.config:
+            check_config(read_configuration(config, rest)[0])
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in dict.fromkeys(PAGES)]
+)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("http", "#", "mailto")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor and target.suffix == ".md":
+            heads = [re.sub(r"[^\w\s-]", "", head.lower()).strip().replace(" ", "-")
+                     for head in re.findall(r"^#+ (.*)$", target.read_text(), flags=re.M)]  # fmt: skip
+            assert anchor in heads, f"{page.name}: {link}"
