@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,12 @@ def test_links_lead_somewhere(page):
             heads = [re.sub(r"[^\w\s-]", "", head.lower()).strip().replace(" ", "-")
                      for head in re.findall(r"^#+ (.*)$", target.read_text(), flags=re.M)]  # fmt: skip
             assert anchor in heads, f"{page.name}: {link}"
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    """MkDocs in strict mode: every page is in the navigation, and every link leads to a page or heading."""
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "reproducing" / "index.html").is_file()
