@@ -36,7 +36,7 @@ class StoredModel:
     class_names: tuple[str, ...]
 
     def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
-        """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode.
+        """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode; (classes,) of one image (h,w,c).
 
         Raises ValueError when the images have another shape or range than the network was trained on, and for a time
         step that the model does not have.
@@ -44,7 +44,10 @@ class StoredModel:
         number = self._number(step)
         config = _base(self.network).config
         wanted = tuple(config.image_shape)
-        images = _checked(np.asarray(images), wanted)
+        images = np.asarray(images)
+        if images.ndim == len(wanted):
+            return self(images[None], step)[0]
+        images = _checked(images, wanted)
         if not len(images):
             return np.zeros((0, _base(self.network).num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
@@ -53,7 +56,7 @@ class StoredModel:
         )
 
     def predict(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
-        """The most likely class of each image, (n,) int."""
+        """The most likely class of each image, (n,) int; a single number for one image."""
         return np.argmax(self(images, step), axis=-1)
 
     def _number(self, step: int | None) -> int:
@@ -68,7 +71,11 @@ class StoredModel:
 def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The images, if their shape and pixels are what the network takes."""
     if images.ndim != 4 or images.shape[1:] != shape:
-        raise ValueError(f"expected images of shape (n, {', '.join(map(str, shape))}), found {images.shape}")
+        sizes = ", ".join(map(str, shape))
+        raise ValueError(
+            f"expected images of shape (n, {sizes}), or one of shape ({sizes}), found {images.shape}; scale them to "
+            f"{shape[0]} x {shape[1]} pixels and give them {shape[2]} channel{'s' * (shape[2] > 1)}"
+        )
     if images.dtype.kind not in "uif":
         raise ValueError(f"expected pixels as numbers 0..255, found {images.dtype}")
     if not images.size or images.dtype == np.uint8:

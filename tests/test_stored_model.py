@@ -94,3 +94,17 @@ def test_pixels_have_one_range_whatever_their_type(workdir, images, logits):
     with pytest.raises(ValueError, match="expected pixels as numbers"):
         model.predict(images.astype(str))
     assert model.predict(images[:0]).shape == (0,)
+
+
+def test_one_image_is_taken_as_it_is(workdir, images, logits):
+    model = seqfinal_jax.load_model(workdir / CELL)
+    one = model(images[2])
+    assert one.shape == (10,)
+    np.testing.assert_allclose(one, logits[2], rtol=1e-5, atol=1e-6)  # another batch, another order of sums
+    assert model.predict(images[2]) == logits[2].argmax()
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 3), (2, 28, 28, 3), (32, 32), (2, 32, 32, 1)])
+def test_other_shapes_are_refused_with_the_remedy(workdir, shape):
+    with pytest.raises(ValueError, match=r"scale them to 32 x 32 pixels and give them 3 channels"):
+        seqfinal_jax.load_model(workdir / CELL)(np.ones(shape, np.uint8))
