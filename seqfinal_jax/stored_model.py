@@ -36,7 +36,7 @@ class StoredModel:
     class_names: tuple[str, ...]
 
     def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
-        """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode; (classes,) of one image (h,w,c).
+        """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode; (classes,) of one (h,w,c).
 
         Raises ValueError when the images have another shape or range than the network was trained on, and for a time
         step that the model does not have.
