@@ -95,3 +95,15 @@ def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "reproducing" / "index.html").is_file()
+
+
+def test_the_tutorial_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    """Of a run that is made short: the same calls, with a preset and two seeds."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "tutorial.py").read_text()
+    assert text.count('"digits_rcl"') == 1 and text.count("(0, 1, 2, 3, 4, 5)") == 1
+    short = text.replace('"digits_rcl"', '"digits_rcl:smoke"').replace("(0, 1, 2, 3, 4, 5)", "(0, 1)")
+    exec(compile(short, "tutorial.py", "exec"), {"__name__": "__main__"})
+    said = capsys.readouterr().out
+    assert "points above the final step alone; by seed:" in said and "the first ten test images are" in said
+    assert (tmp_path / "runs" / "tutorial" / "report" / "index.html").is_file()
