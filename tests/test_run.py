@@ -283,3 +283,18 @@ def test_a_damaged_config_json_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json cannot be read"):
         smoke_run(tmp_path)
+
+
+def test_the_time_left_follows_the_pace_so_far(monkeypatch):
+    """After 10 s a quarter of the work is done: 30 s are left; nothing new is nothing to say."""
+    from seqfinal_jax.runs import cells
+
+    clock = [100.0]
+    monkeypatch.setattr(cells.time, "monotonic", lambda: clock[0])
+    pace = cells.Pace(400.0)
+    clock[0] = 110.0
+    assert pace.seconds_left(300.0) == pytest.approx(30)
+    assert pace.seconds_left(300.0) == 0
+    clock[0] = 140.0
+    assert pace.seconds_left(100.0) == pytest.approx(40 / 3)
+    assert pace.seconds_left(0.0) == 0

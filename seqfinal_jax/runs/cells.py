@@ -16,6 +16,7 @@ from seqfinal_jax.runs.claims import Claims
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.runs.share import Cell
 from seqfinal_jax.runs.write_cells import cell_done, cell_folder, write_cell, write_error
+from seqfinal_jax.training.engine.progress import duration
 
 log = logging.getLogger(__name__)
 # Errors of the disk or the terminal, after which no other cell would fare better.
@@ -29,15 +30,33 @@ def is_done(workdir: Path, plan: Plan, cell: Cell) -> bool:
     return cell_done(workdir, plan, method, architecture, seed)
 
 
+class Pace:
+    """How long the rest takes, from what was done since it was made."""
+
+    def __init__(self, operations: float) -> None:
+        self.began, self.before, self.said = time.monotonic(), operations, operations
+
+    def seconds_left(self, operations: float) -> float:
+        """Seconds for so many operations; 0 where nothing is left, or nothing was done since it was asked last."""
+        done, news = self.before - operations, self.said - operations
+        self.said = operations
+        return (time.monotonic() - self.began) * operations / done if news > 0 and operations > 0 else 0.0
+
+
 @dataclass
 class CellRun:
-    """What the cells of one process have in common; `fitter` makes that of an architecture. `failed` counts cells."""
+    """What the cells of one process have in common.
+
+    fitter: makes that of an architecture. operations: how many floating-point operations are still to do at most, from
+    which and from the time so far the time left follows. failed: counts cells.
+    """
 
     plan: Plan
     workdir: Path
     console: Any
     claims: Claims
     fitter: Callable[[str], StageFitter]
+    operations: Callable[[], float]
     together: bool = True
     failed: int = 0
     told: set[str] = field(default_factory=set)
@@ -45,6 +64,7 @@ class CellRun:
 
     def all(self, cells: Sequence[Cell]) -> int:
         """Does the cells; those whose stages others fit come again at the end. Returns how many failed."""
+        self.pace = Pace(self.operations())
         pause = self.claims.waits
         while cells:
             left = self._once(cells)
@@ -70,7 +90,15 @@ class CellRun:
             for method, seeds in self._groups(list(own)):
                 left += self._method(fitter, method, seeds)
                 fitter.forget()
+                self._say_time_left()
         return left
+
+    def _say_time_left(self) -> None:
+        seconds = self.pace.seconds_left(self.operations())
+        if seconds:
+            self.console.print(
+                f"  about {duration(max(1.0, seconds))} left in all, at the pace so far", highlight=False
+            )
 
     def _groups(self, cells: Sequence[Cell]) -> list[tuple[str, list[int]]]:
         """Methods with the seeds that are fitted together."""

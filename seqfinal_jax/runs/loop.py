@@ -111,7 +111,11 @@ def run_cells(
         return fitters[architecture]
 
     together = share.together or jax.default_backend() != "cpu"
-    return CellRun(plan, workdir, console, claims, fitter, together).all(todo)
+
+    def operations() -> float:
+        return estimate_run(plan, workdir).operations
+
+    return CellRun(plan, workdir, console, claims, fitter, operations, together).all(todo)
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
