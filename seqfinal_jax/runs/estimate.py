@@ -19,6 +19,8 @@ from seqfinal_jax.runs.environment import thread_pool
 from seqfinal_jax.runs.plan import Plan
 
 # Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
+# Seconds that compiling takes for a network, and that a training takes besides its operations.
+COMPILING, BESIDES = 5.0, 0.1
 RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
 
 
@@ -66,7 +68,8 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             most = members * _most_epochs(stage, training)
             epochs += most
             operations += most * epoch_operations(plan, stage, network, training.batch_size) if members else 0
-    return Estimate(fits, epochs, operations, operations / rate)
+    besides = BESIDES * fits + (COMPILING * len(plan.architectures) if fits else 0.0)
+    return Estimate(fits, epochs, operations, operations / rate + besides)
 
 
 def _most_epochs(stage: Stage, training: Training) -> int:
