@@ -199,7 +199,7 @@ def broken(workdir):
     smoke_run(workdir, **ONE, plugins=paths)
     report_run(workdir)
     page = (workdir / "report" / "index.html").read_text()
-    assert 'alt="validation_gap.png"' in page and 'alt="methods.png"' in page
+    assert "Further figures: validation_gap.png" in page and "Accuracy of the methods: methods.png" in page
     assert "The figure <code>broken</code> could not be drawn: RuntimeError: planted in a figure" in page
     assert (workdir / "results.csv").is_file() and "planted" in caplog.text
 

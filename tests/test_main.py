@@ -32,7 +32,7 @@ def run(workdir, *flags, **options):
             "configs/digits_rcl.py:quik",
             "unknown preset 'quik' behind the config file; did you mean 'quick'?",
         ),
-        ([], "configs/absent.py", "--config: the file cannot be loaded"),
+        ([], "configs/absent.py", "--config: there is no file configs/absent.py"),
         ([], "configs/cifar10_rotation.py:9", "expected a number of time steps 2..8"),
         (["--config.training.patience=2.5"], "configs/digits_rcl.py", "--config.training.patience=2.5"),
     ],
@@ -80,6 +80,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
             assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert {p.name for p in (tmp_path / "whole" / "figures").iterdir()} == {
         "methods.png",
+        "cost.png",
         "data_examples.png",
         "class_counts.png",
         "learning_curves-convnet-1.png",

@@ -235,7 +235,7 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
         ([], "give a configuration"),
         ([CONFIG, "--wrkers=2"], "unknown argument '--wrkers=2'"),
         ([CONFIG, CONFIG], "has the name 'digits_rcl-smoke', as one before it has"),
-        (["--config=configs/nothing.py"], "--config=configs/nothing.py: "),
+        (["--config=configs/nothing.py"], "--config: there is no file configs/nothing.py"),
         ([CONFIG, "--config.training.patienc=3"], "did you mean 'patience'?"),
         ([CONFIG, "--cluster=debug", "--workers=2"], "with one worker"),
         ([CONFIG, "--cluster=slurm", "--slurm=qos"], "--slurm: expected name=value,name=value, found 'qos'"),

@@ -40,7 +40,7 @@ def test_all_figures_are_drawn(workdir):
 
 
 def test_the_chart_shows_every_seed_and_says_what_lacks(workdir):
-    figure = chart._draw(results_table(workdir))
+    figure = chart.method_figure(results_table(workdir))
     seeds, means = points_of(figure)
     assert [[round(x, 9) for x in lane] for lane in seeds] == [[50, 60, 70], [87.5], [25], [65, 75]]
     assert [round(x, 9) for (x,) in means] == [60, 87.5, 25, 70]
@@ -51,7 +51,7 @@ def test_the_chart_shows_every_seed_and_says_what_lacks(workdir):
 
 
 def test_the_chart_names_methods_and_how_it_was_made(workdir):
-    (axes,) = chart._draw(results_table(workdir)).axes
+    (axes,) = chart.method_figure(results_table(workdir)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == [
         "Final: ERM final", "Oracle: ERM final oracle", "ERM: ERM all", "wERM: ERM all, weighted",
@@ -81,7 +81,7 @@ def assert_nothing_is_cut_off(figure):
 
 
 def test_nothing_of_the_chart_is_cut_off(workdir):
-    figure = chart._draw(results_table(workdir))
+    figure = chart.method_figure(results_table(workdir))
     assert_nothing_is_cut_off(figure)
     (axes,) = figure.axes
     title = next(text for text in axes.texts if text.get_text().startswith("Test accuracy"))

@@ -16,7 +16,7 @@ def test_plain_lines_say_members_epochs_and_the_time_left():
     reporter.every = 0
     fit(tiny_problem(), grid((0,)), settings(3, patience=9), reporter)
     lines = console.file.getvalue().splitlines()
-    assert "s of it compiling" in lines[0]
+    assert "of which compiling took" in lines[0]
     assert "final: 8 of 8 trainings done; epoch 3, best validation accuracy" in lines[-1]
     assert lines[-1].endswith("at most 0 s left")
 
