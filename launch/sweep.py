@@ -225,7 +225,6 @@ def collect(sweep: Sweep, workdir: Path, console: Console, report: bool = False)
     from seqfinal_jax.analysis.tables.text import print_summary, write_results_csv
     from seqfinal_jax.runs.claims import Claims
 
-    failed = 0
     for run in sweep.runs:
         folder = workdir / run.place
         if not (folder / "config.json").is_file():

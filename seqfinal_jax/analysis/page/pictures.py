@@ -1,6 +1,7 @@
 """The pictures of a report in groups with headings, each held by the page itself."""
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ HEADINGS = {
     "cost": "Cost against accuracy",
 }
 OTHER = "Further figures"
-FLAGS = {True: "--data_dir=DIR", False: ""}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,6 @@ def _picture(path: Path, page: Path) -> Picture:
 
 
 def _link(path: Path, page: Path) -> str:
-    import os
-
     return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
