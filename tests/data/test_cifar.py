@@ -293,7 +293,7 @@ def test_nothing_found_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch
     message = str(error.value)
     assert f"expected cifar-10-batches-py/ or cifar-10-python.tar.gz in {tmp_path}" in message
     assert "found cifar-10-batches-bin" in message
-    assert "pip install 'seqfinal_jax[tfds]'" in message
+    assert "pip install tensorflow-datasets" in message
     monkeypatch.delenv("SEQFINAL_DATA_DIR", raising=False)
     with pytest.raises(SourceError, match="no folder given by --data_dir or SEQFINAL_DATA_DIR"):
         load_source("cifar100")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.data import SourceError
+from seqfinal_jax.data.base import tfds
 from seqfinal_jax.data.base.cifar import load_cifar
 from seqfinal_jax.data.base.tfds import upstream_order
 from tests.data.toy_cifar import TINY10, TINY100, toy_images, toy_labels, toy_source
@@ -79,7 +80,7 @@ def test_a_failed_download_says_what_to_do(fake):
 
 def test_a_missing_package_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(SourceError, match=r"cannot be imported .* pip install 'seqfinal_jax\[tfds\]'"):
+    with pytest.raises(SourceError, match=r"cannot be imported .* pip install tensorflow-datasets"):
         load_cifar(TINY10, None)
 
 
@@ -89,3 +90,49 @@ def test_upstream_order():
     assert upstream_order([b"airplane_1", b"train_0"], "x") is None
     with pytest.raises(SourceError, match="each once, found others or repeats"):
         upstream_order([b"test_0", b"test_0"], "x")
+
+
+def not_here(tmp_path, prepared):
+    folder = tmp_path / "cifar10"
+    if prepared:
+        folder.mkdir()
+    return SimpleNamespace(
+        builder=lambda name: SimpleNamespace(data_path=folder),
+        data_source=lambda name, split: examples(TINY10, split),
+    )
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Nobody answers; what was asked."""
+    asked = []
+
+    def create_connection(address, timeout):
+        asked.append((address, timeout))
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(tfds.socket, "create_connection", create_connection)
+    for variable in tfds.PROXIES:
+        monkeypatch.delenv(variable, raising=False)
+    return asked
+
+
+def test_without_a_network_it_ends_at_once_and_says_what_to_fetch(tmp_path, monkeypatch, no_network):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", not_here(tmp_path, prepared=False))
+    with pytest.raises(
+        SourceError, match=r"cannot be downloaded: \S+ does not answer \(no route to host\)\. Put"
+    ) as error:
+        load_cifar(TINY10, None)
+    assert TINY10.upstream.archive in str(error.value) and "--data_dir" in str(error.value)
+    assert len(no_network) == 1 and no_network[0][1] <= 10
+
+
+def test_what_was_downloaded_before_needs_no_network(tmp_path, monkeypatch, no_network):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", not_here(tmp_path, prepared=True))
+    assert load_cifar(TINY10, None).record["origin"] == "tfds" and not no_network
+
+
+def test_behind_a_proxy_the_download_is_tried(tmp_path, monkeypatch, no_network):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", not_here(tmp_path, prepared=False))
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert load_cifar(TINY10, None).record["origin"] == "tfds" and not no_network

@@ -6,7 +6,10 @@ files, so the upstream order, which the draws of a sequence depend on, can be re
 
 import importlib
 import logging
+import os
 import re
+import socket
+import urllib.parse
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +19,8 @@ from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.base.upstream import Upstream
 
 log = logging.getLogger(__name__)
+PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+SECONDS_TO_ANSWER = 10.0
 ID = re.compile(r"(?:train|test)_(\d+)")
 Labelled = tuple[np.ndarray, np.ndarray]
 
@@ -27,6 +32,7 @@ def read(name: str, upstream: Upstream, looked: str) -> tuple[Labelled, Labelled
     the download fails or the examples are not as expected.
     """
     package = _package(name, upstream, looked)
+    _check_reachable(package, name, upstream)
     splits, restored = [], []
     for split in ("train", "test"):
         images, labels, order = _examples(package, name, split, upstream)
@@ -51,8 +57,33 @@ def _package(name: str, upstream: Upstream, looked: str) -> ModuleType:
         raise SourceError(
             f"{name} not found: {looked}; and TensorFlow Datasets, which would download it, cannot be imported "
             f"({error}). Put {upstream.archive} from {upstream.url} into a folder and name it by --data_dir or "
-            f"SEQFINAL_DATA_DIR, or pip install 'seqfinal_jax[tfds]'"
+            f"SEQFINAL_DATA_DIR, or pip install tensorflow-datasets importlib_resources"
         ) from None
+
+
+def _check_reachable(package: ModuleType, name: str, upstream: Upstream) -> None:
+    """Raises SourceError where the images must be downloaded and their host does not answer.
+
+    TensorFlow Datasets would try again for minutes. Behind a proxy nothing is known beforehand.
+    """
+    if any(os.environ.get(variable) for variable in PROXIES) or _is_prepared(package, name):
+        return
+    host = urllib.parse.urlparse(upstream.url).hostname or ""
+    try:
+        socket.create_connection((host, 443), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise SourceError(
+            f"{name} is not here and cannot be downloaded: {host} does not answer ({error}). Put {upstream.archive} from "
+            f"{upstream.url} into a folder and name it by --data_dir or SEQFINAL_DATA_DIR"
+        ) from None
+
+
+def _is_prepared(package: ModuleType, name: str) -> bool:
+    """Whether TensorFlow Datasets has the images already; also where it does not tell."""
+    try:
+        return package.builder(name).data_path.exists()
+    except Exception:  # other versions of the package
+        return True
 
 
 def _examples(
