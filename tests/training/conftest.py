@@ -21,4 +21,6 @@ def compilations():
     programs.train_epoch.clear_cache()
     programs.evaluate.clear_cache()
     yield counts
-    jax.monitoring.unregister_event_duration_listener(listen)
+    forget = getattr(jax.monitoring, "unregister_event_duration_listener", None)  # not in JAX before 0.9
+    if forget:
+        forget(listen)
