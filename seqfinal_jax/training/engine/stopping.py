@@ -37,8 +37,3 @@ def ask_to_stop(at_once: bool = False) -> None:
 def is_asked() -> bool:
     """Whether the run is to stop after this epoch."""
     return _asked.is_set()
-
-
-def forget() -> None:
-    """Forgets that a stop was asked for, as for another run in this process."""
-    _asked.clear()
