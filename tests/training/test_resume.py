@@ -96,6 +96,14 @@ report = lambda chunk, members: used.update(jax.tree.leaves(chunk.state)[0].devi
 four = fit(tiny_problem(), grid(), settings(3, members_per_program=2, devices=devices), report)
 assert_equal(everything(one), everything(four))
 assert len(used) > 1, used
+used, chunks = set(), set()  # room for all members in one program, and yet every device has its share
+def seen(chunk, members):
+    used.update(jax.tree.leaves(chunk.state)[0].devices())
+    chunks.add(tuple(sorted(int(row) for row in chunk.rows if row >= 0)))
+members = grid()
+fit(tiny_problem(), members, settings(1, members_per_program=16, vectorise="vmap", devices=devices), seen)
+assert len(used) == len(chunks) == 4, (used, chunks)
+assert sorted(row for chunk in chunks for row in chunk) == list(range(len(members)))
 print("same bits on", len(used), "devices")
 """
 
