@@ -12,10 +12,8 @@ import pandas as pd
 
 from seqfinal_jax.analysis.statistics import ALPHA, Comparison, compare, gap_closed, seeds_needed
 from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed
-from seqfinal_jax.analysis.tables.labels import in_order, method_name
+from seqfinal_jax.analysis.tables.labels import REFERENCE, in_order, method_name, reference_method
 from seqfinal_jax.methods.recipes import METHODS
-
-REFERENCE_FAMILY = "reference"
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ def _answer(
     architecture: str, cells: pd.DataFrame, smallest: float, costs: Mapping[tuple[str, str], float]
 ) -> Answer:
     methods = in_order(cells["method"])
-    final = next((m for m in methods if _is_reference(m) and method_name(m).comparable), None)
-    ways = [m for m in methods if not _is_reference(m) and method_name(m).comparable]
+    final = reference_method(methods, comparable=True)
+    ways = [m for m in methods if method_name(m).family != REFERENCE and method_name(m).comparable]
     if final is None or not ways:
         lacks = "the final step alone (erm_final)" if final is None else "a method that uses history"
         said = f"{architecture}: no answer, because {lacks} was not run."
@@ -73,10 +71,6 @@ def _answer(
         _rest(gap, tested, gain, smallest, _ratio(costs, architecture, way, final)),
     )
     return Answer(architecture, len(ways), gain, accuracy, gap, tested, tuple(s for s in sentences if s))
-
-
-def _is_reference(method: str) -> bool:
-    return method_name(method).family == REFERENCE_FAMILY
 
 
 def _chosen(valid: dict[str, dict[int, float]], final: str, ways: list[str]) -> str | None:

@@ -36,7 +36,7 @@ from seqfinal_jax.analysis.figures.palette import (
 from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
-from seqfinal_jax.analysis.weight_space.run_data import run_data
+from seqfinal_jax.analysis.weight_space.run_data import batches, run_data
 from seqfinal_jax.analysis.weight_space.run_models import last_update
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.interpolation import Mix, apply_on_line
@@ -47,7 +47,6 @@ from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BATCH = 100
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -104,14 +103,6 @@ def curve(
         for part in track(padded, method_name(cell.method).legend, transient=True)
     ]
     return [first, *np.concatenate([*found, []])[: len(inner)].tolist(), accuracy]
-
-
-def batches(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Images and labels in batches of 100, the last one padded with samples of label -1."""
-    short = -len(labels) % BATCH
-    images = np.concatenate([images, np.zeros((short, *images.shape[1:]), images.dtype)])
-    labels = np.concatenate([labels, np.full(short, -1)]).astype(np.int32)
-    return jnp.asarray(images.reshape(-1, BATCH, *images.shape[1:])), jnp.asarray(labels.reshape(-1, BATCH))
 
 
 def curves(

@@ -33,9 +33,8 @@ from seqfinal_jax.analysis.figures.palette import (
     save_png,
 )
 from seqfinal_jax.analysis.figures.record import house_style
-from seqfinal_jax.analysis.interpolation import batches
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
-from seqfinal_jax.analysis.weight_space.run_data import run_data
+from seqfinal_jax.analysis.weight_space.run_data import batches, run_data
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
 from seqfinal_jax.data.sequences.sequence import Split, Step
 from seqfinal_jax.models import Network, apply_network

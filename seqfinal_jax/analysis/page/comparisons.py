@@ -18,10 +18,9 @@ from seqfinal_jax.analysis.statistics import (
     seeds_needed,
 )
 from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed
-from seqfinal_jax.analysis.tables.labels import MISSING, in_order, method_name
+from seqfinal_jax.analysis.tables.labels import MISSING, in_order, method_name, reference_method
 
 LIMITS = (0.0, 0.01, 0.02)  # of the regret: as good as the best, within 1 point, within 2 points
-FINAL_FAMILY = "reference"
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,6 @@ class Standings:
     small_gaps: int
 
 
-def reference_of(cells: pd.DataFrame) -> str | None:
-    """The method of the final step alone, None where it was not run."""
-    return next((m for m in in_order(cells["method"]) if _is_reference(m, comparable=True)), None)
-
-
-def _is_reference(method: str, comparable: bool) -> bool:
-    name = method_name(method)
-    return name.family == FINAL_FAMILY and name.comparable == comparable
-
-
 def differences(cells: pd.DataFrame, smallest: float) -> dict[str, list[Difference]]:
     """For each architecture every method against the final step alone, paired by seed; empty where that lacks.
 
@@ -81,7 +70,7 @@ def differences(cells: pd.DataFrame, smallest: float) -> dict[str, list[Differen
     """
     found = {}
     for architecture, own in cells.groupby("architecture", sort=False):
-        reference = reference_of(own)
+        reference = reference_method(own["method"], comparable=True)
         if reference is not None:
             methods = in_order(own["method"])
             compared = compare(accuracies_by_seed(own), reference, methods)
@@ -111,10 +100,10 @@ def standings(cells: pd.DataFrame) -> Standings | None:
     """Where methods stand over all architectures and seeds; None without a method beside the final step alone."""
     table = cells.pivot_table(index=["architecture", "seed"], columns="method", values="test_accuracy")
     methods = [m for m in in_order(table.columns) if method_name(m).comparable]
-    final = reference_of(cells)
+    final = reference_method(cells["method"], comparable=True)
     if final is None or len(methods) < 2:
         return None
-    oracle = next((m for m in in_order(table.columns) if _is_reference(m, comparable=False)), None)
+    oracle = reference_method(table.columns, comparable=False)
     gaps = _gaps(table, final, oracle)
     shared = table[methods].dropna().T.to_numpy()
     ranks = mean_ranks(shared) if shared.size else np.full(len(methods), math.nan)

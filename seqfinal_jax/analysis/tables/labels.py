@@ -9,6 +9,7 @@ from typing import Any
 from seqfinal_jax.methods.recipes import METHODS
 
 MISSING = "–"
+REFERENCE = "reference"  # the family of the final step alone and the oracle
 FAILED = "X"
 
 
@@ -42,6 +43,12 @@ def method_name(method: str) -> MethodLabel:
         return _read.get(method, MethodLabel(method, method, method, "other"))
     record = METHODS.get(method)
     return MethodLabel(record.id, record.column, record.legend, record.family, record.comparable)
+
+
+def reference_method(methods: Iterable[str], comparable: bool) -> str | None:
+    """The first reference among methods: the final step alone, or (not comparable) the oracle; None where it lacks."""
+    names = map(method_name, in_order(methods))
+    return next((n.id for n in names if n.family == REFERENCE and n.comparable == comparable), None)
 
 
 def limit_methods() -> dict[str, str]:

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from seqfinal_jax.analysis.sequence_command import source_of
@@ -12,6 +15,8 @@ from seqfinal_jax.data.sequences.sequence import Sequence
 from seqfinal_jax.data.sequences.source import published_scaling_of
 from seqfinal_jax.results.run_folder import RunFolderError, read_config
 from seqfinal_jax.training.objectives.risk import InputScaling
+
+BATCH = 100
 
 
 def config_of(workdir: str | Path) -> ConfigDict:
@@ -51,3 +56,11 @@ def run_data(
         )
     scaling = read.input_scaling(config, published_scaling_of(source))
     return source.build("main", int(result["data_seed"])), scaling
+
+
+def batches(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Images and labels in batches of 100, the last one padded with samples of label -1."""
+    short = -len(labels) % BATCH
+    images = np.concatenate([images, np.zeros((short, *images.shape[1:]), images.dtype)])
+    labels = np.concatenate([labels, np.full(short, -1)]).astype(np.int32)
+    return jnp.asarray(images.reshape(-1, BATCH, *images.shape[1:])), jnp.asarray(labels.reshape(-1, BATCH))
