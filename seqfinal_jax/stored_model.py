@@ -135,7 +135,8 @@ def load_model(path: str | Path) -> StoredModel:
     model = meta["model"]
     load_plugins(model.get("plugins", ()))
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in model["network"].items()}
-    network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes))
+    precision = model.get("precision", "highest")  # earlier records do not have it
+    network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes), precision)
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
     network = stage_network(network, form_of(meta["stage"]["form"]))
     return StoredModel(network, variables_of(nested(arrays)["best"]), scaling, tuple(model["class_names"]))

@@ -17,6 +17,7 @@ from jax import Array
 
 from seqfinal_jax.models.parts import ops
 from seqfinal_jax.models.parts.layers import EVALUATION, Pass
+from seqfinal_jax.models.parts.precision import Precision, products_in
 
 Tree = dict[str, Any]
 Variables = dict[str, Tree]
@@ -53,6 +54,7 @@ class Network:
     config: NetworkConfig
     groups: tuple[tuple[str, nn.Module], ...] = field(repr=False)
     code: str = ""  # digest of the file that a family of the user's own is defined in
+    precision: Precision = "highest"  # of the products of its layers
 
     @property
     def name(self) -> str:
@@ -102,9 +104,10 @@ def apply_group(
 ) -> tuple[Array, Tree | None]:
     """One group's output and its running statistics after the pass (unchanged in evaluation)."""
     variables = {"params": params} if stats is None else {"params": params, "batch_stats": stats}
-    if not mode.train or stats is None:
-        return module.apply(variables, x, mode), stats
-    x, moved = module.apply(variables, x, mode, mutable=["batch_stats"])
+    with products_in(mode.precision):
+        if not mode.train or stats is None:
+            return module.apply(variables, x, mode), stats
+        x, moved = module.apply(variables, x, mode, mutable=["batch_stats"])
     return x, moved["batch_stats"]
 
 
@@ -116,15 +119,20 @@ def apply_network(
     *,
     drop: Callable[[int, Array], Array] | None = None,
     frozen: dict[str, Array] | None = None,
+    first_trained: int = 0,
 ) -> tuple[Array, Tree, list[Array]]:
     """Logits (n, num_classes), running statistics after the pass, and the output of every group.
 
     `drop(place, output)` follows every group but the last, in training only (`random_dropout`). `frozen` says for
-    each group whether its batch norm stays in evaluation mode.
+    each group whether its batch norm stays in evaluation mode. No gradient is computed below the group at the place
+    `first_trained`.
     """
     new_stats: Tree = {}
     outputs: list[Array] = []
+    mode = mode._replace(precision=network.precision)
     for place, (name, module) in enumerate(network.groups):
+        if 0 < place == first_trained:
+            x = jax.lax.stop_gradient(x)
         group_mode = mode if frozen is None else mode._replace(frozen=frozen[name])
         stats = variables["batch_stats"].get(name)
         x, stats = apply_group(module, variables["params"][name], stats, x, group_mode)

@@ -64,7 +64,7 @@ def run(
     """
     console = console or _console()
     workdir = Path(workdir).expanduser()
-    jax.config.update("jax_default_matmul_precision", config.precision)
+    jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
     plan = make_plan(config, data_dir, overrides)
     folders.check_workdir(workdir, plan)
     announce(plan, estimate_run(plan, workdir), console)

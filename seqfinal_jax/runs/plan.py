@@ -142,7 +142,8 @@ def planned(
     found = planned_methods(config, source, methods, architectures)
     variants = {stage.variant for each in found.found.values() for stage in all_stages(each.node)}
     sizes = read.network_config(config, tuple(source.image_shape))
-    networks = {name: build_network(name, len(source.class_names), sizes) for name in architectures}
+    classes = len(source.class_names)
+    networks = {name: build_network(name, classes, sizes, config.precision) for name in architectures}
     if config.pretrained.resnet18:
         for network in networks.values():
             check_network(network)

@@ -314,6 +314,7 @@ def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
         "model": {
             "architecture": network.name,
             "num_classes": network.num_classes,
+            "precision": network.precision,
             "network": asdict(network.config),
             "input_scaling": asdict(plan.training.scaling),
             "class_names": list(plan.source.class_names),

@@ -20,7 +20,7 @@ from seqfinal_jax.methods.stages.data import training_set
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.objectives import Anchor
-from seqfinal_jax.methods.stages.problem import stage_problem
+from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem
 from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
@@ -153,3 +153,23 @@ def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     kernels = usual["params"]["conv1"]["conv"]["kernel"]
     np.testing.assert_array_equal(kernels[3], own["params"]["conv1"]["conv"]["kernel"])
     assert np.all(kernels[0] != kernels[3])
+
+
+def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool):
+    """Leaving the backward pass of frozen groups out changes not one bit of what is trained."""
+    rules = training()
+    options = Options(layers="linear_probe_fine_tune")
+    node = METHODS.get("erm_fine_tune").recipe(Setting(4, GRID, "convnet", 1, options))
+    probe = next(stage for stage in all_stages(node) if stage.layers == (("fc",),))
+    assert lowest_trained(probe, NETWORK) == len(NETWORK.group_names) - 1
+    history = jax.tree.map(lambda leaf: leaf + 0.01, initial_variables(NETWORK, rules, 7, {}))
+    data = {"images": pool.images, "labels": pool.labels}
+    member = MemberSpec(0, probe.grid.points()[0], member_masks(probe, NETWORK, ("fc",)), group=0)
+    problem = stage_problem(
+        probe, NETWORK, rules, pool, data,
+        lambda spec: start_variables(probe, NETWORK, rules, history, None, spec), lambda seed: None,
+    )  # fmt: skip
+    whole = dataclasses.replace(problem, objective=dataclasses.replace(problem.objective, first_trained=0))
+    ours, plain = (fit(each, [member], FitSettings(StopRule(2)))[0].last for each in (problem, whole))
+    jax.tree.map(np.testing.assert_array_equal, ours, plain)
+    assert np.any(ours["params"]["fc"]["linear"]["kernel"] != history["params"]["fc"]["linear"]["kernel"])

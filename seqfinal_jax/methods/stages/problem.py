@@ -1,6 +1,7 @@
 """From a stage of a recipe to a problem of the engine: objective, constants, and all the rest put together."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from seqfinal_jax.data.sequences.pool import ImagePool
@@ -16,7 +17,19 @@ from seqfinal_jax.training.objectives.risk import Objective
 def stage_objective(stage: Model, network: Network, training: Training) -> Objective:
     """What a stage minimises, as the engine knows it."""
     own = training_of(stage, training)
-    return stage.objective.risk(stage_network(network, stage.form), own)
+    objective = stage.objective.risk(stage_network(network, stage.form), own)
+    return replace(objective, first_trained=lowest_trained(stage, network))
+
+
+def lowest_trained(stage: Model, network: Network) -> int:
+    """The place of the lowest layer group that a stage of a plain network is known to train beforehand, else 0.
+
+    The gradients of frozen groups are left out anyway (`programs.mask_groups`). A linear probe does not compute them at
+    all; it is another program for that.
+    """
+    known = isinstance(stage, Stage) and stage.form is None and not isinstance(stage.layers, str)
+    trained = {group for layers in stage.layers for group in layers} if known else set()
+    return min((network.group_names.index(group) for group in trained), default=0)
 
 
 def stage_problem(

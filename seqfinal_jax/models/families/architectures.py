@@ -11,6 +11,7 @@ from seqfinal_jax.models.families.convnet import convnet
 from seqfinal_jax.models.families.densenet import densenet
 from seqfinal_jax.models.families.resnet import resnet
 from seqfinal_jax.models.network import Network, NetworkConfig
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.code_identity import code_digest, defined_in
 from seqfinal_jax.records.registry import Registry
 
@@ -76,7 +77,9 @@ def small_side_modules(network: Network) -> bool:
     return FAMILIES.get(network.family).small_side_modules
 
 
-def build_network(name: str, num_classes: int, config: NetworkConfig | None = None) -> Network:
+def build_network(
+    name: str, num_classes: int, config: NetworkConfig | None = None, precision: Precision = "highest"
+) -> Network:
     """The network of an architecture name such as "convnet-1".
 
     Sizes that the family does not read are left at their defaults, so they do not distinguish networks.
@@ -88,7 +91,8 @@ def build_network(name: str, num_classes: int, config: NetworkConfig | None = No
     record, sizes = FAMILIES.get(family_name), config or NetworkConfig()
     unread = [f for f in fields(NetworkConfig) if f.name not in (*IMAGES, *record.reads)]
     sizes = replace(sizes, **{f.name: f.default for f in unread})
-    return replace(record.build(num_blocks, num_classes, sizes), code=code_digest(record.build))
+    network = record.build(num_blocks, num_classes, sizes)
+    return replace(network, code=code_digest(record.build), precision=precision)
 
 
 def split_name(name: str) -> tuple[str, int]:

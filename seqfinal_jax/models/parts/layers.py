@@ -1,6 +1,7 @@
 """Flax modules that the groups of all families are built from."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,22 +11,25 @@ from jax import Array
 
 from seqfinal_jax.models.parts import ops
 from seqfinal_jax.models.parts.convolution import conv
+from seqfinal_jax.models.parts.precision import Precision, layer_product
 
 Initialiser = Callable[..., Array]
 
 
 class Pass(NamedTuple):
-    """How a forward pass treats batch norm.
+    """How a forward pass treats batch norm, and in which precision it multiplies.
 
     train: normalise by the minibatch and move the running statistics (a Python bool: part of the program).
     sample_mask: (n,) bool, False for padded samples, or None.
     frozen: a traced scalar; where true, this group's batch norm behaves as in evaluation even in training
     (`freeze_batch_stats`); None for the published behaviour.
+    precision: of the products of its layers (part of the program).
     """
 
     train: bool = False
     sample_mask: Array | None = None
     frozen: Array | None = None
+    precision: Precision = "highest"
 
 
 EVALUATION = Pass()
@@ -50,7 +54,7 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = self.size * self.size * x.shape[-1]
         kernel = self.param("kernel", fan_in_initialiser(fan_in), shape)
-        return conv(x, kernel, self.stride, self.padding)
+        return layer_product(partial(conv, stride=self.stride, padding=self.padding), x, kernel)
 
 
 class BatchNorm(nn.Module):
@@ -93,7 +97,7 @@ class Linear(nn.Module):
         """(n, in) to (n, features)."""
         init = fan_in_initialiser(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
-        return x @ kernel + self.param("bias", init, (self.features,))
+        return layer_product(jnp.matmul, x, kernel) + self.param("bias", init, (self.features,))
 
 
 class Stem(nn.Module):

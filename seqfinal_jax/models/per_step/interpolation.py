@@ -65,6 +65,7 @@ def apply_between_steps(
     """
     if mix == "weights" and network.mode == "side_tune":
         return apply_step(network, _scaled(network, variables, step, factor), step, x)[0]
+    mode = EVALUATION._replace(precision=network.base.precision)
     for place, (group, module) in enumerate(network.base.groups):
         before, after = network.versions[step - 1][place], network.versions[step][place]
         if network.kind(group) == "summed":
@@ -73,13 +74,14 @@ def apply_between_steps(
             continue
         ends = [extract_group(network, variables, group, version) for version in (before, after)]
         mixed = interpolate(*ends, factor, mix)
-        x, _ = apply_group(module, mixed["params"], mixed.get("batch_stats"), x, EVALUATION)
+        x, _ = apply_group(module, mixed["params"], mixed.get("batch_stats"), x, mode)
     return x
 
 
 def _output(network: StepNetwork, variables: Variables, group: str, version: int, x: Array) -> Array:
     stats = variables["batch_stats"].get(group)
-    return apply_versions(network, group, variables["params"][group], stats, version, x, EVALUATION)[0]
+    mode = EVALUATION._replace(precision=network.base.precision)
+    return apply_versions(network, group, variables["params"][group], stats, version, x, mode)[0]
 
 
 def _scaled(network: StepNetwork, variables: Variables, step: int, factor: float | Array) -> Variables:

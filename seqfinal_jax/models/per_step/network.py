@@ -277,6 +277,7 @@ def apply_own(
     frozen: Tree | None = None,
 ) -> tuple[Array, Tree, list[Array]]:
     """As `apply_step`, with what `own_versions` gives of the variables, and the same part of the statistics back."""
+    mode = mode._replace(precision=network.base.precision)
     stats = dict(own["batch_stats"])
     outputs: list[Array] = []
     for place, (group, _) in enumerate(network.base.groups):

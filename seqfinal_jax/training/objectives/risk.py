@@ -1,6 +1,6 @@
 """What a fit minimises. An objective is static (hashable) and holds no data: equal ones share compiled programs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -86,11 +86,15 @@ def batch_sums(
 
 @dataclass(frozen=True)
 class Objective:
-    """Interface of objectives; the parts that are optional do nothing here."""
+    """Interface of objectives; the parts that are optional do nothing here.
+
+    first_trained: the place of the lowest group of a plain network that is trained; no gradient is computed below it.
+    """
 
     network: Network
     scaling: InputScaling = InputScaling()
     freeze_batch_stats: bool = False
+    first_trained: int = field(default=0, kw_only=True)
 
     def init_extra(self, variables: Variables) -> Any:
         """Initial state of the objective itself."""
@@ -145,6 +149,7 @@ class Objective:
             Pass(train=True, sample_mask=mask),
             drop=random_dropout(hyper["dropout"], key),
             frozen=self.frozen(context),
+            first_trained=self.first_trained,
         )
         return logits, new_stats
 
