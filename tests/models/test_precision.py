@@ -16,7 +16,7 @@ from seqfinal_jax.models.parts.precision import layer_product, products_in
 from seqfinal_jax.models.per_step.interpolation import apply_between_steps
 from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_steps
 
-ALWAYS = ("convnet-1", "resnet-1", "densenet-1")
+ALWAYS = ("convnet-1", "resnet-1")
 # Rounding moves pixels across the kink of a ReLU, the more of them the deeper the network.
 COSINE = {"convnet": 0.999, "resnet": 0.99, "densenet": 0.97}
 NETWORKS = [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.slow) for n in published_architectures()]
