@@ -154,7 +154,12 @@ def plain_norm(params):
 
 
 def assert_close(first, second):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), first, second)
+    """Equal up to the order of float32 sums: a small element of a large array carries the large ones' rounding."""
+
+    def compare(found, wanted):
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-6 + 5e-5 * np.max(np.abs(wanted)))
+
+    jax.tree.map(compare, first, second)
 
 
 @pytest.mark.parametrize("step", [0, 1])
