@@ -128,7 +128,7 @@ FIELDS: tuple[ConfigField, ...] = (
     ConfigField("grid.learning_rate", FULL_GRID.learning_rate, RATES, "Learning rates tried."),
     ConfigField("grid.weight_decay", FULL_GRID.weight_decay, DECAYS, "Weight decays tried."),
     ConfigField("grid.adjacent", FULL_GRID.adjacent, DECAYS,
-                "Strengths tried of the penalty that holds a model to the step before it."),
+                "Strengths tried of the penalty on what side modules and adapters add."),
     ConfigField("grid.dropout", FULL_GRID.dropout, DROPOUTS, "Dropout probabilities tried."),
     ConfigField("joint_grid.learning_rate", JOINT_GRID.learning_rate, RATES, "The same of the joint model."),
     ConfigField("joint_grid.weight_decay", JOINT_GRID.weight_decay, DECAYS, "The same of the joint model."),

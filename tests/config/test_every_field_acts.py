@@ -1,0 +1,151 @@
+"""Every field of the configuration, at another value than its default, changes what a run fits or where it is told."""
+
+import pytest
+
+from configs.own_data import get_config as own_data_config
+from seqfinal_jax.config.schema import FIELDS
+from seqfinal_jax.runs.plan import make_plan
+from tests.data.made_images import own_folder
+from tests.runs import smoke_config
+
+JOINT, TUNE, SIDE = {"methods": ("joint",)}, {"methods": ("erm_fine_tune",)}, {"side__layer_sizes": "block"}
+ADAPTED = {**TUNE, "fine_tune__mode": "low_rank_adapt"}
+RESNET, DENSENET = {"architectures": ("resnet-1",)}, {"architectures": ("densenet-1",)}
+
+# field: (its value, the fields that it needs, such as a method that reads it)
+CASES = {
+    "name": ("other", {}),
+    "methods": (("erm_all",), {}),
+    "architectures": (("convnet-2",), {}),
+    "seeds": ((1, 2), {}),
+    "data_seed": (3, {}),
+    "precision": ("bfloat16", {}),
+    "protocol.input_scaling": ("raw", {}),
+    "protocol.test_all_steps_draws": ("same_stream", {**JOINT, "data__test_all_steps": True}),
+    "protocol.history_steps": ("all", {"methods": ("irm_fine_tune",)}),
+    "protocol.decay_selection": ("test", {"methods": ("sequential_fine_tune",)}),
+    "protocol.penalise_bn": ("by_name", {"methods": ("sequential_ewc",)}),
+    "input_mean": ((0.5, 0.5, 0.5), {}),
+    "input_std": ((0.5, 0.5, 0.5), {}),
+    "oracle_size": (500, {"methods": ("oracle",)}),
+    "data.shifts": ("rotation:rotation:rotation", {}),
+    "data.source_size": (70, {}),
+    "data.target_sizes": ((50, 60, 70), {}),
+    "data.test_size": (60, {}),
+    "data.disjoint": (True, {}),
+    "data.test_all_steps": (True, JOINT),
+    "network.stem_width": (8, {}),
+    "network.widths": ((16,), {}),
+    "network.strides": ((2,), {}),
+    "network.width_factor": (0.5, {}),
+    "network.block_relu": (True, {}),
+    "network.units": (1, RESNET),
+    "network.dense_layers": ((2,), DENSENET),
+    "grid.learning_rate": ((2e-3,), {}),
+    "grid.weight_decay": ((2e-3,), {}),
+    "grid.adjacent": ((0.3,), ADAPTED),
+    "grid.dropout": ((0.25,), {}),
+    "joint_grid.learning_rate": ((2e-3,), JOINT),
+    "joint_grid.weight_decay": ((2e-3,), JOINT),
+    "joint_grid.adjacent": ((0.2,), JOINT),
+    "joint_grid.dropout": ((0.25,), JOINT),
+    "joint_grid.final_weight": ((0.7,), JOINT),
+    "fine_tune.layers": ("fc-all", TUNE),
+    "fine_tune.regularization": ("previous", TUNE),
+    "fine_tune.mode": ("low_rank_adapt", TUNE),
+    "fine_tune.ablate_init": (True, {**TUNE, "fine_tune__regularization": "previous"}),
+    "fine_tune.fisher": ("per_sample", {"methods": ("sequential_ewc",)}),
+    "fine_tune.freeze_batch_stats": (True, {**TUNE, "fine_tune__layers": "fc-all"}),
+    "side.layer_sizes": ("8", {**TUNE, **RESNET, "fine_tune__mode": "side_tune"}),
+    "adapter.mode": ("multiply", ADAPTED),
+    "adapter.rank": (2, ADAPTED),
+    "adapter.init": ("identity", ADAPTED),
+    "all_layers_efficient": (True, {**TUNE, "fine_tune__mode": "side_tune", **SIDE}),
+    "joint.mode": ("low_rank_adapt", JOINT),
+    "joint.separate_layers": ("fc", JOINT),
+    "joint.adjacent_penalty": ("l1", JOINT),
+    "joint.penalty_by_time": (True, JOINT),
+    "joint.increasing_loss_weights": (True, JOINT),
+    "joint.loss_samples": ("nearest_neighbours", JOINT),
+    "joint.ablate": (True, {**JOINT, "joint__mode": "side_tune", **SIDE}),
+    "joint.sweep_efficient_penalty": (
+        True,
+        {**JOINT, **RESNET, "joint__mode": "side_tune", "side__layer_sizes": "8"},
+    ),
+    "joint.same_init_over_time": (True, JOINT),
+    "joint.resume_to_epochs": (9, JOINT),
+    "joint.resume_patience": (12, {**JOINT, "joint__resume_to_epochs": 9}),
+    "joint.fisher": ("per_sample_ce", {**JOINT, "joint__adjacent_penalty": "l2_fisher"}),
+    "training.max_epochs": (4, {}),
+    "training.batch_size": (25, {}),
+    "training.patience": (1, {}),
+    "training.stop_on": ("best", {}),
+    "training.train_metrics": ("eval", {}),
+    "training.init_per_grid_point": (True, {}),
+    "training.normalise_time_weights": (True, {"methods": ("erm_all_weighted",)}),
+}
+RECORDED = {
+    "data.image_size": 16,
+    "data.grey": True,
+    "data.steps": ("step2", "step1"),
+    "data.split": (0.6, 0.2, 0.2),
+    "data.split_seed": 4,
+    "data.split_file": "split.csv",
+    "data.keep": 0.5,
+    "data.most_per_class": 3,
+}
+# These act where the whole of a run is needed; the test of each is named.
+ELSEWHERE = {
+    "plugins": "tests/test_extending.py",
+    "data.dataset": "tests/test_extending.py",
+    "protocol.subpop_sizes": "tests/data/test_sequence_spec.py",
+    "data.period": "tests/data/test_portraits.py",
+    "joint.matching_memory_gib": "tests/test_joint_runs.py",
+    "pretrained.resnet18": "tests/models/test_pretrained.py",
+    "analysis.smallest_difference": "tests/analysis/test_joined_tables.py",
+}
+
+
+def shown(plan):
+    """All that a field can change: the cells, whose fingerprints have data, network and training in them."""
+    cells = [(*cell, plan.fingerprint(*cell[:2])) for cell in plan.cells()]
+    return plan.name, cells, plan.identity
+
+
+def test_every_field_has_its_case():
+    assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("field", CASES)
+def test_a_field_that_is_set_on_the_command_line_acts(field):
+    value, others = CASES[field]
+    others = {"methods": ("erm_final",), **others}
+    if field == "methods":
+        del others["methods"]
+    plain = smoke_config(**others)
+    changed = smoke_config(**others, **{field.replace(".", "__"): value})
+    assert shown(make_plan(changed, overrides=(field,))) != shown(make_plan(plain))
+
+
+@pytest.mark.parametrize("field", RECORDED)
+def test_a_field_of_recorded_data_acts(field, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
+    folder = own_folder(tmp_path / "data", count=10)
+    (tmp_path / "split.csv").write_text("file,part\nstep2/cat/0.png,test\n")
+    plain, changed = own_data_config("smoke"), own_data_config("smoke")
+    section, name = field.split(".")
+    value = str(tmp_path / RECORDED[field]) if field == "data.split_file" else RECORDED[field]
+    if field == "data.grey":
+        changed.input_mean, changed.input_std = (0.449,), (0.226,)
+    changed[section][name] = value
+    plans = [
+        make_plan(each, str(folder), overrides) for each, overrides in ((plain, ()), (changed, (field,)))
+    ]
+    assert shown(plans[0]) != shown(plans[1])
+
+
+@pytest.mark.parametrize("field", ELSEWHERE)
+def test_fields_that_need_a_run_are_set_in_the_test_that_is_named(field, pytestconfig):
+    words = (field, field.replace(".", "__"), field.rpartition(".")[2])
+    text = (pytestconfig.rootpath / ELSEWHERE[field]).read_text()
+    assert any(word in text for word in words)
