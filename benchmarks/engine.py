@@ -70,7 +70,7 @@ def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], FitSet
 
 
 def step_clock(problem: Problem, steps: int, together: int = 1) -> Callable[[], float]:
-    """A function that runs `steps` training steps of so many members in the shipped program; seconds a member's step."""
+    """Runs `steps` training steps of so many members in the shipped program; seconds per member's step."""
     objective, how, state, *rest = train_arguments(problem, *some_members(problem, together))
     held = [state]
 

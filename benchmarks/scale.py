@@ -106,7 +106,7 @@ def steps() -> None:
 
 def samples() -> None:
     """Large time steps."""
-    print("| training samples | ms a minibatch | peak MiB of the process |\n|---|---|---|")
+    print("| training samples | ms per minibatch | peak MiB of the process |\n|---|---|---|")
     for size in (4_000, 50_000):
         pixels, labels = images(size, 1000)
         problem = problem_of("convnet-1", pixels, labels, size)

@@ -1,12 +1,13 @@
 """Workers to where they run: processes of this machine, jobs of Slurm, or this process."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ class Local:
         self.workers = {worker.number: worker for worker in workers}
         self.jobs: dict[int, Any] = {}
         self.restarts = dict.fromkeys(self.workers, 0)
-        self.stopping, self.done, self.said = False, 0, 0.0
+        self.stopping, self.asked = False, set()
+        self.done, self.said = 0, 0.0
 
     def run(self) -> int:
         """Starts all workers and waits; returns 75 after a signal, 1 where cells failed or are left, else 0."""
@@ -119,13 +121,17 @@ class Local:
         return 1 if left(found) or any(each.failed for each in found) else 0
 
     def _start(self, number: int) -> None:
-        self.jobs[number] = self.executor.submit(self.workers[number])
+        """Starts a worker. Ctrl-C at a terminal reaches all processes: submitit's own must not die of it, and the
+        worker listens for itself."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.jobs[number] = self.executor.submit(self.workers[number])
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _stop(self, number: int, _: object) -> None:
-        """Asks every worker to stop; they save the state of what they fit."""
+        """From now on every worker that says who it is is asked to stop; they save the state of what they fit."""
         self.stopping = True
-        for job in self.jobs.values():
-            job.cancel()
 
     def _watch(self) -> list[Any]:
         live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -133,6 +139,8 @@ class Local:
             while True:
                 found = progress(self.sweep, self.workdir)
                 self._show(found, live)
+                if self.stopping:
+                    self.asked |= stop_local_workers(self.workdir, self.asked)
                 if not self._go_on(sum(each.done for each in found), left(found)):
                     return progress(self.sweep, self.workdir)
                 time.sleep(0.5)
@@ -177,21 +185,25 @@ def _status(job: Any) -> int:
 
 def cancel(sweep: Sweep, workdir: Path, console: Console) -> int:
     """Ends the workers of a sweep, which save the state of what they fit; returns the exit status."""
-    import json
-
-    from seqfinal_jax.runs.claims import is_alive_here
-
     jobs = [job for each in sweep.submissions if each["cluster"] == "slurm" for job in each["jobs"]]
     arrays = sorted({job.partition("_")[0] for job in jobs})
     if arrays:
         subprocess.run(["scancel", *arrays], check=False)
         console.print(f"cancelled: {', '.join(arrays)}", highlight=False)
-    stopped = 0
+    stopped = stop_local_workers(workdir)
+    console.print(f"{len(stopped)} local workers were asked to stop", highlight=False)
+    return 0
+
+
+def stop_local_workers(workdir: Path, asked: Collection[int] = ()) -> set[int]:
+    """Sends SIGTERM to the workers of this machine that have not been asked yet; returns their processes."""
+    from seqfinal_jax.runs.claims import is_alive_here
+
+    stopped = set()
     for path in sorted((sweep_folder(workdir) / "workers").glob("worker*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             who = json.loads(path.read_text())
-            if not who["job"] and is_alive_here(who):
+            if not who["job"] and who["pid"] not in asked and is_alive_here(who):
                 os.kill(who["pid"], signal.SIGTERM)
-                stopped += 1
-    console.print(f"{stopped} local workers were asked to stop", highlight=False)
-    return 0
+                stopped.add(who["pid"])
+    return stopped

@@ -113,10 +113,10 @@ OPTIONS = [
     ("erm_fine_tune", {"fine_tune__regularization": "fisher", "fine_tune__fisher": "per_sample"}, None),
     ("sequential_fine_tune_none", {"fine_tune__regularization": "previous", "fine_tune__ablate_init": True}, None),
     ("erm_fine_tune", {"fine_tune__mode": "low_rank_adapt", "adapter__init": "identity"}, None),
-    ("sequential_fine_tune", {"fine_tune__mode": "low_rank_adapt", "adapter__mode": "multiply",
+    ("sequential_fine_tune_none", {"fine_tune__mode": "low_rank_adapt", "adapter__mode": "multiply",
                               "all_layers_efficient": True}, None),
     ("erm_fine_tune", {"fine_tune__mode": "standard_using_joint_with_init_and_prev_reg"}, None),
-    ("sequential_fine_tune", {"fine_tune__mode": "standard_using_joint"}, None),
+    ("sequential_fine_tune_none", {"fine_tune__mode": "standard_using_joint"}, None),
     ("erm_side_tune_block", {"all_layers_efficient": True, "fine_tune__freeze_batch_stats": True}, None),
 ]  # fmt: skip
 

@@ -65,6 +65,18 @@ def one(tmp_path_factory):
     return workdir
 
 
+def test_three_plain_processes_in_one_folder_do_everything_once_with_the_same_bytes(tmp_path, one):
+    command = [sys.executable, "-m", "seqfinal_jax.main", CONFIG, *CELLS, f"--workdir={tmp_path}"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    for process in [subprocess.Popen(command, cwd=ROOT, **streams) for _ in range(3)]:
+        finished(process)
+    assert_same(tmp_path, one)
+    for path in one.rglob("*.csv"):
+        if path.name != "timing.csv":
+            assert (tmp_path / path.relative_to(one)).read_bytes() == path.read_bytes(), path
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
 @pytest.mark.parametrize(
     "flags", [("--cluster=debug",), ("--cluster=local", "--workers=2")], ids=["debug", "local"]
 )
@@ -165,11 +177,13 @@ def test_a_cancelled_sweep_stays_cancelled_and_retry_goes_on(tmp_path, unbroken,
 
 
 @pytest.mark.slow
-def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken):
-    process = launched(tmp_path, CONFIG, *LONG, "--workers=1")
+@pytest.mark.parametrize(("how", "asked"), [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGINT)])
+def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken, how, asked):
+    """By a signal to the launcher, or by Ctrl-C at a terminal, which reaches all processes of the group."""
+    process = launched(tmp_path, CONFIG, *LONG, "--workers=1", start_new_session=True)
     saved_epoch(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    finished(process, expected=75)
+    how(process.pid, asked)
+    assert "Traceback" not in finished(process, expected=75)
     assert saved_epoch(tmp_path) > 0
     finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()

@@ -16,7 +16,7 @@ FORMATS = ("terminal", "csv", "markdown", "latex")
 
 
 def parameter_table(architectures: Sequence[str], classes: Sequence[int]) -> pd.DataFrame:
-    """One row a network and head size: counts in total, and by layer group as reported.
+    """One row per network and head size: counts in total, and by layer group as reported.
 
     Raises ValueError for an unknown architecture or a head of fewer than two classes.
     """

@@ -62,7 +62,7 @@ def representations(model: Model, scaling: InputScaling, images: np.ndarray) -> 
         [np.asarray(each) for each in outputs_of(model.network, scaling, model.variables, part, model.step)]
         for part in parts
     ]
-    return [decompose(np.concatenate(layer)) for layer in zip(*found, strict=True)]
+    return [decompose(np.concatenate(layer), max(LEVELS)) for layer in zip(*found, strict=True)]
 
 
 def compare_models(

@@ -47,7 +47,7 @@ def _check_scaling(config: ConfigDict) -> None:
     if len(config.input_mean) != len(config.input_std):
         raise ValueError(
             f"config.input_mean has {len(config.input_mean)} numbers and config.input_std {len(config.input_std)}; "
-            f"give both one number a channel"
+            f"give both one number per channel"
         )
 
 

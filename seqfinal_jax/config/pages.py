@@ -17,7 +17,7 @@ from seqfinal_jax.models.families.architectures import FAMILIES
 
 
 def method_table() -> str:
-    """A row a method: id, column of the table, whether it is in the published row, and its sentence."""
+    """One row per method: id, column of the table, whether it is in the published row, and its sentence."""
     rows = [METHODS.get(name) for name in METHODS]
     lines = [
         f"| `{each.id}` | {each.column} | {'yes' if each.published else ''} | {each.summary.rstrip('.')} |"

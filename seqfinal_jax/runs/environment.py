@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
 
 
 def thread_pool() -> int:
-    """Threads of XLA's pool on a CPU: the cores that this process may use, or PJRT_NPROC; at least one a device."""
+    """Threads of XLA's pool on a CPU: the cores that this process may use, or PJRT_NPROC; at least one per device."""
     asked = os.environ.get("PJRT_NPROC", "")
     cores = int(asked) if asked.isdigit() and int(asked) > 0 else usable_cores()
     return max(cores, len(jax.local_devices()) if jax.default_backend() == "cpu" else 1)

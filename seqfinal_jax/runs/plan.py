@@ -185,7 +185,7 @@ def _check_images(config: ConfigDict, source: SequenceSource) -> None:
     if config.protocol.input_scaling != "raw" and means != channels:
         raise ValueError(
             f"config.input_mean and config.input_std have {means} numbers, and images of {source.name} have {channels} "
-            f"channels; give one number a channel, for example --config.input_mean={(0.449,) * channels} "
+            f"channels; give one number per channel, for example --config.input_mean={(0.449,) * channels} "
             f"--config.input_std={(0.226,) * channels}"
         )
 

@@ -47,8 +47,21 @@ def test_models_that_span_nothing_are_named():
 
 def test_singular_values_that_are_kept():
     """Analysis specification, A3: strictly more than the share."""
-    found = svcca.Decomposition(np.eye(4), np.array([5.0, 3, 1, 1]))
-    assert [found.kept(level) for level in (0.5, 0.9, 0.89, 1.0)] == [2, 4, 3, 4]
+    assert [svcca.kept(np.array([5.0, 3, 1, 1]), level) for level in (0.5, 0.9, 0.89, 1.0)] == [2, 4, 3, 4]
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
+def test_vectors_that_no_level_needs_may_be_left_out(shape):
+    random = np.random.default_rng(4)
+    x, y = random.normal(size=shape), random.normal(size=shape)
+    whole = [svcca.decompose(each) for each in (x, y)]
+    short = [svcca.decompose(each, 0.9) for each in (x, y)]
+    assert short[0].vectors.shape[1] < whole[0].vectors.shape[1]
+    assert np.array_equal(svcca.similarity(*whole), svcca.similarity(*short))
+    plain = np.linalg.svd(whole[0].directions(0.9).T @ whole[1].directions(0.9), compute_uv=False)
+    assert svcca.coefficients(*short, 0.9) == pytest.approx(plain, abs=1e-7)
+    with pytest.raises(ValueError, match=r"level 1\.0 needs"):
+        svcca.coefficients(*short, 1.0)
 
 
 def test_a_representation_is_like_itself_turned_scaled_and_moved():

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from seqfinal_jax.analysis.weight_space.projection import coordinates, weight_vectors
-from seqfinal_jax.analysis.weight_space.svcca import coefficients, decompose, similarities, similarity
+from seqfinal_jax.analysis.weight_space.svcca import coefficients, decompose, kept, similarities, similarity
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
 from seqfinal_jax.models.convert.from_torch import to_trees
 from seqfinal_jax.models.parts.groups import full_count, reported_count
@@ -31,7 +31,7 @@ def check_svcca(case: Case) -> None:
             values[: len(found.values)] = found.values[: len(values)]
             case.compare(key, values, key, 1e-4 if single else 1e-6)
             key = f"{name}__n_{whose}"
-            case.compare(key, [found.kept(level) for level in levels], key, 0)
+            case.compare(key, [kept(found.values, level) for level in levels], key, 0)
         for level, key in zip(levels, (f"{name}__coefs_50", f"{name}__coefs_90"), strict=True):
             case.compare(key, coefficients(model, oracle, level), key, 1e-5 if single else 1e-6)
         key = f"{name}__mean"
@@ -81,7 +81,9 @@ def check_cca_models(case: Case) -> None:
         case.compare(key, mean.ravel(), key, 1e-5)
     levels = case["levels"].tolist()
     case.compare("coords_eval", similarities(model, oracle, levels), "coords_eval", 1e-5)
-    case.compare("n_oracle_eval", [[each.kept(v) for v in levels] for each in oracle], "n_oracle_eval", 0)
+    case.compare(
+        "n_oracle_eval", [[kept(each.values, v) for v in levels] for each in oracle], "n_oracle_eval", 0
+    )
     steps = build_steps(network, 3, "separate")
     named = {_named(key): array.astype(np.float64) for key, array in case.under("joint__").items()}
     variables = steps_from_torch(steps, named)

@@ -70,11 +70,9 @@ def plain_count(base) -> int:
     return full_count(jax.eval_shape(lambda key: init_variables(base, key), jax.random.key(0))["params"])
 
 
-# Every size in small networks; in large ones, which take seconds to trace, the first and the last.
+# Large networks take seconds to trace.
 LARGE = [
-    pytest.param(
-        blocks, sizes, marks=[pytest.mark.slow] if sizes in ((8,), (64,)) else [], id=f"{blocks}-{sizes}"
-    )
+    pytest.param(blocks, sizes, marks=pytest.mark.slow, id=f"{blocks}-{sizes}")
     for blocks in (3, 4)
     for sizes in SIDE
 ]

@@ -59,7 +59,7 @@ def constant_noise(images: np.ndarray, times: int) -> np.ndarray:
 
 
 def subclass_pictures(source: Source) -> list["Figure"]:
-    """The first training image of every sub-class, a row a class, ten classes a figure (the paper's figures 3 and 4)."""
+    """The first training image of each sub-class, a class per row, ten per figure (the paper's figures 3 and 4)."""
     figures = []
     for first in range(0, source.num_classes, SUPER_CLASSES_A_PICTURE):
         labels = range(first, min(first + SUPER_CLASSES_A_PICTURE, source.num_classes))

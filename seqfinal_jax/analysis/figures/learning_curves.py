@@ -1,4 +1,4 @@
-"""Learning curves: a panel a stage, training and validation accuracy by epoch."""
+"""Learning curves: one panel per stage, training and validation accuracy by epoch."""
 
 import math
 import textwrap

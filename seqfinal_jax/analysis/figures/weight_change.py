@@ -1,4 +1,4 @@
-"""How far each layer moves from one time step to the next: a panel a layer, a line a method."""
+"""How far each layer moves from one time step to the next: one panel per layer, one line per method."""
 
 import math
 import textwrap

@@ -108,7 +108,7 @@ def latex_text(text: str) -> str:
 
 
 def to_csv(table: ResultsTable) -> str:
-    """The table as CSV, a row a method and architecture; fractions, not per cent."""
+    """The table as CSV, one row per method and architecture; fractions, not per cent."""
     keys = [(architecture, method) for architecture in table.architectures for method in table.methods]
     return csv_text(TABLE_COLUMNS, [_csv_row(*key, table.entries[key[::-1]]) for key in keys])
 

@@ -23,7 +23,7 @@ LOWER = {"linear": operator.sub, "exponential": operator.mul}
 
 
 def decayed_rates(decay: str, num_steps: int) -> tuple[tuple[float, ...], ...]:
-    """One tuple a chain with one learning rate a time step, source included.
+    """One tuple per chain, with one learning rate per time step, source included.
 
     At step t, `linear` has start - t·factor and `exponential` start·factor^t, each computed from the rate of the
     step before. Raises ValueError for another decay, and where a linear chain would come to a rate of 0.

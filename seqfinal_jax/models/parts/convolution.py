@@ -38,8 +38,8 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
     """Two-dimensional convolution without bias, (n,h,w,c) by (kh,kw,c,o) to (n,h',w',o).
 
     `form` is "patches" (gather patches, one matrix product), "shifts" (one matrix product, whose parts are shifted
-    and added; only where height and width stay), "tap_rows" (the transposed patches, a row a tap, one matrix product),
-    "whole" (a dense layer over whole images; only where every output sees every pixel) or "native" (XLA's
+    and added; only where height and width stay), "tap_rows" (the transposed patches, one row per tap, and one matrix
+    product), "whole" (a dense layer over whole images; only where every output sees every pixel) or "native" (XLA's
     convolution). Left out, `choose_form` decides.
     """
     form = form or choose_form(x.shape, kernel.shape, stride, padding)

@@ -35,7 +35,7 @@ def version_table(group_names: tuple[str, ...], num_steps: int, separate: str = 
 
 
 def stack(trees: list[Any]) -> Any:
-    """Trees of one structure to one tree with a new leading axis, in one program: one a leaf takes long to compile."""
+    """Trees of one structure to one tree with a new leading axis, in one program: one per leaf takes long to compile."""
     return _stacked([jax.tree.map(jnp.asarray, tree) for tree in trees])
 
 

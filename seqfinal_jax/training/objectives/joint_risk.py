@@ -1,7 +1,7 @@
 """The joint model: the networks of all time steps trained at once, tied together (joint-model spec, sections 1 and 3).
 
-A minibatch has one stream a time step, in order of time; running statistics move in that order. A step's pass and its
-gradient are one turn of a compiled loop, so compilation does not grow with the number of steps, the activations of
+A minibatch has one stream for each time step, in order of time; running statistics move in that order. A step's pass and
+its gradient are one turn of a compiled loop, so compilation does not grow with the number of steps, the activations of
 one step at a time are held, and of separate layers only the step's own version is touched. Few steps of summed layers
 are written out instead: the versions then share what they compute of their common input.
 """
