@@ -150,12 +150,12 @@ def _slurm(options: Any) -> dict[str, Any]:
 def _announce(planned: Sequence[Any], sweep: Sweep, workdir: Path, console: Console) -> None:
     """What will be done, how much it is at most, and where."""
     from launch.submit import visible_gpus
-    from seqfinal_jax.runs.estimate import RATE
+    from seqfinal_jax.runs.environment import usable_cores
+    from seqfinal_jax.runs.estimate import ACCELERATOR, processor_rate
     from seqfinal_jax.training.engine.progress import duration
 
     on_gpus = sweep.slurm.get("gpus_per_node") or (sweep.cluster == "local" and visible_gpus())
-    kind = "gpu" if on_gpus else "cpu"
-    rate = RATE[kind] * (1 if kind == "gpu" else _cores_of_a_worker(sweep))
+    rate = ACCELERATOR["gpu"] if on_gpus else processor_rate() * _cores_of_a_worker(sweep) / usable_cores()
     for each in planned:
         seconds = each.operations / rate
         console.print(

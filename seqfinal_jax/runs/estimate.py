@@ -1,5 +1,6 @@
 """How many fits a run needs, and how long that may take at most."""
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +16,20 @@ from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
-from seqfinal_jax.runs.environment import thread_pool
 from seqfinal_jax.runs.plan import Plan
 
-# Operations per second to reckon with, a CPU core or an accelerator; cautious guesses, to say how long at most.
-# Seconds that compiling takes for a network, and that a training takes besides its operations.
-COMPILING, BESIDES = 5.0, 0.1
-RATE = {"cpu": 50e9, "gpu": 5e12, "tpu": 5e12}
+# What is reckoned with beside floating-point operations; measured on 2 cores of an AMD EPYC (docs/performance.md).
+EFFICIENCY = 0.75  # of the rate of large products, that training reaches on a CPU
+PIXEL = 3500.0  # operations as long as what a forward pass does to a pixel of its image besides products
+# Seconds for compiling a network's programs, for each training, and for the start of a run, its figures and its report.
+COMPILING, TRAINING, RUN = 5.0, 0.1, 8.0
+ACCELERATOR = {"gpu": 5e12, "tpu": 5e12}  # operations per second of a device: a cautious guess
+PRODUCT = (6400, 576, 512)  # rows, depth and columns of the product that a CPU is timed with
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Fits still to do; their epochs if none stops early, the floating-point operations of these, and seconds here."""
+    """Fits still to do; their epochs if none stops early, the operations that these take, and seconds here."""
 
     fits: int
     epochs: int
@@ -49,13 +52,34 @@ def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
     return float(jax.jit(logits).lower(variables, x).cost_analysis()["flops"]) / batch
 
 
+@lru_cache(maxsize=1)
+def processor_rate() -> float:
+    """Operations per second of training on this CPU as busy as it is now, from the best of five products."""
+    rows, depth, columns = PRODUCT
+    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision="highest"))
+    factors = jnp.ones((rows, depth)), jnp.ones((depth, columns))
+    product(*factors).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        product(*factors).block_until_ready()
+        seconds.append(time.perf_counter() - began)
+    return EFFICIENCY * 2 * rows * depth * columns / min(seconds)
+
+
+def rate() -> float:
+    """Operations per second of training that this process may reckon with."""
+    backend = jax.default_backend()
+    if backend == "cpu":
+        return processor_rate()
+    return ACCELERATOR.get(backend, ACCELERATOR["gpu"]) * len(jax.local_devices())
+
+
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """Counts every stage that is not stored yet once, whichever methods share it."""
     store, training, identity = StageStore(workdir), plan.training, plan.identity
     fits = epochs = 0
     operations, seen = 0.0, set()
-    rate = RATE.get(jax.default_backend(), RATE["gpu"])
-    rate *= thread_pool() if jax.default_backend() == "cpu" else len(jax.local_devices())
     for architecture in plan.architectures:
         network = plan.networks[architecture]
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
@@ -67,9 +91,16 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             fits += members
             most = members * _most_epochs(stage, training)
             epochs += most
-            operations += most * epoch_operations(plan, stage, network, training.batch_size) if members else 0
-    besides = BESIDES * fits + (COMPILING * len(plan.architectures) if fits else 0.0)
-    return Estimate(fits, epochs, operations, operations / rate + besides)
+            operations += most * _epoch_work(plan, stage, network) if members else 0
+    besides = TRAINING * fits + COMPILING * len(plan.architectures) + RUN if fits else 0.0
+    return Estimate(fits, epochs, operations, besides + (operations / rate() if fits else 0.0))
+
+
+def _epoch_work(plan: Plan, stage: Stage, network: Network) -> float:
+    """Operations of an epoch, and as many more as pass while pixels are moved on a CPU."""
+    height, width = network.config.image_shape[:2]
+    besides = PIXEL * height * width if jax.default_backend() == "cpu" else 0.0
+    return epoch_operations(plan, stage, network, plan.training.batch_size, besides)
 
 
 def _most_epochs(stage: Stage, training: Training) -> int:
@@ -78,14 +109,16 @@ def _most_epochs(stage: Stage, training: Training) -> int:
     return own - stage_rule(stage.start, training).max_epochs if stage.resume else own
 
 
-def epoch_operations(plan: Plan, stage: Stage, network: Network, batch_size: int) -> float:
-    """Floating-point operations of the training and validation passes of an epoch."""
+def epoch_operations(
+    plan: Plan, stage: Stage, network: Network, batch_size: int, besides: float = 0.0
+) -> float:
+    """Floating-point operations of an epoch's training and validation passes, and `besides` for each sample's pass."""
     sizes = plan.sizes(stage.variant)
     used = sizes if stage.variant not in MATCHING_RULES else len(sizes) * sizes[-1:]
 
     def forward(step: int) -> float:
         if stage.objective.network_per_step:
-            return forward_operations(stage_network(network, stage.form), step)
-        return forward_operations(network)
+            return besides + forward_operations(stage_network(network, stage.form), step)
+        return besides + forward_operations(network)
 
     return stage.objective.operations(stage.train, stage.valid, used, forward, batch_size)

@@ -230,7 +230,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         return
     say(
         f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
-        f"all: at most about {duration(estimate.seconds)} on idle processors, compiling included"
+        f"all: at most about {duration(estimate.seconds)} at the present speed of this machine"
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
         say(

@@ -1,0 +1,47 @@
+"""What a run is said to take: counted fits, operations as by hand, seconds by the speed of the machine."""
+
+import pytest
+
+from seqfinal_jax.runs import estimate
+from seqfinal_jax.runs.estimate import PIXEL, forward_operations, processor_rate
+from seqfinal_jax.runs.plan import make_plan
+from tests.runs import smoke_config, smoke_run
+
+
+def estimated(workdir, monkeypatch, rate=1e9, **fields):
+    monkeypatch.setattr(estimate, "processor_rate", lambda: rate)
+    return estimate.estimate_run(make_plan(smoke_config(**fields)), workdir)
+
+
+def test_operations_of_a_network_are_those_counted_by_hand():
+    """convnet-1 of preset widths: 7x7 stem of 64 at 16x16, 3x3 block of 128 at 8x8 of 64, head of 10; two a product."""
+    network = make_plan(smoke_config(network__width_factor=1.0)).networks["convnet-1"]
+    products = 2 * (16 * 16 * 49 * 3 * 64 + 8 * 8 * 9 * 64 * 128 + 128 * 10)
+    assert forward_operations(network) == pytest.approx(products, rel=0.1)
+
+
+def test_a_training_is_three_passes_of_a_sample_and_a_validation_one(tmp_path, monkeypatch):
+    plan = make_plan(smoke_config(methods=("erm_final",)))
+    found = estimated(tmp_path, monkeypatch, methods=("erm_final",))
+    samples = plan.sizes("main")[-1]
+    train, valid = samples * 4 // 5, samples // 5
+    each = forward_operations(plan.networks["convnet-1"]) + PIXEL * 32 * 32
+    assert found.fits == len(plan.config.grid.dropout) * len(plan.config.grid.learning_rate)
+    assert found.operations == pytest.approx(found.epochs * (3 * train + valid) * each, rel=0.05)
+
+
+def test_seconds_follow_the_speed_of_the_machine(tmp_path, monkeypatch):
+    slow, fast = (estimated(tmp_path, monkeypatch, rate) for rate in (1e9, 2e9))
+    assert slow.operations == fast.operations
+    assert slow.seconds - fast.seconds == pytest.approx(slow.operations / 2e9)
+
+
+def test_nothing_is_left_of_a_finished_run(tmp_path, monkeypatch):
+    smoke_run(tmp_path, methods=("erm_final",))
+    found = estimated(tmp_path, monkeypatch, methods=("erm_final",))
+    assert (found.fits, found.operations, found.seconds) == (0, 0, 0)
+
+
+def test_a_processor_is_timed_once():
+    assert 1e8 < processor_rate() < 1e14
+    assert processor_rate() == processor_rate()
