@@ -15,11 +15,15 @@ compile_cheaply(level=1)
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory):
-    """Keeps the tests out of the user's cache of sequences."""
+    """Keeps the tests out of the user's cache of sequences and programs; the processes of one call share this one."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()
     before = os.environ.get("SEQFINAL_CACHE_DIR")
-    os.environ["SEQFINAL_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SEQFINAL_CACHE_DIR"] = str(folder / "cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     yield
-    shutil.rmtree(os.environ.pop("SEQFINAL_CACHE_DIR"), ignore_errors=True)
+    del os.environ["SEQFINAL_CACHE_DIR"]
     if before is not None:
         os.environ["SEQFINAL_CACHE_DIR"] = before
 
