@@ -3,7 +3,7 @@
 import pytest
 
 from seqfinal_jax.runs import estimate
-from seqfinal_jax.runs.estimate import PIXEL, forward_operations, processor_rate
+from seqfinal_jax.runs.estimate import STEP, forward_operations, processor_rate
 from seqfinal_jax.runs.plan import make_plan
 from tests.runs import smoke_config, smoke_run
 
@@ -25,7 +25,7 @@ def test_a_training_is_three_passes_of_a_sample_and_a_validation_one(tmp_path, m
     found = estimated(tmp_path, monkeypatch, methods=("erm_final",))
     samples = plan.sizes("main")[-1]
     train, valid = samples * 4 // 5, samples // 5
-    each = forward_operations(plan.networks["convnet-1"]) + PIXEL * 32 * 32
+    each = forward_operations(plan.networks["convnet-1"]) + STEP / (3 * plan.training.batch_size)
     assert found.fits == len(plan.config.grid.dropout) * len(plan.config.grid.learning_rate)
     assert found.operations == pytest.approx(found.epochs * (3 * train + valid) * each, rel=0.05)
 

@@ -20,7 +20,7 @@ from seqfinal_jax.runs.plan import Plan
 
 # What is reckoned with beside floating-point operations; measured on 2 cores of an AMD EPYC (docs/performance.md).
 EFFICIENCY = 0.75  # of the rate of large products, that training reaches on a CPU
-PIXEL = 3500.0  # operations as long as what a forward pass does to a pixel of its image besides products
+STEP = 1e8  # operations as long as what a training step on a CPU takes whatever its size: 0.7 ms there
 # Seconds for compiling a network's programs, for each training, and for the start of a run, its figures and its report.
 COMPILING, TRAINING, RUN = 5.0, 0.1, 8.0
 ACCELERATOR = {"gpu": 5e12, "tpu": 5e12}  # operations per second of a device: a cautious guess
@@ -97,10 +97,12 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
 
 
 def _epoch_work(plan: Plan, stage: Stage, network: Network) -> float:
-    """Operations of an epoch, and as many more as pass while pixels are moved on a CPU."""
-    height, width = network.config.image_shape[:2]
-    besides = PIXEL * height * width if jax.default_backend() == "cpu" else 0.0
-    return epoch_operations(plan, stage, network, plan.training.batch_size, besides)
+    """Operations of an epoch, and as many more as pass in what each step takes besides them on a CPU."""
+    batch_size = plan.training.batch_size
+    besides = (
+        STEP / (3 * batch_size) if jax.default_backend() == "cpu" else 0.0
+    )  # a step is three passes of its samples
+    return epoch_operations(plan, stage, network, batch_size, besides)
 
 
 def _most_epochs(stage: Stage, training: Training) -> int:
