@@ -122,10 +122,3 @@ def test_a_second_start_compiles_nothing_and_damaged_programs_are_built_anew(tmp
         path.write_bytes([whole[: len(whole) // 2], b"", b"not a program at all", whole[::-1]][place % 4])
     third, _ = started(tmp_path, "third")
     assert third == first
-
-
-def test_other_methods_and_seeds_can_follow_in_one_cache(tmp_path):
-    """The case that broke a cache of our own: a program of JAX's cache that was stored once more without its kernels."""
-    flags = ["--config.training.max_epochs=1"]
-    started(tmp_path, "run", [*flags, "--config.methods=irm_all,erm_final", "--config.seeds=0"])
-    started(tmp_path, "run", [*flags, "--config.methods=irm_all,erm_final", "--config.seeds=1"])

@@ -84,8 +84,14 @@ def test_plain(family, freeze):
         assert all(changed) != freeze and any(changed) != freeze
 
 
+def marks(family, wrapper):
+    """Dense networks compile for long: the command of the README takes one kind of side module and of adapter."""
+    return pytest.mark.slow if family == "densenet" and wrapper not in ("side_block", "add") else ()
+
+
 @pytest.mark.parametrize(
-    "family, wrapper, freeze", [*((*case, False) for case in CASES), ("resnet", "side", True)]
+    "family, wrapper, freeze",
+    [*(pytest.param(*case, False, marks=marks(*case)) for case in CASES), ("resnet", "side", True)],
 )
 def test_wrapped(family, wrapper, freeze):
     base = build_network(f"{family}-2", 10, NARROW[family])
