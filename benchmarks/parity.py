@@ -1,6 +1,6 @@
 """Test accuracies of the published program beside ours, paired by seed, as a Markdown table.
 
-python -m benchmarks.parity RUN [RUN...]      runs of --config=configs/cifar10_rcl.py:released,quick
+python -m benchmarks.parity RUN [RUN...]      runs of --config=configs/cifar10_rcl.py:released,quick, or their results.csv
 """
 
 import argparse
@@ -48,7 +48,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path)
-    ours = joined_cells(parser.parse_args().runs)
+    runs = parser.parse_args().runs
+    ours = pd.concat([pd.read_csv(run) if run.suffix == ".csv" else joined_cells([run]) for run in runs])
     if set(ours["sequence"]) != {"cifar10_rcl-quick"} or set(ours["protocol"]) != {"released"}:
         raise SystemExit("error: these are not runs of configs/cifar10_rcl.py:released,quick")
     print("\n".join(rows(ours, pd.read_csv(PUBLISHED))))
