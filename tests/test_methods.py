@@ -10,7 +10,7 @@ from seqfinal_jax.methods.recipes import METHODS
 from tests.runs import smoke_config, smoke_run
 
 LEARN = {
-    "training__max_epochs": 8,
+    "training__max_epochs": 12,
     "training__batch_size": 20,
     "network__width_factor": 0.125,
     "data__source_size": 300,
