@@ -165,6 +165,7 @@ def stages_of_seeds(workdir):
     return sorted((row.fingerprint, seed) for row in timing.itertuples() for seed in str(row.seeds).split())
 
 
+@pytest.mark.slow
 def test_shards_in_one_folder_do_everything_once_with_the_same_bytes(tmp_path):
     """Several plain processes in one folder are in tests/test_sweep.py."""
     one, shards = tmp_path / "one", tmp_path / "shards"

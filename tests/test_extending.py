@@ -136,6 +136,7 @@ def test_a_shift(own, tmp_path):
         np.testing.assert_array_equal(one.train.source_index, other.train.source_index)
 
 
+@pytest.mark.slow
 def test_a_base_data_set_of_other_images(own, tmp_path):
     path, workdir = own("shapes"), tmp_path / "run"
     fields = {"plugins": (path,), "data__dataset": "shapes", "architectures": ("convnet-1", "densenet-2")}

@@ -50,6 +50,7 @@ def test_missing_data_is_one_line(tmp_path):
     assert "absent" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
     flags = [
         "--config.training.max_epochs=6",
@@ -109,6 +110,7 @@ def started(tmp_path, name, flags=(), **environment):
     return (tmp_path / name / "results.csv").read_bytes(), done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing_and_damaged_programs_are_built_anew(tmp_path):
     """Cut off, overwritten, or something else altogether: what cannot be used is built anew."""
     first, _ = started(tmp_path, "first")

@@ -65,6 +65,7 @@ def one(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_three_plain_processes_in_one_folder_do_everything_once_with_the_same_bytes(tmp_path, one):
     command = [sys.executable, "-m", "seqfinal_jax.main", CONFIG, *CELLS, f"--workdir={tmp_path}"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -78,7 +79,11 @@ def test_three_plain_processes_in_one_folder_do_everything_once_with_the_same_by
 
 
 @pytest.mark.parametrize(
-    "flags", [("--cluster=debug",), ("--cluster=local", "--workers=2")], ids=["debug", "local"]
+    "flags",
+    [
+        pytest.param(("--cluster=debug",), id="debug", marks=pytest.mark.slow),
+        pytest.param(("--cluster=local", "--workers=2"), id="local"),
+    ],
 )
 def test_the_same_bytes_on_this_machine(tmp_path, one, flags):
     output = finished(launched(tmp_path, CONFIG, *CELLS, *flags))

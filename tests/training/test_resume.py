@@ -108,6 +108,7 @@ print("same bits on", len(used), "devices")
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_no_bit():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags}
