@@ -15,9 +15,11 @@ compile_cheaply(level=1)
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory):
-    """Keeps the tests out of the user's cache of sequences and programs; the processes of one call share this one."""
-    parallel = "PYTEST_XDIST_WORKER" in os.environ
-    folder = tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()
+    """Keeps the tests out of the user's cache of sequences and programs.
+
+    Each worker has its own: JAX does not write a program in one go, and half of one is a warning, hence an error.
+    """
+    folder = tmp_path_factory.getbasetemp()
     before = os.environ.get("SEQFINAL_CACHE_DIR")
     os.environ["SEQFINAL_CACHE_DIR"] = str(folder / "cache")
     jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
