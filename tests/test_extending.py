@@ -154,6 +154,7 @@ def test_a_base_data_set_of_other_images(own, tmp_path):
         smoke_run(tmp_path / "other", **ONE, **GREY, **fields, data__shifts="rotation:recolor:none")
 
 
+@pytest.mark.slow
 def test_a_recorded_sequence(own, tmp_path):
     path, workdir = own("sensor"), tmp_path / "run"
     fields = {**GREY, "plugins": (path,), "data__dataset": "sensor", "grid__dropout": (0.0,)}

@@ -98,7 +98,7 @@ def assert_close(first, second):
         ("separate", 3, 1),
         ("partial", 3, 1),
         ("block", 3, 0),
-        ("block", 5, 1),
+        pytest.param("block", 5, 1, marks=pytest.mark.slow),
         ("add", 3, 0),
     ],
 )
