@@ -17,6 +17,11 @@ from seqfinal_jax.analysis.tables.results_table import joined_cells
 CELL = ["method", "architecture", "seed"]
 
 
+def stored_cells(run: Path) -> pd.DataFrame:
+    """The finished cells of a run folder, or those that a results.csv lists."""
+    return pd.read_csv(run) if run.suffix == ".csv" else joined_cells([run])
+
+
 def paired_cells(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """The cells that both have: method, architecture, seed, and the test accuracies `one` and `other`."""
     columns = [*CELL, "test_accuracy"]
@@ -42,11 +47,9 @@ def main() -> None:
     parser.add_argument("one", type=Path)
     parser.add_argument("other", type=Path)
     options = parser.parse_args()
-    both = [
-        pd.read_csv(path) if path.suffix == ".csv" else joined_cells([path])
-        for path in (options.one, options.other)
-    ]
-    cells = paired_cells(*both)
+    cells = paired_cells(stored_cells(options.one), stored_cells(options.other))
+    if cells.empty:
+        raise SystemExit(f"error: {options.one} and {options.other} have no cell of the same method and seed")
     print("| cells | one | other | difference (95 % interval) | p | n |\n|---|---|---|---|---|---|")
     for (method, architecture), own in cells.groupby(["method", "architecture"], sort=False):
         print(line(f"`{method}`, {architecture}", own))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.paired import stored_cells
 from seqfinal_jax.analysis.statistics import compare
 from seqfinal_jax.analysis.tables.labels import method_name
-from seqfinal_jax.analysis.tables.results_table import joined_cells
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "results" / "parity" / "published_quick.csv"
 
@@ -49,7 +49,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path)
     runs = parser.parse_args().runs
-    ours = pd.concat([pd.read_csv(run) if run.suffix == ".csv" else joined_cells([run]) for run in runs])
+    ours = pd.concat([stored_cells(run) for run in runs])
     if set(ours["sequence"]) != {"cifar10_rcl-quick"} or set(ours["protocol"]) != {"released"}:
         raise SystemExit("error: these are not runs of configs/cifar10_rcl.py:released,quick")
     print("\n".join(rows(ours, pd.read_csv(PUBLISHED))))

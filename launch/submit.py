@@ -121,8 +121,7 @@ class Local:
         return 1 if left(found) or any(each.failed for each in found) else 0
 
     def _start(self, number: int) -> None:
-        """Starts a worker. Ctrl-C at a terminal reaches all processes: submitit's own must not die of it, and the
-        worker listens for itself."""
+        """Starts a worker whose parent, a process of submitit, ignores Ctrl-C; the worker listens for itself."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self.jobs[number] = self.executor.submit(self.workers[number])

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from benchmarks.paired import line, paired_cells
+from benchmarks.paired import line, main, paired_cells
 
 
 def run(*rows):
@@ -30,3 +30,12 @@ def test_a_seed_counts_once_with_its_mean_over_the_methods():
     assert cells[:3] == ["| all", "65.00", "64.00"]
     assert cells[3].startswith("+1.00 (") and cells[-1] == "2 |"
     assert float(cells[4]) == pytest.approx(1.0)
+
+
+def test_runs_without_a_common_cell_are_refused(tmp_path, monkeypatch):
+    paths = [tmp_path / "one.csv", tmp_path / "other.csv"]
+    for path, frame in zip(paths, (run(("a", "n", 0, 0.5)), run(("a", "n", 1, 0.5))), strict=True):
+        frame.to_csv(path, index=False)
+    monkeypatch.setattr("sys.argv", ["paired", *map(str, paths)])
+    with pytest.raises(SystemExit, match="have no cell of the same method and seed"):
+        main()
