@@ -132,7 +132,9 @@ def folder_with_a_cell(tmp_path_factory):
 def test_cells_of_another_machine_are_warned_of_and_named_in_the_caption(tmp_path, monkeypatch, caplog):
     machine = writing.machine()
     with monkeypatch.context() as patched:
-        patched.setattr(writing, "machine", lambda: {**machine, "cpu": "Another CPU", "thread_pool": 99})
+        patched.setattr(
+            writing, "machine", lambda precision: {**machine, "cpu": "Another CPU", "thread_pool": 99}
+        )
         smoke_run(tmp_path, **ONE)
     smoke_run(tmp_path, **{**ONE, "seeds": (0, 1)})
     assert "'Another CPU' there" in caplog.text

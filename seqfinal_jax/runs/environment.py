@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from seqfinal_jax.models.parts.precision import Precision, cpu_units, uses_cpu_units
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 # Flags of XLA that do not change numbers, by how they begin.
 HARMLESS_FLAGS = ("--xla_force_host_platform_device_count", "--xla_dump", "--xla_gpu_autotune_max_solutions")
@@ -33,8 +35,12 @@ def _xla_flags() -> str:
     return " ".join(sorted(flag for flag in flags if not flag.startswith(HARMLESS_FLAGS)))
 
 
-def machine() -> dict[str, Any]:
-    """Versions, backend, kind of processor and size of its thread pool: results may differ in the last bits."""
+def machine(precision: Precision = "highest") -> dict[str, Any]:
+    """Versions, backend, kind of processor and size of its thread pool: results may differ in the last bits.
+
+    In bfloat16 also the units of a CPU that compute its products.
+    """
+    units = {"bfloat16_units": list(cpu_units()) if uses_cpu_units() else []}
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -42,6 +48,7 @@ def machine() -> dict[str, Any]:
         "devices": sorted({device.device_kind for device in jax.local_devices()}),
         "cpu": _cpu_name(),
         "thread_pool": thread_pool(),
+        **(units if precision == "bfloat16" else {}),
     }
 
 

@@ -24,6 +24,7 @@ from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
+from seqfinal_jax.models.parts.precision import cpu_units, uses_cpu_units
 from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
@@ -209,6 +210,15 @@ def fit_settings(
     )
 
 
+def _bfloat16_line() -> str:
+    """Where products in bfloat16 are computed; on a CPU without units for them they save no time."""
+    if jax.default_backend() != "cpu":
+        return f"products of layers: bfloat16, on the {jax.default_backend()}"
+    if uses_cpu_units():
+        return f"products of layers: bfloat16, on the CPU's own units ({', '.join(cpu_units())})"
+    return "products of layers: bfloat16; this CPU has no units for them and computes in float32, which saves no time"
+
+
 def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     """Says what will be done, how many fits it needs and how long it may take, before it starts."""
     say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
@@ -222,6 +232,8 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     say(
         f"time steps: {', '.join(f'{name} ({size})' for name, size in steps)} training and validation samples"
     )
+    if plan.config.precision == "bfloat16":
+        say(_bfloat16_line())
     for note in plan.left_out:
         say(note)
     for warning in plan.warnings:

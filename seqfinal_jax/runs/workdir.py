@@ -157,7 +157,9 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
                 f"or name another folder"
             )
         _refuse_data(workdir, where, record.get("data", data), data)
-        if changed := _differing({"machine": record.get("machine", {})}, {"machine": machine()}):
+        if changed := _differing(
+            {"machine": record.get("machine", {})}, {"machine": machine(plan.config.precision)}
+        ):
             warned.add(changed)
     for changed in sorted(warned):
         log.warning("%s: earlier results in this folder come from another machine: %s", workdir, changed)
@@ -200,7 +202,7 @@ def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collect
     record = {
         **made_by(),
         "settings": settings(),
-        "machine": machine(),
+        "machine": machine(plan.config.precision),
         "data": {**plan.source.record, **data_record(plan)},
         "command": _command(config, source, overrides),
     }

@@ -73,7 +73,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "forward_passes": cell_cost(plan, fitter, planned.node, seed),
         "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
         "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
-        "settings": settings(), "machine": machine(), "made_by": made_by(),
+        "settings": settings(), "machine": machine(plan.config.precision), "made_by": made_by(),
     }  # fmt: skip
     later = range(1, plan.num_steps)
     if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):

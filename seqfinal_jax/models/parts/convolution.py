@@ -3,6 +3,7 @@
 Arrays are NHWC, kernels HWIO, padding is symmetric and explicit. Every form agrees with the others to rounding.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -52,7 +53,7 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
     rows, columns = (used_taps(x.shape[1 + axis], kernel.shape[axis], stride, padding) for axis in range(2))
     kernel = kernel[rows.first : rows.end, columns.first : columns.end]
     if form == "shifts":
-        return _shifted_products(x, kernel, (rows.before, columns.before))
+        return shifted_products(x, kernel, (rows.before, columns.before))
     if form == "tap_rows":
         product = _product_of_taps(kernel.reshape(-1, kernel.shape[3]), tap_rows(x, stride, rows, columns))
         return product.reshape(x.shape[0], rows.out, columns.out, kernel.shape[3])
@@ -165,7 +166,9 @@ def _slices(x: Array, axis: int, taps: Taps, stride: int) -> list[Array]:
     return [lax.slice_in_dim(x, start, start + span, stride, axis) for start in starts]
 
 
-def _shifted_products(x: Array, kernel: Array, before: tuple[int, int]) -> Array:
+def shifted_products(
+    x: Array, kernel: Array, before: tuple[int, int], multiply: Callable[[Array, Array], Array] = jnp.matmul
+) -> Array:
     """Convolution of stride 1 that keeps height and width, as one product with kh·kw·o outputs.
 
     Pixels are rows of a matrix, so moving by (down, right) pixels is moving by w·down + right rows; what comes from
@@ -174,9 +177,9 @@ def _shifted_products(x: Array, kernel: Array, before: tuple[int, int]) -> Array
     (n, height, width, depth), (kernel_h, kernel_w, _, features) = x.shape, kernel.shape
     pixels, margin = n * height * width, before[0] * width + before[1]
     x = jnp.pad(x.reshape(pixels, depth), ((margin, margin), (0, 0)))
-    product = x @ kernel.transpose(2, 0, 1, 3).reshape(depth, -1)
+    product = multiply(x, kernel.transpose(2, 0, 1, 3).reshape(depth, -1))
     row, column = np.arange(pixels) // width % height, np.arange(pixels) % width
-    total = jnp.zeros((pixels, features), x.dtype)
+    total = jnp.zeros((pixels, features), product.dtype)
     for place, part in enumerate(lax.split(product, [features] * (kernel_h * kernel_w), axis=1)):
         down, right = place // kernel_w - before[0], place % kernel_w - before[1]
         inside = (row + down >= 0) & (row + down < height) & (column + right >= 0) & (column + right < width)
@@ -189,7 +192,7 @@ def _shifted_products(x: Array, kernel: Array, before: tuple[int, int]) -> Array
 def _dense_layer(x: Array, kernel: Array) -> Array:
     """Convolution of stride 1 that keeps height and width, where every output sees every pixel."""
     n, height, width, depth = x.shape
-    product = x.reshape(n, height * width * depth) @ _dense_matrix(kernel, (height, width))
+    product = x.reshape(n, height * width * depth) @ dense_matrix(kernel, (height, width))
     return product.reshape(n, height, width, kernel.shape[3])
 
 
@@ -200,14 +203,14 @@ def _joining_taps(size: tuple[int, int], middle: int) -> list[list[tuple[int, in
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _dense_matrix(kernel: Array, size: tuple[int, int]) -> Array:
+def dense_matrix(kernel: Array, size: tuple[int, int]) -> Array:
     """The matrix (pixels·c, pixels·o) of a kernel (k,k,c,o) on maps of this size, a block for a pair of pixels."""
     rows = [jnp.concatenate([kernel[tap] for tap in row], 1) for row in _joining_taps(size, len(kernel) // 2)]
     return jnp.concatenate(rows, 0)
 
 
 def _dense_matrix_forward(kernel: Array, size: tuple[int, int]) -> tuple[Array, Array]:
-    return _dense_matrix(kernel, size), jnp.zeros((*kernel.shape[:2], 0))
+    return dense_matrix(kernel, size), jnp.zeros((*kernel.shape[:2], 0))
 
 
 def _dense_matrix_gradient(size: tuple[int, int], saved: Array, above: Array) -> tuple[Array]:
@@ -221,7 +224,7 @@ def _dense_matrix_gradient(size: tuple[int, int], saved: Array, above: Array) ->
     return (jnp.stack([jnp.stack(row) for row in taps]),)
 
 
-_dense_matrix.defvjp(_dense_matrix_forward, _dense_matrix_gradient)
+dense_matrix.defvjp(_dense_matrix_forward, _dense_matrix_gradient)
 
 
 @jax.custom_jvp

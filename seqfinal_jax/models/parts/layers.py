@@ -11,6 +11,7 @@ from jax import Array
 
 from seqfinal_jax.models.parts import ops
 from seqfinal_jax.models.parts.convolution import conv
+from seqfinal_jax.models.parts.cpu_bfloat16 import conv_in_bfloat16
 from seqfinal_jax.models.parts.precision import Precision, layer_product
 
 Initialiser = Callable[..., Array]
@@ -54,7 +55,8 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         fan_in = self.size * self.size * x.shape[-1]
         kernel = self.param("kernel", fan_in_initialiser(fan_in), shape)
-        return layer_product(partial(conv, stride=self.stride, padding=self.padding), x, kernel)
+        how = {"stride": self.stride, "padding": self.padding}
+        return layer_product(partial(conv, **how), x, kernel, partial(conv_in_bfloat16, **how))
 
 
 class BatchNorm(nn.Module):

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqfinal_jax.models.parts.precision import do_without_cpu_units, uses_cpu_units
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.training.engine import programs
-from seqfinal_jax.training.engine.devices import is_out_of_memory, run_on_devices
+from seqfinal_jax.training.engine.devices import is_out_of_memory, lacks_product, run_on_devices
 from seqfinal_jax.training.engine.early_stopping import Track
 from seqfinal_jax.training.engine.members import (
     Chunk,
@@ -100,9 +101,13 @@ def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str
 
 def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> bool:
     """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
+    with_units = uses_cpu_units()
     try:
         _run_chunk(run, rows, epoch, device, data)
     except Exception as error:
+        if with_units and lacks_product(error):
+            _do_without_units(error)
+            return _fits_in_memory(run, rows, epoch, device, data)
         if not is_out_of_memory(error):
             raise
         if len(rows) == 1:
@@ -112,6 +117,17 @@ def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: di
             ) from error
         return False
     return True
+
+
+def _do_without_units(error: Exception) -> None:
+    if not uses_cpu_units():  # another device's thread has met the same
+        return
+    do_without_cpu_units()
+    log.warning(
+        "this CPU's units for bfloat16 are not used, since XLA has no kernel for one of the products (%s); products are "
+        "computed in float32 of the same rounded numbers, which takes longer",
+        str(error).splitlines()[0],
+    )
 
 
 def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
