@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from seqfinal_jax.models.parts.precision import Precision, cpu_units, uses_cpu_units
+from seqfinal_jax.models.parts.precision import Precision, units
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 # Flags of XLA that do not change numbers, by how they begin.
@@ -38,9 +38,8 @@ def _xla_flags() -> str:
 def machine(precision: Precision = "highest") -> dict[str, Any]:
     """Versions, backend, kind of processor and size of its thread pool: results may differ in the last bits.
 
-    In bfloat16 also the units of a CPU that compute its products.
+    In bfloat16 also the units that compute its products.
     """
-    units = {"bfloat16_units": list(cpu_units()) if uses_cpu_units() else []}
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -48,7 +47,7 @@ def machine(precision: Precision = "highest") -> dict[str, Any]:
         "devices": sorted({device.device_kind for device in jax.local_devices()}),
         "cpu": _cpu_name(),
         "thread_pool": thread_pool(),
-        **(units if precision == "bfloat16" else {}),
+        **({"bfloat16_units": list(units())} if precision == "bfloat16" else {}),
     }
 
 

@@ -24,7 +24,7 @@ from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
-from seqfinal_jax.models.parts.precision import cpu_units, uses_cpu_units
+from seqfinal_jax.models.parts.precision import units
 from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
@@ -212,10 +212,8 @@ def fit_settings(
 
 def _bfloat16_line() -> str:
     """Where products in bfloat16 are computed; on a CPU without units for them they save no time."""
-    if jax.default_backend() != "cpu":
-        return f"products of layers: bfloat16, on the {jax.default_backend()}"
-    if uses_cpu_units():
-        return f"products of layers: bfloat16, on the CPU's own units ({', '.join(cpu_units())})"
+    if found := units():
+        return f"products of layers: bfloat16, by {', '.join(found)}"
     return "products of layers: bfloat16; this CPU has no units for them and computes in float32, which saves no time"
 
 

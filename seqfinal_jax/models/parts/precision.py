@@ -4,7 +4,8 @@ In bfloat16 the two operands of a layer's product are rounded, and so is the gra
 are kept in float32, and all that is no product of a layer (batch norm, softmax, penalties, the optimiser) is float32
 as ever. The meaning does not depend on the machine. On a GPU or a TPU the backend is told that the operands are
 bfloat16, so that it may use its matrix units (never tried on one yet). A CPU that has units for it uses them, where a
-layer brings a form for them (`cpu_bfloat16`). Any other CPU multiplies the rounded operands in float32.
+layer brings a form for them (`cpu_bfloat16`). Any other CPU multiplies the rounded operands in float32, and so does a
+machine whose units fail (`do_without_units`).
 """
 
 import re
@@ -25,7 +26,8 @@ Product = Callable[[Array, Array], Array]
 _PRECISION: ContextVar[Precision] = ContextVar("precision", default="highest")
 EXPONENT_BITS, MANTISSA_BITS = 8, 7  # of bfloat16
 CPU_UNITS = ("amx_bf16", "avx512_bf16")  # flags of processors that multiply bfloat16 and sum in float32
-_without_units = False
+# Whether this process may still use a machine's units for bfloat16, and whether a traced program does.
+_may_use_units, _uses_units = True, False
 
 
 @cache
@@ -38,25 +40,40 @@ def cpu_units(listed: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
     return tuple(unit for unit in CPU_UNITS if flags and unit in flags[1].split())
 
 
-def uses_cpu_units() -> bool:
-    """Whether layers that are traced from now on use a CPU's units for bfloat16."""
-    return jax.default_backend() == "cpu" and bool(cpu_units()) and not _without_units
+def units() -> tuple[str, ...]:
+    """What multiplies bfloat16 in programs that are traced from now on; nothing where float32 is used for it."""
+    if not _may_use_units:
+        return ()
+    backend = jax.default_backend()
+    return cpu_units() if backend == "cpu" else (backend,)
 
 
-def do_without_cpu_units() -> None:
-    """From now on a CPU multiplies rounded operands in float32; programs that were compiled before are dropped."""
-    global _without_units
-    _without_units = True
+def units_in_use() -> bool:
+    """Whether a program that this process has traced uses units for bfloat16."""
+    return _uses_units
+
+
+def do_without_units() -> None:
+    """From now on rounded operands are multiplied in float32; programs that were traced before are dropped."""
+    global _may_use_units
+    _may_use_units = False
     jax.clear_caches()
+
+
+def _on_units(precision: Precision) -> bool:
+    global _uses_units
+    wanted = precision == "bfloat16" and bool(units())
+    _uses_units = _uses_units or wanted
+    return wanted
 
 
 @contextmanager
 def products_in(precision: Precision) -> Iterator[None]:
     """Layers that are traced inside have their products in this precision."""
     token = _PRECISION.set(precision)
-    native = precision == "bfloat16" and jax.default_backend() != "cpu"
+    accelerated = jax.default_backend() != "cpu" and _on_units(precision)
     try:
-        with jax.default_matmul_precision("BF16_BF16_F32" if native else "highest"):
+        with jax.default_matmul_precision("BF16_BF16_F32" if accelerated else "highest"):
             yield
     finally:
         _PRECISION.reset(token)
@@ -69,7 +86,8 @@ def layer_product(product: Product, x: Array, kernel: Array, on_cpu_units: Produ
     """
     if _PRECISION.get() == "highest":
         return product(x, kernel)
-    if on_cpu_units and x.dtype == kernel.dtype == jnp.float32 and uses_cpu_units():
+    here = on_cpu_units and jax.default_backend() == "cpu" and x.dtype == kernel.dtype == jnp.float32
+    if here and _on_units("bfloat16"):
         return on_cpu_units(x, kernel)
     return _gradient_rounded(product(_rounded(x), _rounded(kernel)))
 

@@ -49,9 +49,3 @@ def members_per_program(backend: str, member_bytes: int, shared_bytes: int) -> i
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of a compiled program says that the device's memory does not suffice."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-
-
-def lacks_product(error: BaseException) -> bool:
-    """Whether an error of a compiled program says that XLA has no kernel for a product of bfloat16 on this CPU."""
-    text = str(error)
-    return isinstance(error, jax.errors.JaxRuntimeError) and "UNIMPLEMENTED" in text and "BF16" in text

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models.parts.precision import do_without_cpu_units, uses_cpu_units
+from seqfinal_jax.models.parts.precision import do_without_units, units, units_in_use
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.training.engine import programs
-from seqfinal_jax.training.engine.devices import is_out_of_memory, lacks_product, run_on_devices
+from seqfinal_jax.training.engine.devices import is_out_of_memory, run_on_devices
 from seqfinal_jax.training.engine.early_stopping import Track
 from seqfinal_jax.training.engine.members import (
     Chunk,
@@ -101,12 +101,11 @@ def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str
 
 def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> bool:
     """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
-    with_units = uses_cpu_units()
+    with_units = bool(units())
     try:
         _run_chunk(run, rows, epoch, device, data)
     except Exception as error:
-        if with_units and lacks_product(error):
-            _do_without_units(error)
+        if with_units and _fails_on_units(error):
             return _fits_in_memory(run, rows, epoch, device, data)
         if not is_out_of_memory(error):
             raise
@@ -119,13 +118,20 @@ def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: di
     return True
 
 
-def _do_without_units(error: Exception) -> None:
-    if not uses_cpu_units():  # another device's thread has met the same
-        return
-    do_without_cpu_units()
+def _fails_on_units(error: Exception) -> bool:
+    """Whether a program failed that multiplies bfloat16 on a machine's units; from now on programs do not."""
+    if is_out_of_memory(error) or not isinstance(error, jax.errors.JaxRuntimeError) or not units_in_use():
+        return False
+    if units():  # else another device's thread was first
+        do_without_units()
+        _warn_of_units(error)
+    return True
+
+
+def _warn_of_units(error: Exception) -> None:
     log.warning(
-        "this CPU's units for bfloat16 are not used, since XLA has no kernel for one of the products (%s); products are "
-        "computed in float32 of the same rounded numbers, which takes longer",
+        "a program with products in bfloat16 failed (%s); from now on the same rounded numbers are multiplied in "
+        "float32, which takes longer",
         str(error).splitlines()[0],
     )
 
