@@ -12,6 +12,7 @@ import numpy as np
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.models import build_network
 from seqfinal_jax.models.network import init_variables
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.training.engine import fit as engine
 from seqfinal_jax.training.engine import programs
 from seqfinal_jax.training.engine.early_stopping import StopRule
@@ -19,7 +20,7 @@ from seqfinal_jax.training.engine.members import Fit, FitSettings, MemberSpec, P
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
 from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
-jax.config.update("jax_default_matmul_precision", "highest")  # as a run's config.precision has it
+jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
 BATCH = 100
 SCALING = InputScaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ARCHITECTURES = tuple(f"{family}-{b}" for family in ("convnet", "resnet", "densenet") for b in (1, 2, 3, 4))
@@ -32,9 +33,11 @@ def images(train: int, valid: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels, random.randint(10, size=train + valid).astype(np.int32)
 
 
-def problem_of(architecture: str, pixels: np.ndarray, labels: np.ndarray, train: int) -> Problem:
+def problem_of(
+    architecture: str, pixels: np.ndarray, labels: np.ndarray, train: int, precision: Precision = "highest"
+) -> Problem:
     """Empirical risk on the first `train` images; the others select."""
-    network = build_network(architecture, 10)
+    network = build_network(architecture, 10, precision=precision)
     stream, rest = Stream(0, np.arange(train)), np.arange(train, len(pixels))
     return Problem(
         objective=EmpiricalRisk(network, SCALING),

@@ -6,11 +6,13 @@ python -m benchmarks.grid --architectures convnet-1 --train 1600 --valid 400 --r
 *lean* makes the training pass and one validation pass an epoch; *published* the passes of the published loop (training,
 then loss and accuracy of training and validation set, each in a pass of its own). Ours makes a training pass and one
 validation pass, evaluates before the first epoch too, and keeps the best variables; programs are compiled before.
-PyTorch's form is the one whose step is the fastest here. A GPU runs the grid of `--seeds` seeds as one program.
+PyTorch's forms are those whose step is the fastest here; with `--precision bfloat16` those in autocast are among the
+forms of *lean*, while *published* stays in float32. A GPU runs the grid of `--seeds` seeds as one program.
 """
 
 import argparse
 import statistics
+from collections.abc import Sequence
 
 import jax
 import torch
@@ -23,13 +25,16 @@ from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.members import FitSettings
 
 EPOCHS = 3
+ALLOWED = {"highest": torch_peer.IN_FLOAT32, "bfloat16": torch_peer.FORMS}
 
 
-def fastest_form(architecture: str, train: tuple) -> torch_peer.StepForm:
+def fastest_form(
+    architecture: str, train: tuple, allowed: Sequence[torch_peer.StepForm]
+) -> torch_peer.StepForm:
     """The form of PyTorch with the shortest step of three."""
     point = Grid().points()[0]
     forms = torch_peer.working_forms(
-        lambda f: peer(architecture, point, f), train[0][:BATCH], train[1][:BATCH]
+        lambda f: peer(architecture, point, f), train[0][:BATCH], train[1][:BATCH], allowed
     )
     times = {form: torch_peer.step_seconds(trainer, train, BATCH, 3) for form, trainer in forms.items()}
     return min(times, key=lambda form: times[form])
@@ -48,23 +53,24 @@ def grid_seconds(
 def compare(architecture: str, options: argparse.Namespace) -> str:
     """A line of the table."""
     pixels, labels = images(options.train, options.valid)
-    problem = problem_of(architecture, pixels, labels, options.train)
+    problem = problem_of(architecture, pixels, labels, options.train, options.precision)
     parts = torch_parts(pixels, labels, options.train)
     specs = members(problem, options.seeds)
     on_cpu = jax.default_backend() == "cpu"
     size = {} if on_cpu else {"vectorise": "vmap", "members_per_program": len(specs)}
     settings = FitSettings(StopRule(EPOCHS, patience=EPOCHS), **size)
     fit_seconds(problem, specs[:1] if on_cpu else specs, settings)
-    form = fastest_form(architecture, parts[0])
+    lean_form = fastest_form(architecture, parts[0], ALLOWED[options.precision])
+    published_form = fastest_form(architecture, parts[0], torch_peer.IN_FLOAT32)
     clocks = {
         "ours": lambda: fit_seconds(problem, specs, settings),
-        "lean": lambda: grid_seconds(architecture, form, parts, False, options.seeds),
-        "published": lambda: grid_seconds(architecture, form, parts, True, options.seeds),
+        "lean": lambda: grid_seconds(architecture, lean_form, parts, False, options.seeds),
+        "published": lambda: grid_seconds(architecture, published_form, parts, True, options.seeds),
     }
     rounds = [{name: clock() for name, clock in clocks.items()} for _ in range(options.repeats)]
     ours, lean, published = (statistics.median(each[name] for each in rounds) for name in clocks)
     seconds = " | ".join(f"{each:.1f}" for each in (ours, lean, published))
-    return f"| {architecture} | {form} | {seconds} | {ours / published:.2f} | {ours / lean:.2f} |"
+    return f"| {architecture} | {lean_form}, {published_form} | {seconds} | {ours / published:.2f} | {ours / lean:.2f} |"
 
 
 def main() -> None:
@@ -76,11 +82,13 @@ def main() -> None:
     parser.add_argument("--valid", type=int, default=200, help="validation samples")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--precision", choices=list(ALLOWED), default="highest")
     options = parser.parse_args()
     print(
-        f"jax {jax.__version__}, torch {torch.__version__}, {jax.default_backend()}, medians of {options.repeats}"
+        f"jax {jax.__version__}, torch {torch.__version__}, {jax.default_backend()}, medians of {options.repeats}, "
+        f"ours in {options.precision}"
     )
-    print("| network | PyTorch's form | ours s | lean s | published s | over published | over lean |")
+    print("| network | PyTorch's forms | ours s | lean s | published s | over published | over lean |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for architecture in options.architectures.split(","):
         print(compare(architecture, options), flush=True)

@@ -1,13 +1,14 @@
 """A plain, good PyTorch training loop of our own writing: what the JAX engine is measured against.
 
-Same network, batch, optimiser and penalty. An epoch is "lean" (the training pass and one pass over the validation
-set) or "published" (the training pass, then separate passes for loss and for accuracy over training and validation
-set, as the published loop makes them).
+Same network, batch, optimiser and penalty, in float32 or, for the forms that say so, in autocast bfloat16 (the forward
+pass and its gradients; the parameters and their optimiser stay in float32). An epoch is "lean" (the training pass and
+one pass over the validation set) or "published" (the training pass, then separate passes for loss and for accuracy over
+training and validation set, as the published loop makes them).
 """
 
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import jax
 import torch
@@ -19,8 +20,11 @@ from benchmarks.torch_networks import torch_network
 DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
 torch.backends.cudnn.allow_tf32 = False
 
-StepForm = Literal["eager", "channels_last", "compiled"]
-FORMS: tuple[StepForm, ...] = ("eager", "channels_last", "compiled")
+StepForm = Literal[
+    "eager", "channels_last", "compiled", "eager bfloat16", "channels_last bfloat16", "compiled bfloat16"
+]
+FORMS: tuple[StepForm, ...] = get_args(StepForm)
+IN_FLOAT32 = tuple(form for form in FORMS if "bfloat16" not in form)
 
 
 class Trainer:
@@ -30,14 +34,17 @@ class Trainer:
         self, architecture: str, classes: int, lr: float, decay: float, rate: float, form: StepForm = "eager"
     ) -> None:
         self.network = torch_network(architecture, classes)
-        self.layout = torch.channels_last if form == "channels_last" else torch.contiguous_format
+        self.layout = torch.channels_last if "channels_last" in form else torch.contiguous_format
+        self.autocast = torch.autocast(DEVICE, torch.bfloat16, enabled="bfloat16" in form)
         self.network.to(DEVICE, memory_format=self.layout)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr)
         self.decay, self.rate = decay, rate
-        self.loss = torch.compile(self.plain_loss) if form == "compiled" else self.plain_loss
+        self.loss = torch.compile(self.plain_loss) if "compiled" in form else self.plain_loss
 
     def plain_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(self.network(x, self.rate), y) + self.decay * self.network.penalty()
+        with self.autocast:
+            logits = self.network(x, self.rate)
+        return F.cross_entropy(logits.float(), y) + self.decay * self.network.penalty()
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         loss = self.loss(x.contiguous(memory_format=self.layout), y)
@@ -55,7 +62,8 @@ class Trainer:
         self.network.eval()
         loss = correct = 0.0
         for xb, yb in zip(x.split(batch), y.split(batch), strict=True):
-            logits = self.network(xb.contiguous(memory_format=self.layout))
+            with self.autocast:
+                logits = self.network(xb.contiguous(memory_format=self.layout)).float()
             loss += F.cross_entropy(logits, yb, reduction="sum").item()
             correct += (logits.argmax(1) == yb).sum().item()
         return loss / len(x), correct / len(x)
@@ -73,12 +81,15 @@ def wait() -> None:
 
 
 def working_forms(
-    make: Callable[[StepForm], Trainer], x: torch.Tensor, y: torch.Tensor
+    make: Callable[[StepForm], Trainer],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    forms: Sequence[StepForm] = IN_FLOAT32,
 ) -> dict[StepForm, Trainer]:
     """A trainer of every form that runs here, warmed up; `torch.compile` needs a C++ compiler."""
     torch.compiler.reset()  # its limit of recompilations is one for all networks of a process
     found = {}
-    for form in FORMS:
+    for form in forms:
         try:
             trainer = make(form)
             for _ in range(2):

@@ -10,12 +10,16 @@ from seqfinal_jax.config.command_line import read_configuration
 
 @dataclass(frozen=True)
 class Planned:
-    """A configuration that was checked: its run, trainings still to do, and the operations that they take at most."""
+    """A configuration that was checked.
+
+    Its run, trainings still to do, the operations that they take at most, and the precision of layers' products.
+    """
 
     run: Run
     name: str
     trainings: int
     operations: float
+    precision: str
 
 
 def plan_runs(
@@ -44,5 +48,5 @@ def plan_runs(
         check_workdir(workdir / place, plan)
         estimate = estimate_run(plan, workdir / place)
         run = Run(file, tuple(settings), place, data_dir, tuple(plan.cells()))
-        planned.append(Planned(run, plan.name, estimate.fits, estimate.operations))
+        planned.append(Planned(run, plan.name, estimate.fits, estimate.operations, plan.training.precision))
     return planned

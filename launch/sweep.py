@@ -155,15 +155,16 @@ def _announce(planned: Sequence[Any], sweep: Sweep, workdir: Path, console: Cons
     from seqfinal_jax.training.engine.progress import duration
 
     on_gpus = sweep.slurm.get("gpus_per_node") or (sweep.cluster == "local" and visible_gpus())
-    rate = ACCELERATOR["gpu"] if on_gpus else processor_rate() * _cores_of_a_worker(sweep) / usable_cores()
-    for each in planned:
-        seconds = each.operations / rate
+    share = _cores_of_a_worker(sweep) / usable_cores()
+    rate = lambda each: ACCELERATOR["gpu"] if on_gpus else processor_rate(each.precision) * share  # noqa: E731
+    seconds = [each.operations / rate(each) for each in planned]
+    for each, own in zip(planned, seconds, strict=True):
         console.print(
             f"{each.name}: {len(each.run.cells)} cells, {each.trainings} trainings to do, at most about "
-            f"{duration(seconds)} for one worker; results in {workdir / each.run.place}",
+            f"{duration(own)} for one worker; results in {workdir / each.run.place}",
             soft_wrap=True, markup=False,
         )  # fmt: skip
-    total = sum(each.operations for each in planned) / rate / sweep.workers
+    total = sum(seconds) / sweep.workers
     where = {"local": "processes of this machine", "slurm": "jobs of Slurm", "debug": "this process"}
     console.print(
         f"{sweep.workers} worker{'s' * (sweep.workers > 1)} as {where[sweep.cluster]}, {sweep.threads} threads of XLA "

@@ -9,7 +9,7 @@ from tests.runs import smoke_config, smoke_run
 
 
 def estimated(workdir, monkeypatch, rate=1e9, **fields):
-    monkeypatch.setattr(estimate, "processor_rate", lambda: rate)
+    monkeypatch.setattr(estimate, "processor_rate", lambda precision: rate)
     return estimate.estimate_run(make_plan(smoke_config(**fields)), workdir)
 
 
@@ -43,5 +43,6 @@ def test_nothing_is_left_of_a_finished_run(tmp_path, monkeypatch):
 
 
 def test_a_processor_is_timed_once():
-    assert 1e8 < processor_rate() < 1e14
-    assert processor_rate() == processor_rate()
+    for precision in ("highest", "bfloat16"):
+        assert 1e8 < processor_rate(precision) < 1e14
+        assert processor_rate(precision) == processor_rate(precision)

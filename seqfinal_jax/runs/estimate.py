@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax
@@ -15,11 +15,13 @@ from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
+from seqfinal_jax.models.parts.precision import Precision, units
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
 from seqfinal_jax.runs.plan import Plan
 
 # What is reckoned with beside floating-point operations; measured on 2 cores of an AMD EPYC (docs/performance.md).
-EFFICIENCY = 0.75  # of the rate of large products, that training reaches on a CPU
+# Of the rate of large products, that training reaches on a CPU.
+EFFICIENCY: dict[Precision, float] = {"highest": 0.75, "bfloat16": 0.5}
 STEP = 1e8  # operations as long as what a training step on a CPU takes whatever its size: 0.7 ms there
 # Seconds for compiling a network's programs, for each training, and for the start of a run, its figures and its report.
 COMPILING, TRAINING, RUN = 5.0, 0.1, 8.0
@@ -52,26 +54,28 @@ def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
     return float(jax.jit(logits).lower(variables, x).cost_analysis()["flops"]) / batch
 
 
-@lru_cache(maxsize=1)
-def processor_rate() -> float:
+@lru_cache(maxsize=2)
+def processor_rate(precision: Precision = "highest") -> float:
     """Operations per second of training on this CPU as busy as it is now, from the best of five products."""
     rows, depth, columns = PRODUCT
-    product = jax.jit(lambda a, b: jax.numpy.matmul(a, b, precision="highest"))
-    factors = jnp.ones((rows, depth)), jnp.ones((depth, columns))
+    low = precision == "bfloat16" and bool(units())
+    product = jax.jit(partial(jnp.matmul, precision="highest", preferred_element_type=jnp.float32))
+    kind = jnp.bfloat16 if low else jnp.float32
+    factors = jnp.ones((rows, depth), kind), jnp.ones((depth, columns), kind)
     product(*factors).block_until_ready()
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
         product(*factors).block_until_ready()
         seconds.append(time.perf_counter() - began)
-    return EFFICIENCY * 2 * rows * depth * columns / min(seconds)
+    return EFFICIENCY["bfloat16" if low else "highest"] * 2 * rows * depth * columns / min(seconds)
 
 
-def rate() -> float:
+def rate(precision: Precision) -> float:
     """Operations per second of training that this process may reckon with."""
     backend = jax.default_backend()
     if backend == "cpu":
-        return processor_rate()
+        return processor_rate(precision)
     return ACCELERATOR.get(backend, ACCELERATOR["gpu"]) * len(jax.local_devices())
 
 
@@ -93,7 +97,9 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             epochs += most
             operations += most * _epoch_work(plan, stage, network) if members else 0
     besides = TRAINING * fits + COMPILING * len(plan.architectures) + RUN if fits else 0.0
-    return Estimate(fits, epochs, operations, besides + (operations / rate() if fits else 0.0))
+    return Estimate(
+        fits, epochs, operations, besides + (operations / rate(training.precision) if fits else 0.0)
+    )
 
 
 def _epoch_work(plan: Plan, stage: Stage, network: Network) -> float:

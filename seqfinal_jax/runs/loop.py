@@ -230,7 +230,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
     say(
         f"time steps: {', '.join(f'{name} ({size})' for name, size in steps)} training and validation samples"
     )
-    if plan.config.precision == "bfloat16":
+    if plan.training.precision == "bfloat16":
         say(_bfloat16_line())
     for note in plan.left_out:
         say(note)

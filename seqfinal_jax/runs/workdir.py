@@ -158,7 +158,7 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
             )
         _refuse_data(workdir, where, record.get("data", data), data)
         if changed := _differing(
-            {"machine": record.get("machine", {})}, {"machine": machine(plan.config.precision)}
+            {"machine": record.get("machine", {})}, {"machine": machine(plan.training.precision)}
         ):
             warned.add(changed)
     for changed in sorted(warned):
@@ -202,7 +202,7 @@ def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collect
     record = {
         **made_by(),
         "settings": settings(),
-        "machine": machine(plan.config.precision),
+        "machine": machine(plan.training.precision),
         "data": {**plan.source.record, **data_record(plan)},
         "command": _command(config, source, overrides),
     }
@@ -227,9 +227,10 @@ def _command(config: dict[str, Any], source: str, overrides: Collection[str]) ->
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
-    """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
+    """The configuration as JSON has it, with the methods, architectures, seeds and precision that the run takes."""
     config = json.loads(json.dumps(plan.config.to_dict()))
     config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
+    config["precision"] = plan.training.precision
     return config
 
 

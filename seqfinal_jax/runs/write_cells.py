@@ -66,14 +66,14 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "schema": RESULT_SCHEMA, "sequence": plan.name,
         "protocol": plan.protocol, "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
-        "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
+        "precision": plan.training.precision, "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
         "recipe": fitter.fingerprint(planned.node), "label": _label(planned.method),
         "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
         "forward_passes": cell_cost(plan, fitter, planned.node, seed),
         "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
         "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
-        "settings": settings(), "machine": machine(plan.config.precision), "made_by": made_by(),
+        "settings": settings(), "machine": machine(plan.training.precision), "made_by": made_by(),
     }  # fmt: skip
     later = range(1, plan.num_steps)
     if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):

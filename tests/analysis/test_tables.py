@@ -13,11 +13,11 @@ from tests.analysis.run_folders import make_cell, make_run_folder
 
 RESULTS_CSV = """\
 sequence,protocol,method,architecture,seed,data_seed,test_accuracy,valid_accuracy,test_loss,valid_loss,learning_rate,\
-weight_decay,dropout,best_epoch,stop_epoch,selection,n_test,n_valid
+weight_decay,dropout,best_epoch,stop_epoch,selection,n_test,n_valid,precision
 digits_rcl,corrected,erm_final,convnet-1,0,0,0.5,0.5,1.25,1.125,0.003,0.0001,0.5,4,6,\
-validation accuracy of the final step,500,50
+validation accuracy of the final step,500,50,highest
 digits_rcl,corrected,erm_final,convnet-1,1,1,0.6,0.6,1.25,1.125,0.003,0.0001,0.5,4,6,\
-validation accuracy of the final step,500,50
+validation accuracy of the final step,500,50,highest
 """
 
 MARKDOWN = """\
@@ -35,6 +35,7 @@ MARKDOWN = """\
 - selection: validation accuracy of the final step
 - seeds: 0, 1, 2 (each draws its own data and trains on its own)
 - test samples: 500
+- precision of layers: highest
 - highest mean on the test set (without Oracle): convnet-1 Final 60.0 (n = 3), convnet-10 ERM 25.0 (n = 1)
 - X failed (2): ERM convnet-2 seed 0; FT convnet-1 seed 2
 """

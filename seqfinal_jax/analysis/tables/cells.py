@@ -20,6 +20,7 @@ HYPERS = ("learning_rate", "weight_decay", "dropout")
 COLUMNS = (
     "sequence", "protocol", "method", "architecture", "seed", "data_seed", "test_accuracy", "valid_accuracy",
     "test_loss", "valid_loss", *HYPERS, "best_epoch", "stop_epoch", "selection", "n_test", "n_valid",
+    "precision",
 )  # fmt: skip
 # Those of the published methods; the ones that only some have stand in grid.csv and result.json.
 KNOWN_HYPERS = (*HYPERS, "adjacent", "final_weight", "efficient_decay", "layers")
@@ -110,7 +111,7 @@ def _row(cell: CellFolder, result: dict[str, Any]) -> dict[str, Any]:
     label = result.get("label", {})
     if label.get("method") == cell.method:
         remember_label(cell.method, label)
-    flat = {**dict.fromkeys(HYPERS), **result, **result.get("hyper", {})}
+    flat = {**dict.fromkeys(HYPERS), "precision": "highest", **result, **result.get("hyper", {})}
     lacking = [name for name in COLUMNS if name not in flat]
     if lacking:
         path = cell.path / "result.json"

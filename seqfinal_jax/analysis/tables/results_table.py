@@ -109,6 +109,7 @@ class ResultsTable:
             f"selection: {_by_method(self.cells, 'selection')}",
             f"seeds: {listed(self.seeds) or 'none'} ({_data_seeds(self.cells)})",
             f"test samples: {_by_method(self.cells, 'n_test')}",
+            f"precision of layers: {_by_method(self.cells, 'precision')}",
             *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)

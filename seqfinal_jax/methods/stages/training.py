@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.objectives.risk import InputScaling
 
@@ -19,7 +20,7 @@ class Training:
     scaling: InputScaling
     train_metrics: str = "running"
     init_per_grid_point: bool = False
-    precision: str = "highest"
+    precision: Precision = "highest"
     freeze_batch_stats: bool = False
     penalise_bn: PenaliseBatchNorm = "none"
     fisher: str = "batch_sums"
