@@ -13,7 +13,7 @@ import seqfinal_jax
 from seqfinal_jax.analysis.tables.results_table import results_table
 from seqfinal_jax.data.base.sources import DATASETS
 from seqfinal_jax.methods.stages.fitter import StageFitter
-from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file, cell_folders, read_result
 from seqfinal_jax.results.sealed import record_digest
 from seqfinal_jax.runs import cells
 from seqfinal_jax.runs import loop as running
@@ -382,3 +382,14 @@ def test_a_batch_far_beyond_the_set_is_not_padded_to_its_size(tmp_path):
     assert sorted(batches.index[0, 0][batches.mask[0, 0]]) == list(range(180))
     assert EvaluationSet(0, np.arange(45)).batches(20_000).index.shape[-1] == 1000
     smoke_run(tmp_path, **ONE, training__batch_size=20_000)
+
+
+def test_the_precision_is_written_down_and_another_one_is_refused(folder_with_a_cell):
+    """An empty one is resolved in config.json; cells, results.csv and the table name it."""
+    assert json.loads((folder_with_a_cell / "config.json").read_text())["precision"] == "bfloat16"
+    assert next(read_result(cell)["precision"] for cell in cell_folders(folder_with_a_cell)) == "bfloat16"
+    table = results_table(folder_with_a_cell)
+    assert list(table.cells["precision"]) == ["bfloat16"]
+    assert "precision of layers: bfloat16" in table.captions
+    with pytest.raises(ValueError, match=r"precision: 'bfloat16' there, 'highest' now"):
+        smoke_run(folder_with_a_cell, **ONE, precision="highest")

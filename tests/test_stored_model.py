@@ -1,11 +1,13 @@
 """Stored models: found from wherever they are named, and clear about what they take."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 import seqfinal_jax
+from seqfinal_jax import stored_model
 from tests.runs import smoke_run
 
 CELL = "cells/erm_final/convnet-1/seed0"
@@ -43,6 +45,19 @@ def test_a_cell_is_found_from_anywhere(workdir, images, logits, monkeypatch, sta
     np.testing.assert_array_equal(seqfinal_jax.load_model(path)(images), logits)
 
 
+def test_a_record_from_before_precision_is_of_float32(workdir, monkeypatch):
+    """Such a model multiplies as it did when it was trained; one of today in the precision that its record names."""
+    assert seqfinal_jax.load_model(workdir / CELL).network.precision == "bfloat16"
+    whole = stored_model.read_folder
+
+    def without_precision(folder):
+        arrays, meta, rest = whole(folder)
+        return arrays, {**meta, "model": {k: v for k, v in meta["model"].items() if k != "precision"}}, rest
+
+    monkeypatch.setattr(stored_model, "read_folder", without_precision)
+    assert seqfinal_jax.load_model(workdir / CELL).network.precision == "highest"
+
+
 def test_links_and_stages_are_followed(workdir, images, logits, tmp_path):
     os.symlink(workdir / CELL, tmp_path / "model")
     np.testing.assert_array_equal(seqfinal_jax.load_model(tmp_path / "model")(images), logits)
@@ -59,7 +74,6 @@ def test_other_levels_are_one_clear_line(workdir, path):
 
 
 def test_a_cell_apart_from_its_run_folder_and_damage_are_named(workdir, tmp_path):
-    import shutil
 
     shutil.copytree(workdir / CELL, tmp_path / "seed0")
     with pytest.raises(ValueError, match="is a cell outside its run folder"):
