@@ -1,6 +1,7 @@
 """Stages as problems of the engine: the equalities between forms, starts, and what a fingerprint depends on."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -155,21 +156,33 @@ def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     assert np.all(kernels[0] != kernels[3])
 
 
-def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool):
-    """Leaving the backward pass of frozen groups out changes not one bit of what is trained."""
-    rules = training()
+DEEPER = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet-2", "densenet-1")]
+
+
+@pytest.mark.parametrize("together", ["map", "vmap"])
+@pytest.mark.parametrize("name", ["convnet-1", *DEEPER])
+def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool, name, together):
+    """Leaving the backward pass of frozen groups out changes not one bit where members run one after another."""
+    rules, sizes = training(), NetworkConfig(width_factor=0.0625)
+    network = build_network(name, 10, sizes)
     options = Options(layers="linear_probe_fine_tune")
-    node = METHODS.get("erm_fine_tune").recipe(Setting(4, GRID, "convnet", 1, options))
+    node = METHODS.get("erm_fine_tune").recipe(Setting(4, GRID, network.family, network.num_blocks, options))
     probe = next(stage for stage in all_stages(node) if stage.layers == (("fc",),))
-    assert lowest_trained(probe, NETWORK) == len(NETWORK.group_names) - 1
-    history = jax.tree.map(lambda leaf: leaf + 0.01, initial_variables(NETWORK, rules, 7, {}))
+    assert lowest_trained(probe, network) == len(network.group_names) - 1
+    history = jax.tree.map(lambda leaf: leaf + 0.01, initial_variables(network, rules, 7, {}))
     data = {"images": pool.images, "labels": pool.labels}
-    member = MemberSpec(0, probe.grid.points()[0], member_masks(probe, NETWORK, ("fc",)), group=0)
+    masks = member_masks(probe, network, ("fc",))
+    members = [
+        MemberSpec(0, {**probe.grid.points()[0], "dropout": rate}, masks, group=0) for rate in (0.0, 0.5)
+    ]
     problem = stage_problem(
-        probe, NETWORK, rules, pool, data,
-        lambda spec: start_variables(probe, NETWORK, rules, history, None, spec), lambda seed: None,
+        probe, network, rules, pool, data,
+        lambda spec: start_variables(probe, network, rules, history, None, spec), lambda seed: None,
     )  # fmt: skip
     whole = dataclasses.replace(problem, objective=dataclasses.replace(problem.objective, first_trained=0))
-    ours, plain = (fit(each, [member], FitSettings(StopRule(2)))[0].last for each in (problem, whole))
-    jax.tree.map(np.testing.assert_array_equal, ours, plain)
-    assert np.any(ours["params"]["fc"]["linear"]["kernel"] != history["params"]["fc"]["linear"]["kernel"])
+    settings = FitSettings(StopRule(2), members_per_program=2, vectorise=together, keep_all=True)
+    ours, plain = ([each.last for each in fit(one, members, settings)] for one in (problem, whole))
+    near = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal if together == "map" else near, ours, plain)
+    kernel = ours[1]["params"]["fc"]["linear"]["kernel"]
+    assert np.any(kernel != history["params"]["fc"]["linear"]["kernel"])
