@@ -25,6 +25,7 @@ from seqfinal_jax.models.parts.convolution import (
     tap_rows,
     used_taps,
 )
+from seqfinal_jax.models.parts.precision import to_bfloat16
 
 Pair = tuple[Array, Array]
 
@@ -76,7 +77,7 @@ def _shape_of(x: Array, kernel: Array, stride: int, padding: int) -> Shape:
 
 
 def _rounded(x: Array) -> Array:
-    return x.astype(jnp.bfloat16)
+    return to_bfloat16(x).astype(jnp.bfloat16)
 
 
 def _product(a: Array, b: Array, over: int = 0) -> Array:

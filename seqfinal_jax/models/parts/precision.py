@@ -92,15 +92,15 @@ def layer_product(product: Product, x: Array, kernel: Array, on_cpu_units: Produ
     return _gradient_rounded(product(_rounded(x), _rounded(kernel)))
 
 
-def _to_bfloat16(x: Array) -> Array:
-    """The nearest numbers that bfloat16 has. XLA may leave out a conversion to and fro, but never this."""
+def to_bfloat16(x: Array) -> Array:
+    """The nearest numbers that bfloat16 has, in the type of x; XLA may leave out a conversion, but never this."""
     return lax.reduce_precision(x, EXPONENT_BITS, MANTISSA_BITS)
 
 
 @jax.custom_jvp
 def _rounded(x: Array) -> Array:
     """x rounded; the gradient passes as it is."""
-    return _to_bfloat16(x)
+    return to_bfloat16(x)
 
 
 @_rounded.defjvp
@@ -114,4 +114,4 @@ def _gradient_rounded(x: Array) -> Array:
     return x
 
 
-_gradient_rounded.defvjp(lambda x: (x, None), lambda _, above: (_to_bfloat16(above),))
+_gradient_rounded.defvjp(lambda x: (x, None), lambda _, above: (to_bfloat16(above),))
