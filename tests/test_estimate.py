@@ -1,8 +1,11 @@
 """What a run is said to take: counted fits, operations as by hand, seconds by the speed of the machine."""
 
-import pytest
+import io
 
-from seqfinal_jax.runs import estimate
+import pytest
+from rich.console import Console
+
+from seqfinal_jax.runs import estimate, loop
 from seqfinal_jax.runs.estimate import STEP, forward_operations, processor_rate
 from seqfinal_jax.runs.plan import make_plan
 from tests.runs import smoke_config, smoke_run
@@ -46,3 +49,22 @@ def test_a_processor_is_timed_once():
     for precision in ("highest", "bfloat16"):
         assert 1e8 < processor_rate(precision) < 1e14
         assert processor_rate(precision) == processor_rate(precision)
+
+
+@pytest.mark.parametrize(
+    ("units", "precision", "seconds", "advised"),
+    [
+        (("amx_bf16",), "highest", 3000, True),
+        (("amx_bf16",), "highest", 30, False),
+        (("amx_bf16",), "bfloat16", 3000, False),
+        ((), "highest", 3000, False),
+    ],
+)
+def test_a_long_run_on_a_cpu_with_units_for_bfloat16_is_told_of_them(
+    monkeypatch, units, precision, seconds, advised
+):
+    monkeypatch.setattr(loop, "units", lambda: units)
+    console = Console(file=io.StringIO())
+    plan = make_plan(smoke_config(methods=("erm_final",), precision=precision))
+    loop.announce(plan, estimate.Estimate(3, 30, 1e9, seconds), console)
+    assert ("--config.precision=bfloat16 would take" in console.file.getvalue()) == advised

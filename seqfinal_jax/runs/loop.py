@@ -40,7 +40,7 @@ from seqfinal_jax.training.engine.members import FitSettings
 from seqfinal_jax.training.engine.progress import duration, fit_progress
 
 log = logging.getLogger(__name__)
-HOUR = 3600.0
+HOUR, LONG = 3600.0, 600.0
 CACHE_BYTES = 2 * 2**30
 OFFICIAL = {True: "the official files", False: "not the official files"}
 MOST_CLASSES = 10  # of which the report shows images
@@ -246,6 +246,16 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         say(
             "This will take long on a CPU. The preset `quick` is shorter: put :quick behind the name of the "
             "configuration, as in --config=cifar10_rcl:quick"
+        )
+    if (
+        jax.default_backend() == "cpu"
+        and units()
+        and plan.training.precision == "highest"
+        and estimate.seconds > LONG
+    ):
+        say(
+            f"This CPU multiplies bfloat16 itself ({', '.join(units())}): --config.precision=bfloat16 would take about "
+            f"three quarters of the time (docs/performance.md says what it does to accuracy)"
         )
 
 
