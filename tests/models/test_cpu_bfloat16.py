@@ -65,7 +65,7 @@ def test_the_layers_here_have_every_form():
 
 
 @needs_units
-@pytest.mark.parametrize("over_members", [False, True])
+@pytest.mark.parametrize("over_members", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", LAYERS)
 def test_products_are_those_of_rounded_operands(name, over_members):
     """Against XLA's own convolution in float32, forward and both gradients, alone and under `vmap`."""
