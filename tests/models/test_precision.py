@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
+from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.models.parts.convolution import conv
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.precision import layer_product, products_in
@@ -18,9 +19,15 @@ from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_s
 ALWAYS = ("convnet-1", "resnet-1")
 # Rounding moves pixels across the kink of a ReLU, the more of them the deeper the network.
 COSINE = {"convnet": 0.999, "resnet": 0.99, "densenet": 0.97}
-# The deeper ResNets and DenseNets at this width are further away: docs/performance.md has their figures.
-MEASURED = (*ALWAYS, "convnet-2", "convnet-3", "convnet-4", "densenet-1")
-NETWORKS = [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.slow) for n in MEASURED]
+# The deeper the network, the further away: 0.989 for resnet-2, 0.973 for resnet-3 (docs/performance.md).
+TOO_FAR = pytest.mark.xfail(
+    reason="rounding moves more pixels across the kinks of its ReLUs than the bounds allow"
+)
+MARKS = {name: [pytest.mark.slow, TOO_FAR] for name in ("resnet-2", "resnet-3", "resnet-4")}
+NETWORKS = [
+    n if n in ALWAYS else pytest.param(n, marks=MARKS.get(n, pytest.mark.slow))
+    for n in published_architectures()
+]
 
 
 def rounded(x) -> np.ndarray:
