@@ -35,14 +35,18 @@ class Trainer:
     ) -> None:
         self.network = torch_network(architecture, classes)
         self.layout = torch.channels_last if "channels_last" in form else torch.contiguous_format
-        self.autocast = torch.autocast(DEVICE, torch.bfloat16, enabled="bfloat16" in form)
+        self.low = "bfloat16" in form
         self.network.to(DEVICE, memory_format=self.layout)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr)
         self.decay, self.rate = decay, rate
         self.loss = torch.compile(self.plain_loss) if "compiled" in form else self.plain_loss
 
+    def autocast(self) -> torch.autocast:
+        """A context of its own each time: `torch.compile` would compile anew for every trainer's object."""
+        return torch.autocast(DEVICE, torch.bfloat16, enabled=self.low)
+
     def plain_loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        with self.autocast:
+        with self.autocast():
             logits = self.network(x, self.rate)
         return F.cross_entropy(logits.float(), y) + self.decay * self.network.penalty()
 
@@ -62,7 +66,7 @@ class Trainer:
         self.network.eval()
         loss = correct = 0.0
         for xb, yb in zip(x.split(batch), y.split(batch), strict=True):
-            with self.autocast:
+            with self.autocast():
                 logits = self.network(xb.contiguous(memory_format=self.layout)).float()
             loss += F.cross_entropy(logits, yb, reduction="sum").item()
             correct += (logits.argmax(1) == yb).sum().item()
