@@ -36,7 +36,7 @@ from seqfinal_jax.analysis.figures.palette import (
 from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
-from seqfinal_jax.analysis.weight_space.run_data import batches, run_data
+from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import last_update
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.interpolation import Mix, apply_on_line
@@ -77,7 +77,7 @@ def correct_on_line(
 
 
 def curve(
-    cell: CellFolder, factors: np.ndarray, data_dir: str | None, mix: Mix = "every", chunk: int = 10
+    cell: CellFolder, factors: np.ndarray, data_of: DataOf, mix: Mix = "every", chunk: int = 10
 ) -> list[float]:
     """Test accuracies at the factors from 0 to 1, whose ends are the stored models themselves.
 
@@ -85,7 +85,7 @@ def curve(
     """
     network, start, end = last_update(cell)
     result = read_result(cell)
-    sequence, scaling = run_data(cell.path.parents[3], result, data_dir)
+    sequence, scaling = data_of(cell)
     test = sequence.steps[-1].test
     images, labels = batches(test.images, test.labels)
     measure = partial(correct_on_line, network, scaling, start, end)
@@ -109,7 +109,7 @@ def curves(
     cells: Sequence[CellFolder],
     factors: np.ndarray,
     kept: Path,
-    data_dir: str | None,
+    data_of: DataOf,
     console: Console,
     mix: Mix = "every",
 ) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def curves(
         known = stored.get(cell.method, {})
         if known.get("key") != key:
             try:
-                known = {"key": key, "mix": mix, "accuracies": curve(cell, factors, data_dir, mix)}
+                known = {"key": key, "mix": mix, "accuracies": curve(cell, factors, data_of, mix)}
             except ValueError as error:
                 if isinstance(error, RunFolderError):
                     raise
@@ -183,12 +183,12 @@ def draw(choice: Choice, points: int, mix: Mix, console: Console) -> list[Path]:
     """
     factors = np.linspace(0, 1, max(2, points))
     rule = "" if mix == "every" else f"-{mix}"
-    written, frames, titles = [], [], {}
+    written, frames, titles, data_of = [], [], {}, data_reader(choice.data_dir)
     for each in choice.each_architecture():
         cells = _cells(each)
         architecture, seed = cells[0].architecture, cells[0].seed
         stem = f"interpolation{rule}-{architecture}-seed{seed}"
-        frame = curves(cells, factors, choice.folder / f"{stem}.json", choice.data_dir, console, mix)
+        frame = curves(cells, factors, choice.folder / f"{stem}.json", data_of, console, mix)
         usual = f"{read_result(cells[0])['sequence']}: {architecture}, seed {seed}"
         rest = ", only kernels mixed" if rule else ""
         titles[architecture] = (choice.title or usual) + rest

@@ -34,7 +34,7 @@ from seqfinal_jax.analysis.figures.palette import (
 )
 from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
-from seqfinal_jax.analysis.weight_space.run_data import batches, run_data
+from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
 from seqfinal_jax.data.sequences.sequence import Split, Step
 from seqfinal_jax.models import Network, apply_network
@@ -84,13 +84,13 @@ def measured_on(step: Step) -> tuple[str, Split]:
     return ("validation", step.valid) if step.test is None or not len(step.test) else ("test", step.test)
 
 
-def step_matrix(cell: CellFolder, models: Sequence[Model], data_dir: str | None) -> pd.DataFrame:
+def step_matrix(cell: CellFolder, models: Sequence[Model], data_of: DataOf) -> pd.DataFrame:
     """A row for each model and time step of the data, with `COLUMNS`; accuracies are fractions.
 
     Raises RunFolderError where the last model does not answer the final test set as the run recorded.
     """
     result = read_result(cell)
-    sequence, scaling = run_data(cell.path.parents[3], result, data_dir)
+    sequence, scaling = data_of(cell)
     rows = []
     for data_step, step in enumerate(sequence.steps):
         name, split = measured_on(step)
@@ -158,7 +158,7 @@ def _matrix(axes: "Axes", own: pd.DataFrame, name: str) -> None:
 
 def draw(choice: Choice, console: Console) -> list[Path]:
     """Measures and draws a figure for each architecture; raises ValueError where there is nothing to measure."""
-    written = []
+    written, data_of = [], data_reader(choice.data_dir)
     for each in choice.each_architecture():
         cells = each.cells()
         place = (cells[0].architecture, cells[0].seed)
@@ -166,7 +166,7 @@ def draw(choice: Choice, console: Console) -> list[Path]:
         for cell in track(each.of(cells, place), "steps", transient=True):
             models = passed_models(cell)
             if len(models) == _num_steps(cell):
-                frames.append(step_matrix(cell, models, choice.data_dir))
+                frames.append(step_matrix(cell, models, data_of))
         if not frames:
             raise RunFolderError(
                 f"no done cell of {place[0]}, seed {place[1]} has a model for each time step; run a sequential method or "

@@ -27,7 +27,7 @@ from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.tables.labels import listed
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
-from seqfinal_jax.analysis.weight_space.run_data import run_data
+from seqfinal_jax.analysis.weight_space.run_data import data_reader
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
 from seqfinal_jax.analysis.weight_space.svcca import LEVELS, Decomposition, decompose, similarities
 from seqfinal_jax.methods.recipes import METHODS
@@ -69,7 +69,7 @@ def compare_models(
     cells: Sequence[CellFolder], oracle: CellFolder, kept: Path, data_dir: str | None
 ) -> pd.DataFrame:
     """A row for each method, model and layer: method, point, name, layer, x, y; kept rows are not computed again."""
-    sequence, scaling = run_data(oracle.path.parents[3], read_result(oracle), data_dir)
+    sequence, scaling = data_reader(data_dir)(oracle)
     images = sequence.steps[-1].test.images
     best = passed_models(oracle)[-1]
     reference = None

@@ -181,6 +181,16 @@ def test_other_data_are_refused(finished, capsys, monkeypatch):
     assert "its results rest on other data" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [interpolation, steps])
+def test_data_are_read_once_for_all_methods(finished, monkeypatch, command):
+    """A read takes seconds on large data, and says the same warnings each time."""
+    real, read = run_data.source_of, []
+    monkeypatch.setattr(run_data, "source_of", lambda *given: read.append(given) or real(*given))
+    methods = "--methods=sequential_fine_tune_none,joint"
+    assert command.main([str(finished), methods, *(["--points=5"] if command is interpolation else [])]) == 0
+    assert len(read) == 1
+
+
 def test_transfer_between_steps_by_hand():
     """Rows are models, columns data: the last model lost 0.1 on step 0 and won 0.05 on step 1."""
     matrix = np.array([[0.8, 0.3, 0.1], [0.7, 0.6, 0.4], [0.7, 0.65, 0.9]])

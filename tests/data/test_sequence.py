@@ -1,18 +1,15 @@
 """Sequences against numbers of the published program, run on a synthetic CIFAR."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from seqfinal_jax.data import build_sequence, load_source
-from seqfinal_jax.data.base.cifar import CIFAR10
 from seqfinal_jax.methods.recipes.time_weights import increasing_weights
+from tests.data.conftest import SIZES
 from tests.data.toy_cifar import TINY10, real_cifar, toy_source
 
 FLIP_LAST = "corruption:label_flip:rotation"
 FLIP_FIRST = "rotation:corruption:label_flip"
-SIZES = {"source_size": 6000, "target_sizes": (4000, 6000, 4000), "test_size": 5000}
 
 
 def sums(split):
@@ -27,21 +24,6 @@ def first(split, name, count):
 
 def numbers(text):
     return [int(word) for word in text.split()]
-
-
-@pytest.fixture(scope="module")
-def build(toy_cifar10, toy_cifar100):
-    """Builds from the synthetic data; a sequence asked for twice is built once."""
-    sources, built = {"cifar10": toy_cifar10, "cifar100": toy_cifar100}, {}
-
-    def build(dataset, shifts, **changes):
-        arguments = SIZES | {"cache": False} | changes
-        key = dataset, shifts, str(sorted(arguments.items()))
-        if key not in built:
-            built[key] = build_sequence(dataset, shifts, source=sources[dataset], **arguments)
-        return built[key]
-
-    return build
 
 
 def check(sequence, table):
@@ -364,106 +346,8 @@ def test_cifar100_without_subpop(build, toy_cifar100):
     counts = [(len(step.train), len(step.valid)) for step in sequence.steps]
     assert counts == [(12000, 3000), (8000, 2000), (12000, 3000), (8000, 2000)]
     assert len(sequence.steps[3].test) == 10000
-    for protocol in ("released", "corrected"):
-        with pytest.raises(ValueError, match=r"data.test_size=5000: step 3 .* at most 4000 fit"):
-            build("cifar100", FLIP_FIRST, protocol=protocol)
     as_asked = build("cifar100", shifts, source_size=400, target_sizes=400, test_size=4000).steps[3].test
     assert per_subclass(toy_cifar100, as_asked, test=True) == [100, 100, 0, 0, 0]
-
-
-SMALL = replace(CIFAR10, train_count=500, test_count=100)
-SMALL_SIZES = {"source_size": 100, "target_sizes": (50, 150, 50), "test_size": 30}
-
-
-def by_hand(source, draws, disjoint):
-    """Indices (train, valid, test) of every step of SMALL_SIZES with test sets at all target steps."""
-    seeds = [1007, *np.random.RandomState(1007).randint(10000, size=3).tolist()]
-    pools = [np.flatnonzero(source.train_labels == y).tolist() for y in range(10)]
-    tests = [np.flatnonzero(source.test_labels == y).tolist() for y in range(10)]
-    steps = []
-
-    def shuffle(rng, values):
-        order = np.arange(len(values))
-        rng.shuffle(order)
-        return [values[k] for k in order]
-
-    for t, size in reversed([*enumerate((100, 50, 150, 50))]):
-        rng = np.random.RandomState(seeds[t])
-        own = t in (1, 2) and draws == "own"
-        train, valid, test = [], [], []
-        for pool, of_test in zip(pools, tests, strict=True):
-            chosen = shuffle(rng, pool)[: size // 10]
-            train += chosen[: size // 10 * 4 // 5]
-            valid += chosen[size // 10 * 4 // 5 :]
-            if t > 0 and not own:
-                test += shuffle(rng, of_test)[:3]
-        train, valid, test = shuffle(rng, train), shuffle(rng, valid), shuffle(rng, test)
-        if own:
-            rng = np.random.RandomState([seeds[t], 1])
-            test = shuffle(rng, [k for of_test in tests for k in shuffle(rng, of_test)[:3]])
-        steps.insert(0, (train, valid, test))
-        if disjoint:
-            pools = [[k for k in pool if k not in {*train, *valid}] for pool in pools]
-    return steps
-
-
-@pytest.mark.parametrize("disjoint", [False, True])
-@pytest.mark.parametrize("draws", ["own", "same_stream"])
-def test_disjoint_steps_and_test_sets_at_all_steps_by_hand(draws, disjoint):
-    source = toy_source(SMALL)
-    flags = {"test_all_steps": True, "test_all_steps_draws": draws, "disjoint": disjoint}
-    sequence = build_sequence("cifar10", FLIP_LAST, source=source, cache=False, **SMALL_SIZES, **flags)
-    for step, (train, valid, test) in zip(sequence.steps, by_hand(source, draws, disjoint), strict=True):
-        assert step.train.source_index.tolist() == train
-        assert step.valid.source_index.tolist() == valid
-        assert (step.test.source_index.tolist() if step.test else []) == test
-    indices = np.concatenate([s.source_index for step in sequence.steps for s in (step.train, step.valid)])
-    assert (len(np.unique(indices)) == 350) is disjoint
-    test_sets = [set(step.test.source_index.tolist()) for step in sequence.steps[1:]]
-    assert test_sets[0] & test_sets[1] and test_sets[0] & test_sets[2]
-
-
-def test_test_draws_of_their_own_bring_noise_of_their_own():
-    source = toy_source(SMALL)
-    arguments = SMALL_SIZES | {"test_all_steps": True, "cache": False, "source": source}
-    test = build_sequence("cifar10", "corruption:none:none", **arguments).steps[1].test
-    rng = np.random.RandomState([6906, 1])
-    for size in [10] * 10 + [30]:
-        rng.shuffle(np.arange(size))
-    noise = rng.randint(-3, 3, (30, 3, 32, 32)).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(test.images, (source.test_images[test.source_index] + noise).clip(0, 255))
-
-
-def test_disjoint_steps_keep_test_sets_with_draws_of_their_own():
-    arguments = SMALL_SIZES | {"test_all_steps": True, "cache": False, "source": toy_source(SMALL)}
-    plain, disjoint = (build_sequence("cifar10", FLIP_LAST, **arguments, disjoint=d) for d in (False, True))
-    for a, b in zip(plain.steps[1:], disjoint.steps[1:], strict=True):
-        np.testing.assert_array_equal(a.test.source_index, b.test.source_index)
-        np.testing.assert_array_equal(a.test.images, b.test.images)
-    assert plain.steps[0].train.source_index.tolist() != disjoint.steps[0].train.source_index.tolist()
-
-
-def test_disjoint_steps_of_sub_classes(build):
-    flags = {"disjoint": True, "test_all_steps": True, "source_size": 600, "target_sizes": (400, 600, 400)}
-    for protocol in ("released", "corrected"):
-        steps = build("cifar100", SUBPOP, **flags, test_size=500, protocol=protocol).steps
-        indices = np.concatenate([s.source_index for step in steps for s in (step.train, step.valid)])
-        assert len(np.unique(indices)) == len(indices)
-        assert [step.test is None for step in steps] == [True, False, False, False]
-
-
-def test_disjoint_steps_share_no_image(build):
-    plain, disjoint = build("cifar10", FLIP_LAST), build("cifar10", FLIP_LAST, disjoint=True)
-    indices = np.concatenate([s.source_index for step in disjoint.steps for s in (step.train, step.valid)])
-    assert len(indices) == len(np.unique(indices)) == 20000
-    for name in ("train", "valid", "test"):
-        mine, published = getattr(disjoint.steps[3], name), getattr(plain.steps[3], name)
-        np.testing.assert_array_equal(mine.images, published.images)
-    assert [np.bincount(step.train.labels).tolist() for step in disjoint.steps] == [
-        np.bincount(step.train.labels).tolist() for step in plain.steps
-    ]
-    with pytest.raises(ValueError, match=r"data.source_size=40000: step 0"):
-        build("cifar10", FLIP_LAST, disjoint=True, source_size=40000)
 
 
 def test_without_noise_the_pixels_do_not_depend_on_the_generator():
@@ -494,58 +378,6 @@ def test_digits():
     assert len(sequence.steps[3].test) == 500
     oracle = build_sequence("digits", FLIP_FIRST, 500, (250, 500, 1000), 500, cache=False)
     assert len(oracle.steps[3].train) == 800
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"source_size": 1300}, r"data.source_size=1300: step 0 wants 130 .* 'zero', 120 are there; .* 1200"),
-        ({"target_sizes": 2000}, r"data.target_sizes\[0\]=2000: step 1 .* at most 1200 fit"),
-        ({"test_size": 590}, r"data.test_size=590: step 1 wants 59 test .* 'zero', 58 are there; at most 546 fit"),
-        ({"source_size": 1}, r"data.source_size=1: too few samples for both a training and a validation set"),
-        ({"shifts": "subpop"}, r"step 1 \(subpop\): subpop needs a data set with sub-classes"),
-        ({"shifts": ":".join(["label_shift"] * 4), "target_sizes": 100}, r"step 4 .*at most 3 label_shift"),
-        ({"dataset": "digit"}, r"unknown data set 'digit'; did you mean 'digits'"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_built_says_why(changes, message):
-    arguments = {"dataset": "digits", "shifts": "rotation", "source_size": 100, "target_sizes": 100}
-    arguments |= {"test_size": 100, "cache": False}
-    with pytest.raises(ValueError, match=message):
-        build_sequence(**arguments | changes)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "changes", "message"),
-    [
-        ("cifar10", {"source_size": 60000},
-         r"data.source_size=60000: step 0 wants 6000 .* 'airplane', 5000 are there; at most 50000 fit"),
-        ("cifar10", {"target_sizes": (4000, 6000, 50010)},
-         r"data.target_sizes\[2\]=50010: step 3 wants 5001 .* 'airplane', 5000 are there"),
-        ("cifar10", {"test_size": 10010}, r"data.test_size=10010: step 3 wants 1001 test .* at most 10000"),
-        ("cifar10", {"test_size": None}, r"data.test_size: .*every sequence ends in a test set"),
-        ("cifar10", {"shifts": "rotation:recolour:none"}, r"unknown shift 'recolour'; did you mean 'recolor'"),
-        ("cifar10", {"shifts": SUBPOP}, r"step 1 \(subpop\): subpop needs a data set with sub-classes"),
-        ("cifar10", {"target_sizes": (4000, 6000)}, "has 2 sizes, data.shifts has 3 steps"),
-        ("cifar100", {"shifts": SUBPOP, "source_size": 30000},
-         r"step 0 wants 750 .* 'aquatic_mammals', sub-class 0, 500 are there; at most 20000 fit"),
-        ("cifar10", {"shifts": ":".join(["label_shift"] * 4), "target_sizes": 400}, "step 4 .*at most 3"),
-        ("cifar100", {"shifts": ":".join(["label_shift"] * 4), "target_sizes": 400}, "at most 3 label_shift"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_cut_from_cifar_says_why(build, dataset, changes, message):
-    with pytest.raises(ValueError, match=message):
-        build(dataset, **{"shifts": FLIP_LAST} | changes)
-
-
-def test_a_fourth_subpop_is_refused(build):
-    with pytest.raises(ValueError, match=r"step 4 \(subpop\): at most 3 subpop"):
-        build("cifar100", SUBPOP + ":subpop", target_sizes=400, test_size=400)
-
-
-def test_a_source_of_another_name_is_refused(toy_cifar10):
-    with pytest.raises(ValueError, match="'digits' but the source given is 'cifar10'"):
-        build_sequence("digits", "rotation", 100, 100, 100, source=toy_cifar10)
 
 
 @pytest.mark.skipif(not real_cifar(), reason="SEQFINAL_DATA_DIR names no real CIFAR")

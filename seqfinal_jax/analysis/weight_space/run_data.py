@@ -1,5 +1,7 @@
 """The data of a run folder, built again, and held against what the run recorded of them."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from seqfinal_jax.config import base_config, read
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.data.sequences.sequence import Sequence
 from seqfinal_jax.data.sequences.source import published_scaling_of
-from seqfinal_jax.results.run_folder import RunFolderError, read_config
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_config, read_result
 from seqfinal_jax.training.objectives.risk import InputScaling
 
 BATCH = 100
+DataOf = Callable[[CellFolder], tuple[Sequence, InputScaling]]
 
 
 def config_of(workdir: str | Path) -> ConfigDict:
@@ -37,25 +40,31 @@ def _put(config: ConfigDict, path: list[str], value: Any) -> None:
     config[path[-1]] = tuple(value) if isinstance(value, list) else value
 
 
-def run_data(
-    workdir: str | Path, result: dict[str, Any], data_dir: str | None
-) -> tuple[Sequence, InputScaling]:
-    """The sequence that a cell was fitted on, and how its pixels become inputs.
+def data_reader(data_dir: str | None) -> DataOf:
+    """A function that gives the sequence that a cell was fitted on, and how its pixels become inputs.
 
-    Raises RunFolderError where the data at hand are not those that the cell recorded, ValueError where they cannot be
-    read.
+    Cells of one folder and data seed that follow each other share what was read. The function raises RunFolderError
+    where the data at hand are not those that the cell recorded, ValueError where they cannot be read.
     """
-    config = config_of(workdir)
-    source = source_of(config, data_dir)
-    recorded = result.get("data", {}).get("content_sha256")
-    found = source.record.get("content_sha256")
-    if recorded is not None and recorded != found:
-        raise RunFolderError(
-            f"{workdir}: its results rest on other data (contents {recorded[:12]} there, {str(found)[:12]} now); name "
-            f"the folder of the same data with --data_dir"
-        )
-    scaling = read.input_scaling(config, published_scaling_of(source))
-    return source.build("main", int(result["data_seed"])), scaling
+
+    @lru_cache(maxsize=1)
+    def built(workdir: Path, data_seed: int, recorded: str | None) -> tuple[Sequence, InputScaling]:
+        config = config_of(workdir)
+        source = source_of(config, data_dir)
+        found = source.record.get("content_sha256")
+        if recorded is not None and recorded != found:
+            raise RunFolderError(
+                f"{workdir}: its results rest on other data (contents {recorded[:12]} there, {str(found)[:12]} now); "
+                f"name the folder of the same data with --data_dir"
+            )
+        return source.build("main", data_seed), read.input_scaling(config, published_scaling_of(source))
+
+    def data_of(cell: CellFolder) -> tuple[Sequence, InputScaling]:
+        result = read_result(cell)
+        recorded = result.get("data", {}).get("content_sha256")
+        return built(cell.path.parents[3], int(result["data_seed"]), recorded)
+
+    return data_of
 
 
 def batches(images: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
