@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from seqfinal_jax.config.schema import ConfigField, all_fields, own_fields
 from seqfinal_jax.models.families.architectures import published_architectures
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
 
@@ -27,6 +28,8 @@ PROTOCOLS: dict[str, dict[str, str]] = {
     },
 }
 # fmt: on
+# What an empty config.precision means; bfloat16 was measured to cost no accuracy (docs/performance.md).
+PRECISIONS: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
 PRESET_MEANINGS = {
     "corrected": "the protocol of the paper's text, with the defects of the published program mended; the default",
     "released": "the protocol of the published program, with its departures from the text (docs/protocols.md)",

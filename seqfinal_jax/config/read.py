@@ -6,13 +6,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.build import PROTOCOLS
+from seqfinal_jax.config.build import PRECISIONS, PROTOCOLS
 from seqfinal_jax.config.schema import own_fields
 from seqfinal_jax.data.sequences.source import SequenceRequest
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.models.network import NetworkConfig
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.training.engine.early_stopping import StopRule
@@ -23,6 +24,11 @@ def protocol_name(config: ConfigDict) -> str:
     """ "corrected", "released", or "custom" when the fields are those of neither."""
     fields = config.protocol.to_dict()
     return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
+
+
+def precision(config: ConfigDict) -> Precision:
+    """The precision of the products of layers: that which the configuration names, or its protocol's."""
+    return config.precision or PRECISIONS[protocol_name(config)]
 
 
 def get(config: ConfigDict, field: str) -> Any:

@@ -78,8 +78,9 @@ FIELDS: tuple[ConfigField, ...] = (
     _run("architectures", (), NAMES, "Networks; `all` for the published twelve; empty for what suits the hardware."),
     _run("seeds", (), several(whole(0, LARGEST_SEED), distinct=True), "A cell each; empty for what suits the hardware."),
     _run("data_seed", -1, whole(-1, LARGEST_SEED), "Draws the data; -1 lets the run's seed draw them."),
-    _run("precision", "highest", choice(("highest", "bfloat16")),
-         "Of the products of layers: float32, or operands rounded to bfloat16 and float32 sums."),
+    _run("precision", "", choice(("", "highest", "bfloat16")),
+         "Of the products of layers: float32, or operands rounded to bfloat16 and float32 sums; empty for what the "
+         "protocol has."),
 
     ConfigField("protocol.input_scaling", "standardised", choice(("standardised", "raw")), "How pixels become inputs."),
     ConfigField("protocol.subpop_sizes", "as_asked", choice(("as_asked", "released")),

@@ -67,7 +67,7 @@ def choice(known: Sequence[str]) -> Kind:
     def wrong(v: Any) -> str | None:
         return None if v in names else f"{v!r}; {nearest(str(v), list(names))}"
 
-    return Kind(" or ".join(names), wrong)
+    return Kind(" or ".join(name or "empty" for name in names), wrong)
 
 
 def several(each: Kind, least: int = 0, distinct: bool = False) -> Kind:

@@ -227,9 +227,10 @@ def _command(config: dict[str, Any], source: str, overrides: Collection[str]) ->
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
-    """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
+    """The configuration as JSON has it, with the methods, architectures, seeds and precision that the run takes."""
     config = json.loads(json.dumps(plan.config.to_dict()))
     config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
+    config["precision"] = plan.training.precision
     return config
 
 

@@ -5,9 +5,9 @@ import math
 import pytest
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config import base_config
+from seqfinal_jax.config import PROTOCOLS, base_config
 from seqfinal_jax.config.check import check_config, flat
-from seqfinal_jax.config.read import network_config, options
+from seqfinal_jax.config.read import network_config, options, precision
 from seqfinal_jax.config.schema import FIELDS
 from tests.runs import smoke_config, smoke_run
 
@@ -147,6 +147,22 @@ def test_what_configurations_share_must_act_where_the_command_line_sets_it(tmp_p
     field = name.replace("__", ".")
     with pytest.raises(ValueError, match=f"config.{field} = .* changes nothing in this run"):
         make_plan(found, overrides=(field,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "bfloat16"),
+        ({"precision": "highest"}, "highest"),
+        ({"protocol.penalise_bn": "by_name"}, "highest"),
+        ({"protocol.penalise_bn": "by_name", "precision": "bfloat16"}, "bfloat16"),
+        ({f"protocol.{name}": value for name, value in PROTOCOLS["released"].items()}, "highest"),
+    ],
+)
+def test_an_empty_precision_is_that_of_the_protocol(changes, expected):
+    found = config().unlock()
+    found.update_from_flattened_dict(changes)
+    assert precision(found) == expected
 
 
 def test_what_acts_is_taken_and_alike_fields_do_not_hide_each_other():
