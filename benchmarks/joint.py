@@ -140,6 +140,7 @@ def main() -> None:
     asked = parser.parse_args()
     config = get_config("") if asked.steps == 4 else rotation_config(str(asked.steps))
     config.methods, config.architectures = (asked.method,), (asked.architecture,)
+    config.precision = "highest"
     plan = make_plan(config, asked.data_dir)
     memory(plan)
     if not asked.memory_only:
