@@ -384,12 +384,13 @@ def test_a_batch_far_beyond_the_set_is_not_padded_to_its_size(tmp_path):
     smoke_run(tmp_path, **ONE, training__batch_size=20_000)
 
 
-def test_the_precision_is_written_down_and_another_one_is_refused(folder_with_a_cell):
+def test_the_precision_is_written_down_and_another_one_is_refused(tmp_path):
     """An empty one is resolved in config.json; cells, results.csv and the table name it."""
-    assert json.loads((folder_with_a_cell / "config.json").read_text())["precision"] == "bfloat16"
-    assert next(read_result(cell)["precision"] for cell in cell_folders(folder_with_a_cell)) == "bfloat16"
-    table = results_table(folder_with_a_cell)
+    smoke_run(tmp_path, **ONE, precision="")
+    assert json.loads((tmp_path / "config.json").read_text())["precision"] == "bfloat16"
+    assert next(read_result(cell)["precision"] for cell in cell_folders(tmp_path)) == "bfloat16"
+    table = results_table(tmp_path)
     assert list(table.cells["precision"]) == ["bfloat16"]
     assert "precision of layers: bfloat16" in table.captions
     with pytest.raises(ValueError, match=r"precision: 'bfloat16' there, 'highest' now"):
-        smoke_run(folder_with_a_cell, **ONE, precision="highest")
+        smoke_run(tmp_path, **ONE)

@@ -45,9 +45,10 @@ def test_a_cell_is_found_from_anywhere(workdir, images, logits, monkeypatch, sta
     np.testing.assert_array_equal(seqfinal_jax.load_model(path)(images), logits)
 
 
-def test_a_record_from_before_precision_is_of_float32(workdir, monkeypatch):
+def test_a_record_from_before_precision_is_of_float32(tmp_path, monkeypatch):
     """Such a model multiplies as it did when it was trained; one of today in the precision that its record names."""
-    assert seqfinal_jax.load_model(workdir / CELL).network.precision == "bfloat16"
+    smoke_run(tmp_path, methods=("erm_final",), grid__dropout=(0.0,), precision="bfloat16")
+    assert seqfinal_jax.load_model(tmp_path / CELL).network.precision == "bfloat16"
     whole = stored_model.read_folder
 
     def without_precision(folder):
@@ -55,7 +56,7 @@ def test_a_record_from_before_precision_is_of_float32(workdir, monkeypatch):
         return arrays, {**meta, "model": {k: v for k, v in meta["model"].items() if k != "precision"}}, rest
 
     monkeypatch.setattr(stored_model, "read_folder", without_precision)
-    assert seqfinal_jax.load_model(workdir / CELL).network.precision == "highest"
+    assert seqfinal_jax.load_model(tmp_path / CELL).network.precision == "highest"
 
 
 def test_links_and_stages_are_followed(workdir, images, logits, tmp_path):

@@ -19,7 +19,7 @@ CASES = {
     "architectures": (("convnet-2",), {}),
     "seeds": ((1, 2), {}),
     "data_seed": (3, {}),
-    "precision": ("highest", {}),
+    "precision": ("bfloat16", {}),
     "protocol.input_scaling": ("raw", {}),
     "protocol.test_all_steps_draws": ("same_stream", {**JOINT, "data__test_all_steps": True}),
     "protocol.history_steps": ("all", {"methods": ("irm_fine_tune",)}),
