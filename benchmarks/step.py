@@ -85,15 +85,18 @@ def compare(architecture: str, options: argparse.Namespace, machine: Machine) ->
     rounds = [{name: clock() for name, clock in clocks.items()} for _ in range(options.repeats)]
     found = {name: statistics.median(each[name] for each in rounds) for name in clocks}
     ours, in_float32 = found.pop("ours"), found.pop("float32", math.nan)
-    best = min(found, key=lambda form: found[form], default="none")
+    best = min(found, key=lambda form: found[form], default="-")
     torch_seconds = found.get(best, math.nan)
     floor = machine.seconds(step_work(problem))
     last = (1e3 * in_float32, ours / in_float32) if low else (1e3 * floor, ours / floor)
     figures = (1e3 * ours, 1e3 * torch_seconds, best, ours / torch_seconds, *last)
-    cells = [
-        each if isinstance(each, str) else f"{each:.2f}" if each < 10 else f"{each:.1f}" for each in figures
-    ]
+    cells = [each if isinstance(each, str) else rounded(each) for each in figures]
     return [architecture, *cells, f"{compile_seconds:.1f}", f"{memory_mib(compiled):.0f}"]
+
+
+def rounded(figure: float) -> str:
+    """As a cell of the table: three digits or one decimal, a dash for what was not measured."""
+    return "-" if math.isnan(figure) else f"{figure:.2f}" if figure < 10 else f"{figure:.1f}"
 
 
 def parse_options() -> argparse.Namespace:
