@@ -51,15 +51,8 @@ def first_less_later(seconds: Callable[[], float]) -> float:
 
 def in_a_process(architecture: str, precision: str, cache: str) -> dict[str, float]:
     """The same in a fresh process with this folder as cache."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.compile_time",
-        "--measure",
-        architecture,
-        "--precision",
-        precision,
-    ]
+    flags = [f"--measure={architecture}", f"--precision={precision}"]
+    command = [sys.executable, "-m", "benchmarks.compile_time", *flags]
     environment = {**os.environ, "SEQFINAL_CACHE_DIR": cache}
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -26,7 +26,7 @@ def get_config(presets: str = "") -> ConfigDict:
     )
     config.methods = ("erm_final", "oracle", "erm_all", "erm_fine_tune", "erm_linear_probe_fine_tune")
     config.seeds = (0, 1, 2, 3, 4, 5)
-    config.precision = "highest"  # of some tens of images a fit in bfloat16 learns less (docs/performance.md)
+    config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
     config.network.width_factor = 0.25
     config.grid.learning_rate = (1e-2,)
     config.grid.weight_decay = (1e-4,)

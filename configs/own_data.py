@@ -14,5 +14,5 @@ def get_config(presets: str = "") -> ConfigDict:
     config = base_config(name="own_data", dataset="own_data")
     config.methods = ("erm_final", "erm_all", "erm_all_weighted", "erm_fine_tune")
     config.seeds = (0, 1, 2)
-    config.precision = "highest"  # of some tens of images a fit in bfloat16 learns less (docs/performance.md)
+    config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
     return apply_presets(config, presets)
