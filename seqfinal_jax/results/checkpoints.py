@@ -196,9 +196,13 @@ class ProgressStore:
         log.warning("a saved state cannot be used, and what it holds is fitted anew: %s", error)
 
     def clear(self, members: Iterable[str]) -> None:
-        """Forgets these members' states, once the fit's result is stored; those of others stay."""
+        """Forgets these members' states, once the fit's result is stored; those of others stay.
+
+        What a kill left of a state that was being written goes too (`write_sealed` writes beside the place).
+        """
         for member in members:
-            shutil.rmtree(self.folder / member, ignore_errors=True)
+            for folder in (self.folder / member, *self.folder.glob(f".{member}.*")):
+                shutil.rmtree(folder, ignore_errors=True)
         try:
             self.folder.rmdir()
         except OSError:

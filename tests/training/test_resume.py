@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from seqfinal_jax.results.checkpoints import ProgressStore, SaveBudget
@@ -117,3 +118,14 @@ def test_the_number_of_devices_changes_no_bit():
     )
     assert done.returncode == 0, done.stderr
     assert "same bits on" in done.stdout
+
+
+def test_what_a_kill_left_of_a_state_goes_with_it_and_others_stay(store):
+    """A killed write leaves a folder beside its place, as `tempfile.mkdtemp` names it."""
+    for member in ("one", "other"):
+        store.save(member, {"x": np.ones(2)}, {"running": True, "epoch": 1})
+        (store.folder / f".{member}.w5s530pt").mkdir()
+    store.clear(["one"])
+    assert {path.name for path in store.folder.iterdir()} == {"other", ".other.w5s530pt"}
+    store.clear(["other"])
+    assert not store.folder.exists()
