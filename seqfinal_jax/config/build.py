@@ -28,7 +28,7 @@ PROTOCOLS: dict[str, dict[str, str]] = {
     },
 }
 # fmt: on
-# What an empty config.precision means. On CIFAR-10 bfloat16 costs no accuracy (docs/performance.md).
+# What an empty config.precision means. On CIFAR-10 no loss by bfloat16 was found (docs/performance.md).
 PRECISIONS: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
 PRESET_MEANINGS = {
     "corrected": "the protocol of the paper's text, with the defects of the published program mended; the default",
