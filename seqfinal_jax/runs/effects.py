@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from seqfinal_jax.config.read import get, precision
 from seqfinal_jax.config.schema import ConfigField, all_fields
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models.families.architectures import FAMILIES
+from seqfinal_jax.models.families.architectures import FAMILIES, split_name
 
 # Values that a configuration file gives for whichever methods a run has; only the command line must mean them.
 SHARED = ("protocol", "grid", "joint_grid", "training", "")
@@ -16,14 +16,19 @@ Fingerprints = Callable[[ConfigDict, tuple[str, ...]], list[str]]
 
 
 def refuse_idle_fields(
-    config: ConfigDict, overrides: Collection[str], methods: tuple[str, ...], fingerprints: Fingerprints
+    config: ConfigDict,
+    overrides: Collection[str],
+    methods: tuple[str, ...],
+    architectures: tuple[str, ...],
+    fingerprints: Fingerprints,
 ) -> None:
     """Raises ValueError for a field that was set and changes no result of the run.
 
     `overrides`: fields that the command line set. `fingerprints`: those of all cells that these methods
-    have with a configuration.
+    have with a configuration. A size that one of the networks reads may equal that network's preset.
     """
-    changed = [each for each in all_fields() if _must_act(config, each, overrides)]
+    read = {size for name in architectures for size in FAMILIES.get(split_name(name)[0]).reads}
+    changed = [each for each in all_fields() if each.size not in read and _must_act(config, each, overrides)]
     if not changed:
         return
     as_asked = fingerprints(config, methods)

@@ -114,7 +114,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
         found = planned(other, alike, names, architectures, seeds)
         return [found.fingerprint(*place) for place in found.planned]
 
-    refuse_idle_fields(config, overrides, methods, fingerprints)
+    refuse_idle_fields(config, overrides, methods, architectures, fingerprints)
     return plan
 
 

@@ -1,18 +1,28 @@
 """Every field of the configuration, at another value than its default, changes what a run fits or where it is told."""
 
+import json
+from functools import cache
+
+import numpy as np
 import pytest
+from rich.console import Console
 
 from configs.own_data import get_config as own_data_config
 from seqfinal_jax.config.schema import FIELDS
+from seqfinal_jax.runs.loop import run
 from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder
 from tests.runs import smoke_config
 
 JOINT, TUNE, SIDE = {"methods": ("joint",)}, {"methods": ("erm_fine_tune",)}, {"side__layer_sizes": "block"}
 ADAPTED = {**TUNE, "fine_tune__mode": "low_rank_adapt"}
+EPOCHS = {"training__max_epochs": 12}
+NOISY = {
+    "methods": ("erm_all",), "training__max_epochs": 20, "training__patience": 2, "grid__learning_rate": (0.03,),
+}  # fmt: skip
 RESNET, DENSENET = {"architectures": ("resnet-1",)}, {"architectures": ("densenet-1",)}
 
-# field: (its value, the fields that it needs, such as a method that reads it)
+# field: (its value, the fields that it needs, such as a method that reads it, and enough epochs for it to show)
 CASES = {
     "name": ("other", {}),
     "methods": (("erm_all",), {}),
@@ -23,20 +33,20 @@ CASES = {
     "protocol.input_scaling": ("raw", {}),
     "protocol.test_all_steps_draws": ("same_stream", {**JOINT, "data__test_all_steps": True}),
     "protocol.history_steps": ("all", {"methods": ("irm_fine_tune",)}),
-    "protocol.decay_selection": ("test", {"methods": ("sequential_fine_tune",)}),
+    "protocol.decay_selection": ("test", {**EPOCHS, "methods": ("sequential_fine_tune",)}),
     "protocol.penalise_bn": ("by_name", {"methods": ("sequential_ewc",)}),
     "input_mean": ((0.5, 0.5, 0.5), {}),
     "input_std": ((0.5, 0.5, 0.5), {}),
     "oracle_size": (500, {"methods": ("oracle",)}),
     "data.shifts": ("rotation:rotation:rotation", {}),
-    "data.source_size": (70, {}),
+    "data.source_size": (70, {"methods": ("erm_all",)}),
     "data.target_sizes": ((50, 60, 70), {}),
     "data.test_size": (60, {}),
-    "data.disjoint": (True, {}),
+    "data.disjoint": (True, {"methods": ("erm_all",)}),
     "data.test_all_steps": (True, JOINT),
-    "network.stem_width": (8, {}),
+    "network.stem_width": (6, {}),
     "network.widths": ((16,), {}),
-    "network.strides": ((2,), {}),
+    "network.strides": ((1,), {}),
     "network.width_factor": (0.5, {}),
     "network.block_relu": (True, {}),
     "network.units": (1, RESNET),
@@ -78,8 +88,8 @@ CASES = {
     "joint.fisher": ("per_sample_ce", {**JOINT, "joint__adjacent_penalty": "l2_fisher"}),
     "training.max_epochs": (4, {}),
     "training.batch_size": (25, {}),
-    "training.patience": (1, {}),
-    "training.stop_on": ("best", {}),
+    "training.patience": (0, EPOCHS),
+    "training.stop_on": ("best", NOISY),
     "training.train_metrics": ("eval", {}),
     "training.init_per_grid_point": (True, {}),
     "training.normalise_time_weights": (True, {"methods": ("erm_all_weighted",)}),
@@ -106,29 +116,67 @@ ELSEWHERE = {
 }
 
 
-def shown(plan):
-    """All that a field can change: the cells, whose fingerprints have data, network and training in them."""
-    cells = [(*cell, plan.fingerprint(*cell[:2])) for cell in plan.cells()]
-    return plan.name, cells, plan.identity
+def outcome(workdir):
+    """What a run found: the predictions of each cell, every epoch of its trainings, and its models of earlier steps."""
+    found = {}
+    for path in workdir.glob("cells/*/*/*/result.json"):
+        result = json.loads(path.read_text())
+        with np.load(path.parent / "predictions.npz") as stored:
+            predictions = {name: stored[name].tobytes() for name in stored.files}
+        steps = [(each["step"], each["test_accuracy"]) for each in result.get("steps", ())]
+        history = (path.parent / "history.csv").read_text()
+        found[path.parent.relative_to(workdir)] = (result["sequence"], predictions, history, steps)
+    return found
+
+
+@pytest.fixture(scope="module")
+def outcome_of(tmp_path_factory):
+    """Runs a configuration, each once."""
+
+    @cache
+    def ran(fields, overrides=()):
+        workdir = tmp_path_factory.mktemp("run") / "run"
+        assert (
+            run(smoke_config(**dict(fields)), workdir, overrides=overrides, console=Console(quiet=True)) == 0
+        )
+        return outcome(workdir)
+
+    return ran
 
 
 def test_every_field_has_its_case():
     assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *ELSEWHERE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", CASES)
-def test_a_field_that_is_set_on_the_command_line_acts(field):
+def test_a_field_that_is_set_on_the_command_line_changes_results(field, outcome_of):
     value, others = CASES[field]
     others = {"methods": ("erm_final",), **others}
     if field == "methods":
         del others["methods"]
-    plain = smoke_config(**others)
-    changed = smoke_config(**others, **{field.replace(".", "__"): value})
-    assert shown(make_plan(changed, overrides=(field,))) != shown(make_plan(plain))
+    plain = tuple(others.items())
+    assert outcome_of((*plain, (field.replace(".", "__"), value)), (field,)) != outcome_of(plain)
+
+
+PRESETS = {
+    "network.strides": ((2,), {}), "network.widths": ((512,), {}), "network.stem_width": (64, {}),
+    "network.dense_layers": ((16,), DENSENET),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", PRESETS)
+def test_a_field_that_equals_the_preset_is_no_other_run(field):
+    value, others = PRESETS[field]
+    others = {"methods": ("erm_final",), "network__width_factor": 1.0, **others}
+    given = make_plan(smoke_config(**others, **{field.replace(".", "__"): value}), overrides=(field,))
+    assert list(given.cells()) == list(make_plan(smoke_config(**others)).cells())
+    place = next(given.cells())[:2]
+    assert given.fingerprint(*place) == make_plan(smoke_config(**others)).fingerprint(*place)
 
 
 @pytest.mark.parametrize("field", RECORDED)
-def test_a_field_of_recorded_data_acts(field, tmp_path, monkeypatch):
+def test_a_field_of_recorded_data_changes_the_samples(field, tmp_path, monkeypatch):
     monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
     folder = own_folder(tmp_path / "data", count=10)
     (tmp_path / "split.csv").write_text("file,part\nstep2/cat/0.png,test\n")
@@ -141,7 +189,14 @@ def test_a_field_of_recorded_data_acts(field, tmp_path, monkeypatch):
     plans = [
         make_plan(each, str(folder), overrides) for each, overrides in ((plain, ()), (changed, (field,)))
     ]
-    assert shown(plans[0]) != shown(plans[1])
+    assert samples(plans[0]) != samples(plans[1])
+
+
+def samples(plan):
+    """Every image and label of a sequence, in order."""
+    sequence = plan.source.build("main", 0)
+    splits = [getattr(step, name) for step in sequence.steps for name in ("train", "valid", "test")]
+    return [(each.images.shape, each.images.tobytes(), each.labels.tobytes()) for each in splits if each]
 
 
 @pytest.mark.parametrize("field", ELSEWHERE)

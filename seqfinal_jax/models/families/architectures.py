@@ -1,5 +1,6 @@
 """Architectures by name: "convnet-1" is the family ConvNet with one block."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -82,8 +83,8 @@ def build_network(
 ) -> Network:
     """The network of an architecture name such as "convnet-1".
 
-    Sizes that the family does not read are left at their defaults, so they do not distinguish networks.
-    Raises ValueError for an unknown family, a malformed name, or fewer than two classes.
+    Sizes that the family does not read, and those that equal the preset, are left at their defaults, so they do not
+    distinguish networks. Raises ValueError for an unknown family, a malformed name, or fewer than two classes.
     """
     family_name, num_blocks = split_name(name)
     if num_classes < 2:
@@ -91,8 +92,21 @@ def build_network(
     record, sizes = FAMILIES.get(family_name), config or NetworkConfig()
     unread = [f for f in fields(NetworkConfig) if f.name not in (*IMAGES, *record.reads)]
     sizes = replace(sizes, **{f.name: f.default for f in unread})
-    network = record.build(num_blocks, num_classes, sizes)
+    network = _without_presets(lambda sizes: record.build(num_blocks, num_classes, sizes), sizes)
     return replace(network, code=code_digest(record.build), precision=precision)
+
+
+def _without_presets(build: Callable[[NetworkConfig], Network], sizes: NetworkConfig) -> Network:
+    """The network of these sizes, described by the fewest: at the default where that gives the same layers."""
+    network = build(sizes)
+    for size in fields(NetworkConfig):
+        if size.name in IMAGES or getattr(sizes, size.name) == size.default:
+            continue
+        plainer = replace(sizes, **{size.name: size.default})
+        with contextlib.suppress(ValueError):  # a family may need this size
+            if build(plainer).groups == network.groups:
+                return _without_presets(build, plainer)
+    return network
 
 
 def split_name(name: str) -> tuple[str, int]:
