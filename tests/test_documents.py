@@ -1,9 +1,11 @@
 """What the documents tell people to do can be done: commands parse and plan, links lead somewhere."""
 
+import argparse
 import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,61 @@ def test_commands_of_the_documents_make_configurations(arguments):
         each.split("=")[0] for each in arguments if each.startswith("--") and not each.startswith("--config")
     ]
     assert set(flags) <= {"--workdir", "--data_dir", "--dry_run", "--shard"}
+
+
+ANALYSIS = [
+    "adjacent", "figures", "interpolation", "params", "projection", "report", "steps", "svcca", "tables",
+]  # fmt: skip
+
+
+class Parsed(Exception):
+    """Ends a command when its arguments are parsed."""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        pytest.param(name, *row.values, id=row.id)
+        for name in ANALYSIS
+        for row in found(f"seqfinal_jax.analysis.{name}")
+    ],
+)
+def test_commands_of_the_analysis_parse(module, arguments, monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def only_parse(parser, given=None):
+        parse(parser, given)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    place = {"tables": "tables.command", "figures": "figures_command"}.get(module, module)
+    with pytest.raises(Parsed):
+        import_module(f"seqfinal_jax.analysis.{place}").main(arguments)
+
+
+@pytest.mark.parametrize("module", ["images", "shift"])
+def test_commands_that_look_at_data_make_configurations(module):
+    for row in found(f"seqfinal_jax.analysis.{module}"):
+        (arguments,) = row.values
+        config, settings = given(arguments)
+        if config == "configs/1.py":
+            continue  # in a loop over names
+        check_config(read_configuration(config, settings)[0])
+        flags = {each.split("=")[0] for each in arguments if not each.startswith("--config")}
+        assert flags <= {"--data_dir", "--out", "--points", "--max_iterations"}, row.id
+
+
+def test_no_figure_or_table_of_the_paper_stands_in_two_places():
+    """Of the headings of the page on reproducing it."""
+    text = (ROOT / "docs" / "reproducing.md").read_text()
+    taken = []
+    for heading in re.findall(r"^## (.*)$", text, flags=re.M):
+        kind = "figure"
+        for word, first, last in re.findall(r"(figures?|tables?|and|,)? ?(\d+)(?: to (\d+))?", heading):
+            kind = word.rstrip("s") if word.startswith(("figure", "table")) else kind
+            taken += [(kind, number) for number in range(int(first), int(last or first) + 1)]
+    assert len(taken) == len(set(taken))
+    assert set(taken) >= {("table", number) for number in range(4, 15)}
 
 
 @pytest.mark.parametrize("arguments", [row for row in found("launch.sweep") if "status" not in row.id])

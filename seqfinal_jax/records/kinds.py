@@ -39,13 +39,16 @@ def whole(least: int = 0, most: int | None = None) -> Kind:
     return Kind(words, lambda v: None if fits(v) else repr(v))
 
 
-def real(least: float = 0.0, below: float = math.inf, above: float | None = None) -> Kind:
-    """A number from `least` on (or above `above`), and below `below`."""
+def real(
+    least: float = 0.0, below: float = math.inf, above: float | None = None, most: float = math.inf
+) -> Kind:
+    """A number from `least` on (or above `above`), and below `below` (or at most `most`)."""
     start = f"from {least:g} on" if above is None else f"above {above:g}"
-    words = f"a number {start}" + ("" if math.isinf(below) else f" and below {below:g}")
+    end = "" if math.isinf(below) else f" and below {below:g}"
+    words = f"a number {start}{end}" + ("" if math.isinf(most) else f", {most:g} at most")
 
     def fits(v: Any) -> bool:
-        return _is_number(v) and (v >= least if above is None else v > above) and v < below
+        return _is_number(v) and (v >= least if above is None else v > above) and v < below and v <= most
 
     return Kind(words, lambda v: None if fits(v) else repr(v))
 
@@ -55,13 +58,13 @@ def flag() -> Kind:
     return Kind("True or False", lambda v: None if isinstance(v, bool) else repr(v))
 
 
-def text(words: str = "a text") -> Kind:
-    """Any text."""
+def text(words: str = "a string") -> Kind:
+    """Any string."""
     return Kind(words, lambda v: None if isinstance(v, str) else repr(v))
 
 
 def choice(known: Sequence[str]) -> Kind:
-    """One of these texts."""
+    """One of these strings."""
     names = tuple(known)
 
     def wrong(v: Any) -> str | None:
@@ -101,4 +104,4 @@ def like(default: Any) -> Kind:
         return text()
     if isinstance(default, (tuple, list)) and default:
         return several(like(default[0]), least=1)
-    raise TypeError(f"a field's default must be a number, a text or a tuple of them, found {default!r}")
+    raise TypeError(f"a field's default must be a number, a string or a tuple of them, found {default!r}")

@@ -18,6 +18,7 @@ from seqfinal_jax.data.shifts.shift import (
         ("rotation", (("rotation",),)),
         (" corruption , label_flip: none :recolor", (("corruption", "label_flip"), (), ("recolor",))),
         ("rotation,rotation", (("rotation",),)),
+        ("rotation+recolor:corruption", (("rotation", "recolor"), ("corruption",))),
         ("rotation,rotation_cond,recolor_cond,recolor", (("rotation_cond", "recolor_cond"),)),
     ],
 )
@@ -32,6 +33,7 @@ def test_parse(text, steps):
         ("rotation_condition", r"did you mean 'rotation_cond'"),
         ("rotation::recolor", r"step 2 has an empty name; write 'none'"),
         ("rotation,", r"step 1 has an empty name"),
+        ("rotation+", r"step 1 has an empty name"),
         ("", r"step 1 has an empty name"),
         ("none,rotation", r"step 1 names 'none' beside other shifts"),
     ],

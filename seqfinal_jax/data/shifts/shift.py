@@ -3,8 +3,8 @@
     @shift("blur", place=15)
     def blur(images, labels, occurred, generator): ...
 
-A sequence is written as 'corruption:label_flip,recolor:none': ':' between steps, ',' within one. What has occurred is
-carried along: a step's data are made from clean images with all shifts up to that step, in the order of their places.
+A sequence is written as 'corruption:label_flip+recolor:none': ':' between steps, '+' or ',' within one. What has occurred
+is carried along: a step's data are made from clean images with all shifts up to that step, in the order of their places.
 """
 
 import zlib
@@ -143,8 +143,13 @@ def parse_shifts(text: str) -> Steps:
     return tuple(_parse_step(part, t, text) for t, part in enumerate(text.split(":"), start=1))
 
 
+def _names(part: str) -> list[str]:
+    """The names of one step."""
+    return [name.strip() for name in part.replace("+", ",").split(",")]
+
+
 def _parse_step(part: str, t: int, text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in part.split(",")))
+    names = tuple(dict.fromkeys(_names(part)))
     if "" in names:
         raise ValueError(
             f"shifts {text!r}: step {t} has an empty name; write 'none' for a step without new shift"
@@ -164,7 +169,7 @@ def shift_notes(text: str) -> tuple[str, ...]:
     """What a user should know about a shift text: blocks that are hidden, flips that cancel out."""
     notes = []
     for t, part in enumerate(text.split(":"), start=1):
-        names = {name.strip() for name in part.split(",")}
+        names = set(_names(part))
         hiding = {SHIFTS.get(name).hides: name for name in sorted(names) if name in SHIFTS}
         notes += [f"step {t}: {hiding[name]} hides {name}" for name in sorted(names & hiding.keys() - {None})]
     counts: dict[str, int] = {}
