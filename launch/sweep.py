@@ -168,7 +168,8 @@ def _announce(planned: Sequence[Any], sweep: Sweep, workdir: Path, console: Cons
     where = {"local": "processes of this machine", "slurm": "jobs of Slurm", "debug": "this process"}
     console.print(
         f"{sweep.workers} worker{'s' * (sweep.workers > 1)} as {where[sweep.cluster]}, {sweep.threads} threads of XLA "
-        f"each{_slurm_text(sweep)}: at most about {duration(total)}",
+        f"each{_slurm_text(sweep)}: at most about {duration(total)}"
+        f"{'; that is a guess, because the speed of these GPUs is not measured' if on_gpus else ''}",
         soft_wrap=True, markup=False,
     )  # fmt: skip
 

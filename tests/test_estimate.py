@@ -6,7 +6,15 @@ import pytest
 from rich.console import Console
 
 from seqfinal_jax.runs import estimate, loop
-from seqfinal_jax.runs.estimate import STEP, forward_operations, processor_rate
+from seqfinal_jax.runs.estimate import (
+    COMPILING,
+    RUN,
+    STEP,
+    TENSOR,
+    TRAINING,
+    forward_operations,
+    processor_rate,
+)
 from seqfinal_jax.runs.plan import make_plan
 from tests.runs import smoke_config, smoke_run
 
@@ -37,6 +45,37 @@ def test_seconds_follow_the_speed_of_the_machine(tmp_path, monkeypatch):
     slow, fast = (estimated(tmp_path, monkeypatch, rate) for rate in (1e9, 2e9))
     assert slow.operations == fast.operations
     assert slow.seconds - fast.seconds == pytest.approx(slow.operations / 2e9)
+
+
+def test_every_kind_of_stage_is_compiled_once(tmp_path, monkeypatch):
+    """A stage of all layers is compiled once for all methods; a linear probe and a joint model each once more."""
+    seconds = {
+        names: estimated(tmp_path, monkeypatch, rate=1e30, methods=names)
+        for names in (
+            ("erm_final",), ("erm_final", "erm_all"), ("erm_linear_probe_fine_tune",),
+            ("erm_final", "erm_all", "joint"),
+        )
+    }  # fmt: skip
+    once = COMPILING + 8 * TENSOR  # convnet-1 has eight tensors
+    compiling = {names: found.seconds - RUN - TRAINING * found.fits for names, found in seconds.items()}
+    assert list(compiling.values()) == pytest.approx([once, once, 2 * once, 2 * once])
+
+
+def test_an_accelerator_is_a_guess(monkeypatch):
+    monkeypatch.setattr(loop.jax, "default_backend", lambda: "gpu")
+    console = Console(file=io.StringIO(), width=400)
+    loop.announce(make_plan(smoke_config()), estimate.Estimate(3, 30, 1e9, 3000), console)
+    assert (
+        "50 min or less, as a guess: the speed of this accelerator is not measured" in console.file.getvalue()
+    )
+
+
+def test_the_hint_names_the_configuration_that_was_given():
+    console = Console(file=io.StringIO(), width=400)
+    long = estimate.Estimate(3, 30, 1e9, 7200)
+    loop.announce(make_plan(smoke_config()), long, console, "own_data:released")
+    assert "--config=own_data:released,quick" in console.file.getvalue()
+    assert "cifar10" not in console.file.getvalue()
 
 
 def test_nothing_is_left_of_a_finished_run(tmp_path, monkeypatch):

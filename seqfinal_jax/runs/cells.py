@@ -16,6 +16,7 @@ from seqfinal_jax.runs.claims import Claims
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.runs.share import Cell
 from seqfinal_jax.runs.write_cells import cell_done, cell_folder, write_cell, write_error
+from seqfinal_jax.training.engine.compile_clock import compile_seconds
 from seqfinal_jax.training.engine.progress import duration
 
 log = logging.getLogger(__name__)
@@ -31,16 +32,21 @@ def is_done(workdir: Path, plan: Plan, cell: Cell) -> bool:
 
 
 class Pace:
-    """How long the rest takes, from what was done since it was made."""
+    """How long the rest takes, from what was done since it was made; compiling is left out, because it does not recur."""
 
     def __init__(self, operations: float) -> None:
-        self.began, self.before, self.said = time.monotonic(), operations, operations
+        self.began, self.before, self.said = _training_clock(), operations, operations
 
     def seconds_left(self, operations: float) -> float:
         """Seconds for so many operations; 0 where nothing is left, or nothing was done since it was asked last."""
         done, news = self.before - operations, self.said - operations
         self.said = operations
-        return (time.monotonic() - self.began) * operations / done if news > 0 and operations > 0 else 0.0
+        return (_training_clock() - self.began) * operations / done if news > 0 and operations > 0 else 0.0
+
+
+def _training_clock() -> float:
+    """Seconds of a clock that stands still while this process compiles."""
+    return time.monotonic() - compile_seconds()
 
 
 @dataclass
@@ -77,7 +83,7 @@ class CellRun:
         return self.failed
 
     def _wait(self, count: int, seconds: float) -> None:
-        said = f"waiting for other processes in this folder, which fit what {count} cells need"
+        said = f"Waiting for other processes to finish stages that {count} cell{'s need' if count > 1 else ' needs'}."
         if said not in self.told:
             self.console.print(said, highlight=False, soft_wrap=True)
         self.told.add(said)
@@ -97,7 +103,8 @@ class CellRun:
         seconds = self.pace.seconds_left(self.operations())
         if seconds:
             self.console.print(
-                f"  about {duration(max(1.0, seconds))} left in all, at the pace so far", highlight=False
+                f"  about {duration(max(1.0, seconds))} left in all at the present pace, compilation not included",
+                highlight=False,
             )
 
     def _groups(self, cells: Sequence[Cell]) -> list[tuple[str, list[int]]]:

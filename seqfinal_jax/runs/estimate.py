@@ -23,8 +23,10 @@ from seqfinal_jax.runs.plan import Plan
 # Of the rate of large products, that training reaches on a CPU.
 EFFICIENCY: dict[Precision, float] = {"highest": 0.75, "bfloat16": 0.5}
 STEP = 1e8  # operations as long as what a training step on a CPU takes whatever its size: 0.7 ms there
-# Seconds for compiling a network's programs, for each training, and for the start of a run, its figures and its report.
-COMPILING, TRAINING, RUN = 5.0, 0.1, 8.0
+# Seconds for each training, and for the start of a run, its figures and its report.
+TRAINING, RUN = 0.1, 8.0
+# Seconds for compiling the programs of a kind of stage with an empty cache, and more for every tensor of its network.
+COMPILING, TENSOR = 3.0, 0.11
 ACCELERATOR = {"gpu": 5e12, "tpu": 5e12}  # operations per second of a device: a cautious guess
 PRODUCT = (6400, 576, 512)  # rows, depth and columns of the product that a CPU is timed with
 
@@ -83,7 +85,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """Counts every stage that is not stored yet once, whichever methods share it."""
     store, training, identity = StageStore(workdir), plan.training, plan.identity
     fits = epochs = 0
-    operations, seen = 0.0, set()
+    operations, seen, compiled = 0.0, set(), {}
     for architecture in plan.architectures:
         network = plan.networks[architecture]
         nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
@@ -93,12 +95,23 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             seen.update((name, seed) for seed in seeds)
             members = len(seeds) * stage.num_members(len(network.group_names))
             fits += members
+            if members:
+                kind = (architecture, stage.form, type(stage.objective), stage.layers)
+                compiled[kind] = COMPILING + TENSOR * _tensors(network)
             most = members * _most_epochs(stage, training)
             epochs += most
             operations += most * _epoch_work(plan, stage, network) if members else 0
-    besides = TRAINING * fits + COMPILING * len(plan.architectures) + RUN if fits else 0.0
+    besides = TRAINING * fits + sum(compiled.values()) + RUN if fits else 0.0
     return Estimate(
         fits, epochs, operations, besides + (operations / rate(training.precision) if fits else 0.0)
+    )
+
+
+@lru_cache(maxsize=64)
+def _tensors(network: Network) -> int:
+    """Parameter tensors of a network."""
+    return len(
+        jax.tree.leaves(jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))["params"])
     )
 
 

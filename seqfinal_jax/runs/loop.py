@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from seqfinal_jax.config.build import QUICK_EPOCHS
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
@@ -68,7 +69,7 @@ def run(
     jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
     plan = make_plan(config, data_dir, overrides)
     folders.check_workdir(workdir, plan)
-    announce(plan, estimate_run(plan, workdir), console)
+    announce(plan, estimate_run(plan, workdir), console, source)
     todo = [cell for cell in share.of(plan) if not is_done(workdir, plan, cell)]
     pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
     if dry_run:
@@ -217,8 +218,8 @@ def _bfloat16_line() -> str:
     return "products of layers: bfloat16; this CPU has no units for them and computes in float32, which saves no time"
 
 
-def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
-    """Says what will be done, how many fits it needs and how long it may take, before it starts."""
+def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> None:
+    """Says what will be done, how many trainings it needs and how long it may take, before it starts."""
     say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
     say(
         f"{plan.name}: protocol {plan.protocol}, methods "
@@ -240,12 +241,12 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
         return
     say(
         f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
-        f"all: at most about {duration(estimate.seconds)} at the present speed of this machine"
+        f"all. {_time_text(estimate)}"
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
         say(
-            "This will take long on a CPU. The preset `quick` is shorter: put :quick behind the name of the "
-            "configuration, as in --config=cifar10_rcl:quick"
+            f"That is long for a CPU. The preset `quick` trains on half of the data, for {QUICK_EPOCHS} epochs at most "
+            f"and with a smaller grid: {_quick_config(source)}"
         )
     if (
         jax.default_backend() == "cpu"
@@ -257,6 +258,22 @@ def announce(plan: Plan, estimate: Estimate, console: Any) -> None:
             f"This CPU multiplies bfloat16 itself ({', '.join(units())}): --config.precision=bfloat16 would take about "
             f"three quarters of the time (docs/performance.md says what it does to accuracy)"
         )
+
+
+def _time_text(estimate: Estimate) -> str:
+    """How long the trainings take if none stops early."""
+    if jax.default_backend() != "cpu":
+        return f"They take {duration(estimate.seconds)} or less, as a guess: the speed of this accelerator is not measured."
+    return (
+        f"If none stops early they take about {duration(estimate.seconds)} at the present speed of this machine, "
+        f"compilation included."
+    )
+
+
+def _quick_config(source: str) -> str:
+    """The flag that names this configuration with the preset behind its other ones."""
+    name, _, presets = source.partition(":")
+    return f"--config={name}:{presets}{',' * bool(presets)}quick" if name else "put :quick behind its name"
 
 
 def _console() -> Any:

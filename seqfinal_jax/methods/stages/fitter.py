@@ -243,6 +243,7 @@ class StageFitter:
         progress, settings = self.store.progress(name), self.settings(stage)
         with contextlib.closing(self.report(stage, len(members))) as reporter:
             results = fit(problem, members, settings, reporter, progress)
+            reporter.finished()
         self.fits += len(members)
         first, kept = 0, {}
         for seed in seeds:  # results are stored before anything else can fail

@@ -1,5 +1,6 @@
-"""Progress of a fit with an estimate of the time left: a rich bar on a terminal, plain lines elsewhere."""
+"""Progress of trainings with an estimate of the time left: a rich bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import logging
 import time
 from typing import Any
@@ -13,7 +14,8 @@ log = logging.getLogger(__name__)
 class FitProgress:
     """Counts epochs of members. The total is an upper bound (early stopping), so is the time left.
 
-    The clock of the estimate starts at the end of the first epoch, which leaves compilation out.
+    The clock of the estimate starts at the end of the first epoch, which leaves compilation out; before the second
+    there is no estimate.
     """
 
     def __init__(self, title: str, members: int, max_epochs: int, console: Any, every: float = 10.0) -> None:
@@ -22,7 +24,7 @@ class FitProgress:
         )  # fmt: skip
         self.began, self.compiled = time.monotonic(), compile_seconds()
         self.first: tuple[float, int] | None = None
-        self.said = self.began
+        self.said, self.lines, self.best = self.began, 0, 0.0
         self.epochs_of: dict[int, int] = {}
 
     def __call__(self, chunk: Chunk, specs: list[MemberSpec]) -> None:
@@ -31,27 +33,38 @@ class FitProgress:
             if row >= 0:
                 self.epochs_of[int(row)] = chunk.epoch if chunk.track.active[place] else self.max_epochs
         now, done = time.monotonic(), sum(self.epochs_of.values())
+        self.best = max(self.best, float(chunk.track.best_accuracy.max()))
         if self.first is None:
-            self.first = (now, done)
+            self.first, self.said = (now, done), now
             compiling = compile_seconds() - self.compiled
-            self.say(
-                f"the first epoch took {now - self.began:.1f} s, of which compiling took {compiling:.1f} s"
-            )
-        if now - self.said >= self.every:
-            self.said = now
+            self.say(f"the first epoch took {now - self.began:.1f} s, {compiling:.1f} s of it for compiling")
+        elif now - self.said >= self.every:
+            self.said, self.lines = now, self.lines + 1
             self.say(self.line(chunk, now, done))
 
     def line(self, chunk: Chunk, now: float, done: int) -> str:
-        """Members, epoch, accuracy and an upper bound of the time left."""
-        total = self.members * self.max_epochs
+        """Trainings, epoch, accuracy and an upper bound of the time left."""
         began, before = self.first
-        rate = (now - began) / max(done - before, 1)
         stopped = sum(epochs == self.max_epochs for epochs in self.epochs_of.values())
-        best = 100 * float(chunk.track.best_accuracy.max())
-        return (
-            f"{stopped} of {self.members} trainings done; epoch {chunk.epoch}, best validation accuracy {best:.1f} %; "
-            f"at most {duration(rate * (total - done))} left"
+        said = (
+            f"{stopped} of {self.members} trainings done; the next one is at epoch {chunk.epoch}, its best validation "
+            f"accuracy is {100 * float(chunk.track.best_accuracy.max()):.1f} %"
         )
+        left = self.members * self.max_epochs - done
+        return (
+            f"{said}; at most {duration((now - began) / (done - before) * left)} left"
+            if done > before
+            else said
+        )
+
+    def finished(self) -> None:
+        """Says that all trainings are done, where their progress was told; also of those that an earlier run trained."""
+        self.epochs_of = dict.fromkeys(range(self.members), self.max_epochs)
+        best = f"; the best validation accuracy is {100 * self.best:.1f} %" if self.first else ""
+        said = f"{self.members} of {self.members} trainings done in {duration(time.monotonic() - self.began)}{best}"
+        if self.lines or self.every < 1:
+            with contextlib.suppress(OSError):  # results are not stored yet
+                self.say(said)
 
     def close(self) -> None:
         """Nothing to do for plain lines."""
