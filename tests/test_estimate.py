@@ -65,9 +65,7 @@ def test_an_accelerator_is_a_guess(monkeypatch):
     monkeypatch.setattr(loop.jax, "default_backend", lambda: "gpu")
     console = Console(file=io.StringIO(), width=400)
     loop.announce(make_plan(smoke_config()), estimate.Estimate(3, 30, 1e9, 3000), console)
-    assert (
-        "50 min or less, as a guess: the speed of this accelerator is not measured" in console.file.getvalue()
-    )
+    assert "50 min or less, as a guess: the speed of this device is not measured" in console.file.getvalue()
 
 
 def test_the_hint_names_the_configuration_that_was_given():

@@ -35,7 +35,7 @@ from seqfinal_jax.analysis.tables.text import (
     write_results_csv,
 )
 from seqfinal_jax.records.plugins import load_plugins
-from seqfinal_jax.results.run_folder import RunFolderError, read_config, write_whole
+from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
 
 log = logging.getLogger(__name__)
 SMALLEST_DIFFERENCE = 1.0  # in points, of runs that were made before the field was there
@@ -163,12 +163,18 @@ def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn) -> Path:
         table=table, names=method_name, answer=run_answer(workdir, table), lead=lead, groups=groups.values(),
         differences=differences(table.cells, smallest), standings=standings(table.cells),
         noise=sampling_note(table.cells), smallest=100 * smallest,
-        models=model_groups(sources.figures, sources.page), undrawn=drawn.failed,
+        models=model_groups(sources.figures, sources.page, str(workdir), _data_dir(workdir)), undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
         facts=run_facts(workdir, table), changed=changed_fields(workdir), folders=len(sources.workdirs),
         results="results.csv" if sources.results.parent == sources.page.parent else "../results.csv",
     )  # fmt: skip
     return write_whole(sources.page, text)
+
+
+def _data_dir(workdir: Path) -> str:
+    """The folder of the data sets that the last command named; empty where it named none."""
+    commands = read_environment(workdir).get("commands") or [{}]
+    return commands[-1].get("data_dir", "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

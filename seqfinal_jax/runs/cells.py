@@ -157,5 +157,7 @@ class CellRun:
             write_error(self.workdir, method, architecture, seed, error)
             self.failed += 1
         else:
-            self.console.print(f"  seed {seed}: test accuracy {100 * accuracy:.2f} %", highlight=False)
+            said = f"seed {seed}: test accuracy {100 * accuracy:.2f} %"
+            log.info("%s, %s, %s", method, architecture, said)
+            self.console.print(f"  {said}", highlight=False)
         return True

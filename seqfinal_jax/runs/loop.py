@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from seqfinal_jax.runs.cells import CellRun, is_done
 from seqfinal_jax.runs.claims import Claims
 from seqfinal_jax.runs.estimate import Estimate, estimate_run
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
+from seqfinal_jax.runs.run_log import collected_log
 from seqfinal_jax.runs.share import Cell, Share
 from seqfinal_jax.training.engine.devices import members_per_program
 from seqfinal_jax.training.engine.members import FitSettings
@@ -67,22 +69,29 @@ def run(
     console = console or _console()
     workdir = Path(workdir).expanduser()
     jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
-    plan = make_plan(config, data_dir, overrides)
-    folders.check_workdir(workdir, plan)
-    announce(plan, estimate_run(plan, workdir), console, source)
-    todo = [cell for cell in share.of(plan) if not is_done(workdir, plan, cell)]
-    pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
-    if dry_run:
-        return 0
-    folders.open_workdir(workdir, plan, source, overrides)
-    if pool is None:
-        count = len(share.of(plan))
-        all_of_them = f"all {count} cells are" if count > 1 else "the only cell is"
-        console.print(f"Nothing to do: {all_of_them} complete.", highlight=False)
-        return 0
-    keep_examples(plan, workdir)
-    with folders.log_file(workdir):
+    with collected_log() as write_log:
+        plan = make_plan(config, data_dir, overrides)
+        folders.check_workdir(workdir, plan)
+        announce(plan, estimate_run(plan, workdir), console, source)
+        todo = [cell for cell in share.of(plan) if not is_done(workdir, plan, cell)]
+        pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
+        if dry_run:
+            return 0
+        folders.open_workdir(workdir, plan, source, overrides, data_dir)
+        write_log(workdir)
+        if pool is None:
+            count = len(share.of(plan))
+            all_of_them = f"all {count} cells are" if count > 1 else "the only cell is"
+            _say(console, f"Nothing to do: {all_of_them} complete.")
+            return 0
+        keep_examples(plan, workdir)
         return run_cells(plan, todo, pool, workdir, console, share)
+
+
+def _say(console: Any, text: str) -> None:
+    """One line to the reader and to the log."""
+    log.info("%s", text)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def keep_examples(plan: Plan, workdir: Path) -> None:
@@ -220,7 +229,7 @@ def _bfloat16_line() -> str:
 
 def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> None:
     """Says what will be done, how many trainings it needs and how long it may take, before it starts."""
-    say = lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+    say = partial(_say, console)
     say(
         f"{plan.name}: protocol {plan.protocol}, methods "
         f"{', '.join(plan.methods)}; {', '.join(plan.architectures)}; seeds {', '.join(map(str, plan.seeds))}"
@@ -263,7 +272,7 @@ def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> 
 def _time_text(estimate: Estimate) -> str:
     """How long the trainings take if none stops early."""
     if jax.default_backend() != "cpu":
-        return f"They take {duration(estimate.seconds)} or less, as a guess: the speed of this accelerator is not measured."
+        return f"They take {duration(estimate.seconds)} or less, as a guess: the speed of this device is not measured."
     return (
         f"If none stops early they take about {duration(estimate.seconds)} at the present speed of this machine, "
         f"compilation included."

@@ -193,19 +193,30 @@ def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
                 yield cell, read_result(cell)
 
 
-def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collection[str] = ()) -> None:
+def open_workdir(
+    workdir: Path,
+    plan: Plan,
+    source: str = "",
+    overrides: Collection[str] = (),
+    data_dir: str | None = None,
+) -> None:
     """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be.
 
-    source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded.
+    source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded, with
+    the folder of the data sets, in the history of the commands that have worked in this folder.
     """
     config = resolved(plan)
+    command = _command(config, source, overrides)
     record = {
         **made_by(),
         "settings": settings(),
         "machine": machine(plan.training.precision),
         "data": {**plan.source.record, **data_record(plan)},
-        "command": _command(config, source, overrides),
+        "command": command,
+        "commands": [*_commands_before(workdir), _whole_command(command, config, data_dir)],
     }
+    if record["commands"][-2:-1] == record["commands"][-1:]:
+        del record["commands"][-1]
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
@@ -224,6 +235,20 @@ def _command(config: dict[str, Any], source: str, overrides: Collection[str]) ->
     values = flat(config)
     chosen = {name: values[name] for name in sorted(overrides) if name in values}
     return {"config": place.name if place.is_absolute() else source, "set": chosen}
+
+
+def _whole_command(command: dict[str, Any], config: dict[str, Any], data_dir: str | None) -> dict[str, Any]:
+    """A command with what it asked for."""
+    asked = {name: config[name] for name in ("methods", "architectures", "seeds")}
+    return {**command, **asked, **({"data_dir": data_dir} if data_dir else {})}
+
+
+def _commands_before(workdir: Path) -> list[dict[str, Any]]:
+    """The commands that environment.json names; none where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found = json.loads((workdir / "environment.json").read_text(encoding="utf-8")).get("commands", [])
+        return list(found) if isinstance(found, list) else []
+    return []
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
@@ -245,29 +270,6 @@ def remove_stale(workdir: Path, plan: Plan) -> None:
         if other_recipe or other_data:
             log.warning("%s was made by code that has changed since; it is removed", cell.path)
             shutil.rmtree(cell.path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def log_file(workdir: Path) -> Iterator[None]:
-    """Writes this package's log to run.log: warnings, and when the state of a fit was saved last."""
-    logger = logging.getLogger("seqfinal_jax")
-    try:
-        handler = logging.FileHandler(workdir / "run.log", encoding="utf-8")
-    except OSError as error:
-        log.warning("no log is written: %s", error)
-        yield
-        return
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        with contextlib.suppress(OSError):
-            handler.close()
 
 
 def clear_leftovers(workdir: Path) -> None:

@@ -25,7 +25,11 @@ def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]
     facts += [("methods", listed(table.methods)), ("architectures", listed(table.architectures))]
     facts += [("seeds", listed(table.seeds)), ("config.data_seed", str(config.get("data_seed", "unknown")))]
     facts += _fields("data", config.get("data")) + _data_facts(environment.get("data"))
-    rest = {name: value for name, value in environment.items() if name not in ("data", "machine")}
+    rest = {name: value for name, value in environment.items() if name not in ("data", "machine", "commands")}
+    commands = environment.get("commands", [])
+    facts += [(f"command {place}", _text(each)) for place, each in enumerate(commands, start=1)]
+    if commands:
+        rest.pop("command", None)
     rest |= environment.get("machine", {})
     return facts + [(name, _text(value)) for name, value in rest.items()]
 

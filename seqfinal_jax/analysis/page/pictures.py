@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,10 @@ class Kind:
     says: str
     reads_data: bool = True
 
-    def command(self, run: str) -> str:
-        """The command that draws it for a run folder."""
-        data = " --data_dir=DIR" if self.reads_data else ""
-        return f"python -m seqfinal_jax.analysis.{self.name} {run}{data}"
+    def command(self, run: str, data_dir: str = "") -> str:
+        """The command that draws it for a run folder; without a folder of data sets where the run needed none."""
+        data = f" --data_dir={shlex.quote(data_dir)}" if self.reads_data and data_dir else ""
+        return f"python -m seqfinal_jax.analysis.{self.name} {shlex.quote(run)}{data}"
 
 
 KINDS = (
@@ -94,12 +95,12 @@ def _link(path: Path, page: Path) -> str:
     return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
-def model_groups(folder: Path, page: Path, run: str = "RUN") -> list[Group]:
+def model_groups(folder: Path, page: Path, run: str, data_dir: str = "") -> list[Group]:
     """The figures of weight space and representations that commands have left in a folder, or how to draw them."""
     groups = []
     for kind in KINDS:
         paths = sorted(p for p in folder.glob(f"{kind.name}*") if p.suffix in (".png", ".csv"))
         group = _group(kind.heading, paths, page, kind.says)
-        commands = () if group.pictures else (kind.command(run),)
+        commands = () if group.pictures else (kind.command(run, data_dir),)
         groups.append(Group(group.heading, group.pictures, group.tables, kind.says, commands))
     return groups
