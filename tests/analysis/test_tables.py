@@ -146,7 +146,8 @@ def test_the_best_mean_is_of_the_seeds_that_methods_share_and_equal_ones_are_all
     accuracies |= {("erm_fine_tune", "convnet-1", 0): 0.9, ("oracle", "convnet-1", 0): 0.95}
     table = results_table(make_run_folder(tmp_path, accuracies))
     assert table.best == (
-        "convnet-1 Final and ERM 50.0 (n = 3: on seeds 0, 1, 2, which all these methods have; FT left out for lack of seeds)"
+        "convnet-1 Final and ERM 50.0 (n = 3: on seeds 0, 1, 2, which all these methods have; FT left out for lack of "
+        "seeds)"
     )
 
 

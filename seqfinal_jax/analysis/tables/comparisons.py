@@ -216,4 +216,5 @@ def _line(judged: Judged) -> str:
     said = f"{name}: {100 * each.difference:+.1f} {interval}, p = {each.p:.3g}"
     if judged.kind == "reference":
         return f"{said}, n = {count}: reference, no candidate"
-    return f"{said} ({each.adjusted:.3g} by Holm), n = {count}, {judged.kind}: {judged.claim}"
+    adjusted = f" ({each.adjusted:.3g} by Holm)" if judged.together > 1 else ""
+    return f"{said}{adjusted}, n = {count}, {judged.kind}: {judged.claim}"
