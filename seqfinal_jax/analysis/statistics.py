@@ -6,6 +6,7 @@ All inputs are accuracies as fractions. Differences are paired: the same seed dr
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -103,18 +104,23 @@ def _split_bounds(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]
     two parts, as the mean of all does. Where one part is empty every shift counts. The third is how
     often the observed signs must be counted besides: once, where signs are sampled.
     """
-    count = len(differences)
-    if count <= EXACT_MOST:
-        flipped = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(bool)
-    else:
-        flipped = np.random.default_rng(0).random((SAMPLED, count)) < 0.5
-    parts = np.stack([flipped, ~flipped])
-    numbers = parts.sum(axis=2)
+    parts, numbers = _splits(len(differences))
     means = parts @ differences / np.maximum(numbers, 1)
     split = numbers.min(axis=0) > 0
     low = np.where(split, means.min(axis=0), -math.inf)
     high = np.where(split, means.max(axis=0), math.inf)
-    return low, high, int(count > EXACT_MOST)
+    return low, high, int(len(differences) > EXACT_MOST)
+
+
+@lru_cache(maxsize=4)
+def _splits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every change of signs its two parts (2, m, count), 1 where a difference is in it, and their sizes (2, m)."""
+    if count <= EXACT_MOST:
+        flipped = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+    else:
+        flipped = np.random.default_rng(0).integers(0, 2, (SAMPLED, count))
+    parts = np.stack([flipped, 1 - flipped]).astype(float)
+    return parts, parts.sum(axis=2)
 
 
 def holm(values: Sequence[float]) -> list[float]:
