@@ -272,8 +272,8 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)
         chunk.history[f"{name}_loss"][active, chunk.epoch] = (loss / count)[active]
         chunk.history[f"{name}_accuracy"][active, chunk.epoch] = (correct / count)[active]
-    accuracy = chunk.history["valid_accuracy"][:, chunk.epoch]
-    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, finite)
+    accuracy, loss = (chunk.history[f"valid_{figure}"][:, chunk.epoch] for figure in ("accuracy", "loss"))
+    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, loss, finite)
     if chunk.epoch > 0 and improved.any():
         chunk.best = programs.keep_best(chunk.best, chunk.state.variables, jnp.asarray(improved))
     if len(chunk.rows) > 1:
@@ -297,9 +297,12 @@ def _result(chunk: Chunk, place: int) -> MemberResult:
         return jax.tree.map(lambda leaf: np.asarray(leaf[place]), tree)
 
     track, stop = chunk.track, int(chunk.track.stop_epoch[place])
+    best = max(
+        0, int(track.best_epoch[place])
+    )  # that of a training without one, which has failed, is its start
     return MemberResult(
-        best_accuracy=float(track.best_accuracy[place]),
-        best_epoch=int(track.best_epoch[place]),
+        best_accuracy=float(chunk.history["valid_accuracy"][place, best]),
+        best_epoch=best,
         stop_epoch=stop,
         failed=bool(track.failed[place]),
         history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},
