@@ -228,7 +228,7 @@ def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, 
 
 def _stack_batches(batches: list[Batches]) -> Batch:
     def stacked(arrays: list[np.ndarray | None]) -> Any:
-        return None if arrays[0] is None else jnp.asarray(np.stack(arrays))
+        return None if arrays[0] is None else np.stack(arrays)
 
     return Batch(*(stacked([getattr(each, name) for each in batches]) for name in Batch._fields))
 
@@ -246,8 +246,8 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
         data,
         chunk.constants,
         _stack_batches(batches),
-        jnp.asarray(batches[0].count, jnp.int32),
-        jnp.asarray(chunk.epoch + 1, jnp.int32),
+        np.int32(batches[0].count),
+        np.int32(chunk.epoch + 1),
     )
     return sums, np.asarray(finite)
 
@@ -264,8 +264,8 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
             chunk.members,
             data,
             batches,
-            jnp.asarray(count, jnp.int32),
-            jnp.asarray(step, jnp.int32),
+            np.int32(count),
+            np.int32(step),
         )
     active = chunk.track.active
     for name, figure in figures.items():
@@ -275,7 +275,7 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
     accuracy, loss = (chunk.history[f"valid_{figure}"][:, chunk.epoch] for figure in ("accuracy", "loss"))
     improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, loss, finite)
     if chunk.epoch > 0 and improved.any():
-        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, jnp.asarray(improved))
+        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, improved)
     if len(chunk.rows) > 1:
         _retire(run, chunk)
 
