@@ -21,7 +21,7 @@ from seqfinal_jax.analysis.tables.comparisons import (
     planned_comparisons,
 )
 from seqfinal_jax.analysis.tables.costs import mean_costs
-from seqfinal_jax.analysis.tables.labels import CONTROLS, listed, method_name
+from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.tables.training_length import REMEDY, TrainingLength, training_length
 from seqfinal_jax.methods.recipes import METHODS
 
@@ -100,7 +100,7 @@ def _lacking(plan: Planned) -> str:
 
 def final_name(method: str) -> str:
     """How a sentence calls a method that trains on the final step alone."""
-    return "the final step alone" if method == "erm_final" else f"the {method_name(method).legend}"
+    return method_name(method).legend.replace("ERM final", "the final step alone")
 
 
 def _gap(test: Mapping[str, Mapping[int, float]], gain: Comparison) -> float:
@@ -184,9 +184,9 @@ def _updates(lengths: Mapping[str, TrainingLength]) -> str:
     """How many updates the chosen models of both took."""
     if any(math.isnan(length.updates) for length in lengths.values()):
         return ""
-    own, final = lengths.values()
+    (_, own), (name, final) = lengths.items()
     return (
-        f"Its chosen models made {own.updates:,.0f} updates in all their stages, those of the final step alone "
+        f"Its models made {own.updates:,.0f} updates over all their stages, those of {final_name(name)} "
         f"{final.updates:,.0f} (means over seeds)."
     )
 
@@ -239,7 +239,6 @@ def _support(judged: Judged) -> str:
 
 def _controls(plan: Planned) -> str:
     """The controls that were not run."""
-    lacking = [
-        f"{name} ({means})" for name, means in CONTROLS.items() if name not in {*plan.finals, *plan.ways}
-    ]
-    return f"Controls that were not run: {'; '.join(lacking)}." if lacking else ""
+    controls = (METHODS.get(name) for name in METHODS if METHODS.get(name).control)
+    lacking = [f"{each.column} ({each.id})" for each in controls if each.id not in {*plan.finals, *plan.ways}]
+    return f"Controls that were not run: {listed(lacking)}." if lacking else ""

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqfinal_jax.methods.nodes import Model, Stage, Transform
-from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.fitter import StageFitter
-from seqfinal_jax.methods.stages.network import stage_rule
+from seqfinal_jax.methods.stages.network import minibatches, stage_rule
 from seqfinal_jax.methods.stages.store import StageResult
 
 LEAST_EPOCHS = 4  # that have four quarters
@@ -51,7 +50,7 @@ def _stage_length(fitter: StageFitter, stage: Stage, result: StageResult, seed: 
         epochs -= int(fitter.results(stage.start, [seed])[seed].winner["stop_epoch"])
     rows = [row for row in result.history if row["member"] == winner["member"]]
     gain = late_gain([row["valid_accuracy"] for row in rows], allowed)
-    updates = epochs * minibatches(fitter, stage, seed)
+    updates = epochs * minibatches(stage, fitter.training)
     return {"epochs_allowed": allowed, "updates": updates, "late_gain": gain}
 
 
@@ -62,8 +61,3 @@ def _transform_length(
     return {
         "epochs_allowed": 0, "updates": 0, "late_gain": max(before[each]["late_gain"] for each in inputs),
     }  # fmt: skip
-
-
-def minibatches(fitter: StageFitter, stage: Stage, seed: int) -> int:
-    """The minibatches of an epoch."""
-    return stage_batches(stage, fitter.network, fitter.training, fitter.pool)(seed, 1).count

@@ -11,10 +11,6 @@ from seqfinal_jax.methods.recipes import METHODS
 
 MISSING = "–"
 REFERENCE = "reference"  # the family of the final step alone and the oracle
-CONTROLS = {
-    "erm_final_long": "the final step alone with as many updates as LP-FT",
-    "linear_probe": "history, then the head alone",
-}  # fmt: skip
 FAILED = "X"
 
 
