@@ -126,14 +126,14 @@ def test_comparisons_claim_only_what_seeds_allow(tmp_path):
     few = make_run_folder(tmp_path / "few", accuracies(range(4), architectures=("convnet-1",)))
     lines = comparison_lines(results_table.joined_cells([few]), "erm_final")
     fine = next(line for line in lines if "fine-tune" in line)
-    assert "+5.0 [+5.0, +5.0]" in fine and "no claim (8 seeds could support one)" in fine
+    assert fine.endswith("+5.0 [no interval], p = 0.125, n = 4, planned: none: 6 seeds could support one")
     many = make_run_folder(tmp_path / "many", accuracies(range(8), architectures=("convnet-1",)))
     fine = next(
         line
         for line in comparison_lines(results_table.joined_cells([many]), "erm_final")
         if "fine-tune" in line
     )
-    assert fine.endswith("n = 8: better")
+    assert fine.endswith("+5.0 [+5.0, +5.0], p = 0.00781, n = 8, planned: better")
     with pytest.raises(ValueError, match="no cell of 'joint'"):
         comparison_lines(results_table.joined_cells([many]), "joint")
 
@@ -144,7 +144,7 @@ def test_the_smallest_difference_is_that_of_the_run(tmp_path, capsys):
     (run / "config.json").write_text(json.dumps({**config, "analysis": {"smallest_difference": 6.0}}))
     assert command.main([str(run), "--against=erm_final"]) == 0
     fine = next(line for line in capsys.readouterr().out.splitlines() if "fine-tune" in line)
-    assert "+5.0" in fine and fine.endswith("no claim")
+    assert "+5.0" in fine and fine.endswith("n = 8, planned: none")
 
 
 def metrics(folder, method, setup, accuracy, seed=1007, model="resnet 2 blocks"):

@@ -103,7 +103,8 @@ def _latex_row(texts: Iterable[str]) -> str:
 def latex_text(text: str) -> str:
     """A text with what LaTeX would read as commands written out."""
     signs = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
-             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+             "†": r"\dag{}"}  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 
 

@@ -228,7 +228,7 @@ def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, 
 
 def _stack_batches(batches: list[Batches]) -> Batch:
     def stacked(arrays: list[np.ndarray | None]) -> Any:
-        return None if arrays[0] is None else jnp.asarray(np.stack(arrays))
+        return None if arrays[0] is None else np.stack(arrays)
 
     return Batch(*(stacked([getattr(each, name) for each in batches]) for name in Batch._fields))
 
@@ -246,8 +246,8 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
         data,
         chunk.constants,
         _stack_batches(batches),
-        jnp.asarray(batches[0].count, jnp.int32),
-        jnp.asarray(chunk.epoch + 1, jnp.int32),
+        np.int32(batches[0].count),
+        np.int32(chunk.epoch + 1),
     )
     return sums, np.asarray(finite)
 
@@ -264,18 +264,18 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
             chunk.members,
             data,
             batches,
-            jnp.asarray(count, jnp.int32),
-            jnp.asarray(step, jnp.int32),
+            np.int32(count),
+            np.int32(step),
         )
     active = chunk.track.active
     for name, figure in figures.items():
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)
         chunk.history[f"{name}_loss"][active, chunk.epoch] = (loss / count)[active]
         chunk.history[f"{name}_accuracy"][active, chunk.epoch] = (correct / count)[active]
-    accuracy = chunk.history["valid_accuracy"][:, chunk.epoch]
-    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, finite)
+    accuracy, loss = (chunk.history[f"valid_{figure}"][:, chunk.epoch] for figure in ("accuracy", "loss"))
+    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, loss, finite)
     if chunk.epoch > 0 and improved.any():
-        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, jnp.asarray(improved))
+        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, improved)
     if len(chunk.rows) > 1:
         _retire(run, chunk)
 
@@ -297,9 +297,12 @@ def _result(chunk: Chunk, place: int) -> MemberResult:
         return jax.tree.map(lambda leaf: np.asarray(leaf[place]), tree)
 
     track, stop = chunk.track, int(chunk.track.stop_epoch[place])
+    best = max(
+        0, int(track.best_epoch[place])
+    )  # that of a training without one, which has failed, is its start
     return MemberResult(
-        best_accuracy=float(track.best_accuracy[place]),
-        best_epoch=int(track.best_epoch[place]),
+        best_accuracy=float(chunk.history["valid_accuracy"][place, best]),
+        best_epoch=best,
         stop_epoch=stop,
         failed=bool(track.failed[place]),
         history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},

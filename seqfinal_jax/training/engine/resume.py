@@ -160,6 +160,7 @@ def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
     stop = earlier.stop_epoch
     for name, values in earlier.history.items():
         chunk.history[name][0, : stop + 1] = values
-    for epoch, accuracy in enumerate(earlier.history["valid_accuracy"]):
-        run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.ones(1, bool))
+    figures = (earlier.history[f"valid_{name}"] for name in ("accuracy", "loss"))
+    for epoch, (accuracy, loss) in enumerate(zip(*figures, strict=True)):
+        run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.array([loss]), np.ones(1, bool))
     return replace(chunk, state=state, best=best, epoch=stop)
