@@ -172,6 +172,9 @@ FIELDS: tuple[ConfigField, ...] = (
     ConfigField("pretrained.resnet18", "", text("the path of a file"), "ImageNet weights of resnet-4.",
                 option="pretrained"),
     _run("analysis.smallest_difference", 1.0, real(), "Points of accuracy; smaller differences are never claimed."),
+    ConfigField("search", "grid", choice(("grid", "halving")),
+                "Whether all grid points are trained to their end, or the worse half stops after 1/8, 1/4 and 1/2 of the "
+                "allowed epochs."),
     ConfigField("training.max_epochs", 100, whole(1), "Epochs at most, where `least_updates` does not allow more."),
     ConfigField("training.least_updates", None, whole(0),
                 "Optimiser updates that every fit is allowed at least; 0 for none."),
