@@ -11,13 +11,14 @@ Learning for now from a sequence of shifting data. Each command has --help:
                                      fields and presets that exist
   seqfinal tables RUN [RUN...]       tables: terminal, Markdown, CSV, LaTeX
   seqfinal report RUN [RUN...]       the page of a run, or of several together
+  seqfinal export CELL --out=DIR     a model as Orbax, safetensors or PyTorch
   seqfinal sweep --config=NAME ...   many cells: GPUs of a machine, or Slurm
 
 `seqfinal` is `python -m seqfinal_jax`. To begin:
 
   seqfinal run --config=digits_rcl
 """
-COMMANDS = ("run", "list", "tables", "report", "sweep")
+COMMANDS = ("run", "list", "tables", "report", "export", "sweep")
 
 
 def main() -> int:
@@ -48,6 +49,8 @@ def _run(name: str, rest: list[str]) -> int:
         from seqfinal_jax.analysis.tables.command import main as found
     elif name == "report":
         from seqfinal_jax.analysis.report import main as found
+    elif name == "export":
+        from seqfinal_jax.export import main as found
     else:
         from launch.sweep import main as found
     return found(rest)

@@ -15,6 +15,15 @@ from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.store import variables_of
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
+from seqfinal_jax.models.convert.export import (
+    DESCRIPTION,
+    FORMATS,
+    check_package,
+    described,
+    last_step,
+    write_description,
+    write_weights,
+)
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.records.plugins import load_plugins
@@ -58,6 +67,32 @@ class StoredModel:
     def predict(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """The most likely class of each image, (n,) int; a single number for one image."""
         return np.argmax(self(images, step), axis=-1)
+
+    def export(self, out: str | Path, format: str = "safetensors") -> list[Path]:
+        """Writes the model of the last time step into a new folder, in the format "orbax", "safetensors" or "torch".
+
+        Beside the weights stands description.json: layers, order of dimensions, scaling of images, classes. Returns both.
+        Raises ValueError for a folder that exists already, an unknown format, or a package that is missing.
+        """
+        out = Path(out).expanduser()
+        check_package(format)
+        if out.exists():
+            raise ValueError(f"--out={out} exists already; name a folder that does not")
+        network, variables = last_step(self.network, self.variables)
+        out.mkdir(parents=True)
+        shapes = write_weights(network, variables, format, out)
+        content = described(network, format, shapes)
+        write_description(out, {**content, "input": self._input(), "class_names": list(self.class_names)})
+        return [out / FORMATS[format], out / DESCRIPTION]
+
+    def _input(self) -> dict[str, Any]:
+        """How images become the network's input."""
+        height, width, channels = _base(self.network).config.image_shape
+        size = {"height": height, "width": width, "channels": channels, "pixels": "0..255"}
+        if self.scaling.mean is None:
+            return {**size, "scaling": "none: the pixels as they are"}
+        mean, std = self.scaling.mean, self.scaling.std
+        return {**size, "scaling": "(pixel / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
     def _number(self, step: int | None) -> int:
         count = self.network.num_steps if isinstance(self.network, StepNetwork) else 1

@@ -82,7 +82,9 @@ def options(config: ConfigDict) -> Options:
         normalise_time_weights=config.training.normalise_time_weights,
         history_steps=protocol.history_steps,
         decay_selection=protocol.decay_selection,
-        pretrained=bool(config.pretrained.resnet18),
+        pretrained="imagenet"
+        if config.pretrained.resnet18
+        else "checkpoint" * bool(config.pretrained.checkpoint),
         joint=joint_options(config),
     )
 

@@ -188,6 +188,8 @@ FIELDS: tuple[ConfigField, ...] = (
 
     ConfigField("pretrained.resnet18", "", text("the path of a file"), "ImageNet weights that `resnet-4` starts from.",
                 option="pretrained"),
+    ConfigField("pretrained.checkpoint", "", text("the path of an Orbax folder, or of a .safetensors or .npz file"),
+                "Weights of your own that take the place of random initial weights.", option="pretrained"),
     _run("analysis.smallest_difference", 1.0, real(),
          "The smallest difference, in percentage points of accuracy, that is called one."),
     ConfigField("search", "grid", choice(("grid", "halving")),

@@ -128,7 +128,7 @@ def plain_name(record: Method, options: Options, num_blocks: int) -> str:
         name: v for name, v in changed(options).items() if name not in record.fixed and name != "joint"
     }
     name = record.id + "".join(f"_{option}_{_short(value)}" for option, value in settings.items())
-    return name + ("_start_with_imagenet" if options.pretrained else "")
+    return name + (f"_start_with_{options.pretrained}" if options.pretrained else "")
 
 
 METHODS: Registry[Method] = Registry("method")

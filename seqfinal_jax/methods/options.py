@@ -33,7 +33,7 @@ class Options:
     normalise_time_weights: bool = False
     history_steps: Literal["history", "all"] = "history"
     decay_selection: Literal["validation", "test"] = "validation"
-    pretrained: bool = False
+    pretrained: Literal["", "imagenet", "checkpoint"] = ""
     joint: JointOptions = JointOptions()
 
 

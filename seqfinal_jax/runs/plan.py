@@ -1,6 +1,6 @@
 """A checked run: which cells, from which data, with which stages."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import check_stage, stage_rule
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
+from seqfinal_jax.models.convert.checkpoint import check_checkpoint, checkpoint_digest
 from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import check_images
@@ -148,14 +149,26 @@ def planned(
     sizes = read.network_config(config, tuple(source.image_shape))
     classes = len(source.class_names)
     networks = {name: build_network(name, classes, sizes, read.precision(config)) for name in architectures}
-    if config.pretrained.resnet18:
-        for network in networks.values():
-            check_network(network)
+    _check_start(config, networks)
     ids = tuple(dict.fromkeys(method for _, method in found.found))
     return Plan(
         config, config.name, read.protocol_name(config), ids, architectures, seeds, source, make_training(config, source),
         networks, data_identity(config, source, {"main", *variants}), found.found, found.left_out, found.warnings,
     )  # fmt: skip
+
+
+def _check_start(config: ConfigDict, networks: Mapping[str, Network]) -> None:
+    """Raises ValueError where the networks cannot start from the weights that the configuration names."""
+    resnet18, own = config.pretrained.resnet18, config.pretrained.checkpoint
+    if resnet18 and own:
+        raise ValueError(
+            "config.pretrained.resnet18 and config.pretrained.checkpoint exclude each other; give one"
+        )
+    for network in networks.values():
+        if resnet18:
+            check_network(network)
+        if own:
+            check_checkpoint(network, own)
 
 
 def planned_methods(
@@ -254,6 +267,7 @@ def make_training(config: ConfigDict, source: SequenceSource) -> Training:
         penalise_bn=config.protocol.penalise_bn,
         fisher=config.fine_tune.fisher,
         pretrained=_pretrained(config.pretrained.resnet18),
+        checkpoint=_checkpoint(config.pretrained.checkpoint),
     )
 
 
@@ -266,3 +280,7 @@ def training_samples(source: SequenceSource) -> tuple[tuple[str, tuple[int, ...]
 
 def _pretrained(path: str) -> tuple[str, str] | None:
     return (path, content_digest(path)) if path else None
+
+
+def _checkpoint(path: str) -> tuple[str, str] | None:
+    return (path, checkpoint_digest(path)) if path else None

@@ -116,6 +116,7 @@ ELSEWHERE = {
     "data.period": "tests/data/test_portraits.py",
     "joint.matching_memory_gib": "tests/test_joint_runs.py",
     "pretrained.resnet18": "tests/models/test_pretrained.py",
+    "pretrained.checkpoint": "tests/test_export.py",
     "analysis.smallest_difference": "tests/analysis/test_joined_tables.py",
 }
 

@@ -36,7 +36,7 @@ IDS = [
     ("joint", {"mode": "side_tune", "sweep": True}, {"side": (4, 8), "all_layers_efficient": True},
      "joint_side_tune_3layers_size4,8_all_efficient_sweep_efficient_reg"),
     ("joint", {"separate": "fc"}, {}, "joint_separate_fc"),
-    ("joint", {"separate": "search"}, {"pretrained": True}, "joint_separate_search_start_with_imagenet"),
+    ("joint", {"separate": "search"}, {"pretrained": "imagenet"}, "joint_separate_search_start_with_imagenet"),
     ("joint", {"adjacent": "l2_fisher", "fisher": "per_sample_ce"}, {}, "joint_adjacent_reg_l2_fisher_per_sample"),
     ("joint", {"same_init": True, "resume_to": 200}, {}, "joint_same_init_resumed_to_200"),
     ("joint", {"resume_to": 200, "resume_patience": 20}, {}, "joint_resumed_to_200_patience20"),
@@ -112,7 +112,7 @@ ERRORS = [
     ("joint", {"separate": "search", "mode": "side_tune"}, {"side": "block"}, "'search' is for mode 'separate' only"),
     ("joint", {"same_init": True, "mode": "side_tune"}, {"side": "block"}, "same_init_over_time is for mode 'separate'"),
     ("joint_side_tune", {}, {}, "use joint_side_tune_block"),
-    ("joint_side_tune_block", {}, {"pretrained": True}, "in mode 'separate' only"),
+    ("joint_side_tune_block", {}, {"pretrained": "imagenet"}, "in mode 'separate' only"),
 ]  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_combinations_that_do_not_work(method, joint, options, message):
 
 
 def test_the_row_leaves_out_what_an_imagenet_start_does_not_have():
-    plans = plan_methods(published_row(), False, {"resnet-4": setting("resnet", 4, pretrained=True)})
+    plans = plan_methods(published_row(), False, {"resnet-4": setting("resnet", 4, pretrained="imagenet")})
     assert "joint_start_with_imagenet" in {name for _, name in plans.found}
     left = " ".join(plans.left_out)
     assert "joint_side_tune is left out for resnet-4" in left and "joint_side_tune_block is left out" in left

@@ -140,7 +140,7 @@ IDS = [
     ("erm_side_tune", {"all_layers_efficient": True}, "erm_side_tune_all_efficient"),
     ("sequential_fine_tune", {"mode": "low_rank_adapt", "adapter": Adapter("multiply", 3)},
      "sequential_low_rank_adapt_multiply_rank3"),
-    ("erm_final", {"layers": "search", "pretrained": True}, "erm_final_start_with_imagenet"),
+    ("erm_final", {"layers": "search", "pretrained": "imagenet"}, "erm_final_start_with_imagenet"),
     ("erm_linear_probe_fine_tune", {"layers": "search"}, "erm_linear_probe_fine_tune"),
 ]  # fmt: skip
 

@@ -286,4 +286,4 @@ def test_stages_start_from_the_file_with_the_seeds_own_head(network, fresh, star
 
 
 def final_joint_stage():
-    return METHODS.get("joint").build(Setting(2, Grid(), "resnet", 4, Options(pretrained=True)))
+    return METHODS.get("joint").build(Setting(2, Grid(), "resnet", 4, Options(pretrained="imagenet")))

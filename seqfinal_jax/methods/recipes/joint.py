@@ -28,7 +28,7 @@ def refused(record: Method, options: Options) -> str | None:
 def lacks(setting: Setting) -> str | None:
     """Why a joint model is left out, or None."""
     if setting.options.pretrained and setting.options.joint.mode != "separate":
-        return "the joint model starts from config.pretrained.resnet18 in mode 'separate' only"
+        return "the joint model starts from the weights of config.pretrained in mode 'separate' only"
     return None
 
 

@@ -16,14 +16,14 @@ REGULARIZED = {
 }  # fmt: skip
 
 
-def imagenet(options: Options) -> str:
+def start_name(options: Options) -> str:
     """The end of an id that says where weights come from."""
-    return "_start_with_imagenet" if options.pretrained else ""
+    return f"_start_with_{options.pretrained}" if options.pretrained else ""
 
 
 def fixed_name(record: Method, options: Options, num_blocks: int) -> str:
     """The id of a method whose name settles its options."""
-    return record.id + imagenet(options)
+    return record.id + start_name(options)
 
 
 def adapted_name(first: str, tuned: str, decay: str = "") -> Naming:
@@ -43,7 +43,7 @@ def adapted_name(first: str, tuned: str, decay: str = "") -> Naming:
             found += "_identity" if options.adapter.init == "identity" else ""
         else:
             found = _using_joint_name(first, options.mode)
-        return found + ("_all_efficient" if options.all_layers_efficient else "") + imagenet(options)
+        return found + ("_all_efficient" if options.all_layers_efficient else "") + start_name(options)
 
     return name
 
@@ -87,4 +87,4 @@ def joint_name(record: Method, options: Options, num_blocks: int) -> str:
     ):
         name += "_all_efficient"
     default = JointOptions(adjacent=record.fixed.get("joint.adjacent", JointOptions.adjacent))
-    return name + joint_suffix(joint, default) + imagenet(options)
+    return name + joint_suffix(joint, default) + start_name(options)

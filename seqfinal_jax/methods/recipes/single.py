@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from seqfinal_jax.methods.method import ALL, REFERENCE, method
 from seqfinal_jax.methods.nodes import Stage
+from seqfinal_jax.methods.recipes.naming import start_name
 from seqfinal_jax.methods.recipes.time_weights import increasing_weights
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.objectives import Invariant, Pooled, StageObjective, WorstDomain
@@ -52,7 +53,7 @@ def dro_all(setting: Setting) -> Stage:
     "erm_all_weighted", column="wERM", legend="ERM all, weighted", family=ALL, aliases=("erm_weighted_loss",),
     options=("normalise_time_weights",),
     naming=lambda record, options, blocks: (
-        record.id + "_normalised" * options.normalise_time_weights + "_start_with_imagenet" * options.pretrained
+        record.id + "_normalised" * options.normalise_time_weights + start_name(options)
     ),
 )  # fmt: skip
 def erm_all_weighted(setting: Setting) -> Stage:

@@ -121,7 +121,14 @@ def training_of(stage: Model, training: Training) -> Training:
     if freezes(stage):
         reaching.add("freeze_batch_stats")
     if draws_weights(stage):
-        reaching |= {"pretrained", "init_per_grid_point"}
-    optional = ("freeze_batch_stats", "penalise_bn", "fisher", "pretrained", "init_per_grid_point")
+        reaching |= {"pretrained", "checkpoint", "init_per_grid_point"}
+    optional = (
+        "freeze_batch_stats",
+        "penalise_bn",
+        "fisher",
+        "pretrained",
+        "checkpoint",
+        "init_per_grid_point",
+    )
     fields = Training.__dataclass_fields__
     return replace(training, **{name: fields[name].default for name in optional if name not in reaching})

@@ -10,12 +10,14 @@ import numpy as np
 from seqfinal_jax.methods.nodes import Stage, StepForm
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.models.convert.checkpoint import read_checkpoint, start_from_checkpoint
 from seqfinal_jax.models.convert.pretrained import start_from_resnet18
 from seqfinal_jax.models.network import Network, Variables, init_variables
 from seqfinal_jax.models.per_step.ablation import ablate, ablation_masks
 from seqfinal_jax.models.per_step.network import StepNetwork, init_steps, trained_from, with_table
 from seqfinal_jax.models.per_step.start import (
     init_last_from_previous,
+    start_every_version,
     start_from_fewer,
     start_from_single,
     start_steps_from_resnet18,
@@ -28,8 +30,10 @@ from seqfinal_jax.training.engine.streams import fold
 def initial_variables(
     network: Network, training: Training, seed: int, hyper: Mapping[str, float]
 ) -> Variables:
-    """Random start variables of a seed (the same for all methods), or ImageNet's with a random head."""
+    """Random start variables of a seed (the same for all methods), ImageNet's with a random head, or the user's own."""
     variables = init_variables(network, _init_key(network, training, seed, hyper))
+    if training.checkpoint:
+        return start_from_checkpoint(network, variables, training.checkpoint[0])
     return (
         start_from_resnet18(network, variables, training.pretrained[0]) if training.pretrained else variables
     )
@@ -81,6 +85,8 @@ def _joint_start(
         fresh = jax.tree.map(lambda leaf: np.broadcast_to(leaf[-1:], leaf.shape), fresh)
     if training.pretrained:
         fresh = start_steps_from_resnet18(steps, fresh, training.pretrained[0])
+    if training.checkpoint:
+        fresh = start_every_version(steps, fresh, read_checkpoint(training.checkpoint[0]), but=())
     if stage.form.ablate:
         return ablate(steps, fresh)
     return with_table(steps, fresh, searched_versions(steps, member.trainable)) if stage.layers else fresh

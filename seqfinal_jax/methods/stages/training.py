@@ -27,6 +27,7 @@ class Training:
     rule: when fits stop, before the budget and the stage's own wishes (`stages.network.stage_rule`).
     samples: training samples of each time step, by variant of the sequence, from which updates are counted.
     pretrained: a file of ImageNet weights that takes the place of random ones, and its content's digest.
+    checkpoint: the same of weights of the user's own.
     """
 
     rule: StopRule
@@ -39,5 +40,6 @@ class Training:
     penalise_bn: PenaliseBatchNorm = "none"
     fisher: str = "batch_sums"
     pretrained: tuple[str, str] | None = None
+    checkpoint: tuple[str, str] | None = None
     budget: Budget = Budget()
     samples: tuple[tuple[str, tuple[int, ...]], ...] = ()

@@ -1,5 +1,6 @@
 """Starting the networks of more time steps from trained ones of fewer (spec of the networks, section 5.5)."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -75,8 +76,10 @@ def _continue_biases(adapters: Tree, base: Tree, last: int) -> Tree:
     return result
 
 
-def start_every_version(network: StepNetwork, variables: Variables, single: Variables) -> Variables:
-    """Variables with a plain network's as every version of every group but the head, and of those alone that it has.
+def start_every_version(
+    network: StepNetwork, variables: Variables, single: Variables, but: Collection[str] = ("fc",)
+) -> Variables:
+    """Variables with a plain network's as every version of every group but some, and of those alone that it has.
 
     Raises ValueError unless all layers are separate versions.
     """
@@ -90,7 +93,7 @@ def start_every_version(network: StepNetwork, variables: Variables, single: Vari
 
     return {
         kind: {
-            group: repeated(tree, single[kind][group]) if group in single[kind] and group != "fc" else tree
+            group: repeated(tree, single[kind][group]) if group in single[kind] and group not in but else tree
             for group, tree in groups.items()
         }
         for kind, groups in variables.items()
