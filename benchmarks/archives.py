@@ -2,8 +2,9 @@
 
 Command   python -m benchmarks.archives [--flips 120] [--out FILE.csv]
 
-Each flip changes one bit of one file, drawn in proportion to the files' sizes, and reads the weights back: "refused" is an
-error, "same" the same numbers, "other" numbers that are not those that were written. Needs orbax-checkpoint.
+Each flip changes one bit of one file, drawn in proportion to the sizes of the files, and reads the weights back:
+"refused" is an error, "same" the same numbers, "other" numbers that are not those that were written. Needs
+orbax-checkpoint.
 """
 
 import argparse

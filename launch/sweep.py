@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         wrong = [each for each in rest if not each.startswith("--config.")]
         if wrong:
-            raise ValueError(f"unknown argument {wrong[0]!r}; python -m launch.sweep --help lists them")
+            from seqfinal_jax.config.command_line import unknown_flag
+
+            raise ValueError(unknown_flag(wrong[0]))
         if options.action == "start":
             return _start(options, rest, console)
         if rest or options.config:

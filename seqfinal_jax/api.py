@@ -104,6 +104,8 @@ def _changed(given: "str | ConfigDict") -> list[str]:
     """The fields that a configuration of `load_config` was given other values since."""
     from seqfinal_jax.config.check import flat
 
+    if isinstance(given, str):
+        return []
     loaded = getattr(given, LOADED, {})
     return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
 

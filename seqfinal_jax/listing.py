@@ -4,6 +4,7 @@ Command   python -m seqfinal_jax list [methods|networks|shifts|data|configs|fiel
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+WIDE = 10_000  # columns of what is not a terminal: one line per entry, for other programs
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
@@ -94,7 +96,7 @@ def print_list(kind: str, console: Console) -> None:
     heads, rows = KINDS[kind]()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=kind, title_justify="left")
     for place, head in enumerate(heads):
-        table.add_column(head, overflow="fold", no_wrap=False, ratio=None if place == 0 else 1)
+        table.add_column(head, overflow="fold", no_wrap=place == 0, ratio=None if place == 0 else 1)
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)
@@ -115,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     console = Console(highlight=False, markup=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
     for kind in KINDS if options.kind == "all" else (options.kind,):
         print_list(kind, console)
         console.print()

@@ -1,6 +1,9 @@
-"""Command line: python -m seqfinal_jax.main --config=configs/digits_rcl.py[:PRESETS] [--workdir=DIR].
+"""Trains the methods of a configuration, and writes tables, figures and a report.
 
-Flags, then the run, then the report.
+Command   seqfinal run --config=digits_rcl[:PRESETS] [--workdir=DIR] [--config.FIELD=VALUE ...]
+          python -m seqfinal_jax.main is the same command
+
+A run that was stopped continues with the same command. With more methods or seeds it trains what is missing.
 """
 
 import contextlib
@@ -29,7 +32,7 @@ WORKER = flags.DEFINE_string(
     "i/n: one of n processes that do all cells together; writes no report (launch.sweep starts these)",
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "check everything, say what would be fitted, then stop")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "check everything, say what would be trained, then stop")
 
 
 def main(arguments: Sequence[str]) -> None:

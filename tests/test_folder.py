@@ -165,25 +165,27 @@ def test_the_log_lowers_no_level_for_others(tmp_path, caplog):
 
 def test_the_history_of_commands_is_kept(tmp_path):
     """Each with its methods and seeds; the same command twice is one entry."""
+    data = tmp_path / "photos"
+    data.mkdir()
     for changes in ({}, {}, {"methods": ("erm_all",), "seeds": (0, 1)}):
         config = smoke_config(**{**ONE, **changes})
-        running.run(config, tmp_path, overrides=tuple(changes), source="digits_rcl:smoke", data_dir="photos")
-    environment = json.loads((tmp_path / "environment.json").read_text())
+        running.run(config, tmp_path / "run", str(data), overrides=tuple(changes), source="digits_rcl:smoke")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     first, second = environment["commands"]
     assert (first["methods"], first["seeds"], first["set"]) == (["erm_final"], [0], {})
     assert (second["methods"], second["seeds"]) == (["erm_all"], [0, 1])
     assert second["set"] == {"methods": ["erm_all"], "seeds": [0, 1]}
-    assert second["config"] == "digits_rcl:smoke" and second["data_dir"] == "photos"
+    assert second["config"] == "digits_rcl:smoke" and second["data_dir"] == str(data)
 
 
 def test_the_commands_of_a_report_name_the_run_and_its_data(tmp_path):
-    running.run(
-        smoke_config(**ONE), tmp_path / "my run", data_dir="photos of mine", console=Console(quiet=True)
-    )
+    data = tmp_path / "photos of mine"
+    data.mkdir()
+    running.run(smoke_config(**ONE), tmp_path / "my run", str(data), console=Console(quiet=True))
     write_report(tmp_path / "my run")
     page = html.unescape((tmp_path / "my run" / "report" / "index.html").read_text())
     run = shlex.quote(str(tmp_path / "my run"))
-    assert f"analysis.interpolation {run} --data_dir='photos of mine'" in page
+    assert f"analysis.interpolation {run} --data_dir={shlex.quote(str(data))}" in page
     assert f"analysis.projection {run}<" in page
 
 

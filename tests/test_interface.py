@@ -11,6 +11,10 @@ import seqfinal_jax
 from seqfinal_jax import listing
 from seqfinal_jax.config import config_files
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.methods.method import METHODS, method_id, other_names
+from seqfinal_jax.records.registry import resolved
+from seqfinal_jax.runs.plan import make_plan
+from tests.runs import smoke_config
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"methods": ("erm_final", "erm_fine_tune"), "seeds": (0,), "grid.dropout": (0.0,)}
@@ -26,7 +30,7 @@ def test_help_shows_the_commands_in_80_columns():
     done = command("--help")
     assert done.returncode == 0 and done.stdout == command().stdout
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  seqfinal")] == [
-        "run", "list", "tables", "report", "sweep", "run",
+        "run", "list", "tables", "report", "export", "sweep", "run",
     ]  # fmt: skip
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -37,7 +41,17 @@ def test_help_shows_the_commands_in_80_columns():
         (["tabels"], "unknown command 'tabels'; did you mean 'tables'?"),
         (["run", "--config=configs/digits_rlc.py"], "Did you mean configs/digits_rcl.py?"),
         (["run", "--config=digits"], "there is no file digits. Did you mean digits_rcl?"),
-        (["run", "--config=digits_rcl", "--methods=erm_final"], "Unknown command line flag 'methods'"),
+        (
+            ["run", "--config=digits_rcl", "--methods=erm_final"],
+            "unknown flag --methods; did you mean --config.methods?",
+        ),
+        (["run", "--config=digits_rcl", "--patience=3"], "did you mean --config.training.patience?"),
+        (["run", "--config=digits_rcl", "--wrkdir=x"], "did you mean --workdir?"),
+        (["run", "--config=digits_rcl", "--config.methods=LP-TF"], "did you mean 'LP-FT'?"),
+        (
+            ["sweep", "--config=digits_rcl", "--workdir=x", "--methods=erm_final"],
+            "did you mean --config.methods?",
+        ),
         (["list", "--plugins=nothing.py"], "nothing.py"),
     ],
 )
@@ -45,6 +59,60 @@ def test_what_is_mistyped_gets_the_nearest_match(arguments, message):
     done = command(*arguments)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("start", [["seqfinal_jax", "run"], ["seqfinal_jax.main"]])
+def test_help_of_a_run_says_what_it_does_and_has_all_flags(start):
+    """It was a usage line and nothing more."""
+    done = subprocess.run([sys.executable, "-m", *start, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Trains the methods of a configuration" in done.stdout
+    for flag in ("--config=", "--data_dir=", "--workdir=", "--dry_run", "--shard=", "--config.FIELD="):
+        assert flag in done.stdout
+
+
+def test_the_package_shows_its_interface_and_nothing_else():
+    code = "import seqfinal_jax; print(dir(seqfinal_jax))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    names = ["__version__", "load_config", "load_model", "load_results", "plot", "run"]
+    assert done.stdout.strip() == str(names)
+
+
+def test_a_list_into_a_pipe_breaks_nothing():
+    done = command("list", "methods")
+    assert "sequential_fine_tune_exponential" in done.stdout
+    assert any(
+        line.startswith("oracle") and line.rstrip().endswith("samples") for line in done.stdout.splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "erm_linear_probe_fine_tune",
+        "LP-FT",
+        "lp-ft",
+        "ERM + LP-FT",
+        "erm + lp-ft",
+        "ERM_Linear_Probe_Fine_Tune",
+    ],
+)
+def test_a_method_has_three_names_whatever_their_case(name):
+    assert method_id(name) == "erm_linear_probe_fine_tune"
+    plan = make_plan(smoke_config(methods=(name,)))
+    assert plan.methods == ("erm_linear_probe_fine_tune",)
+
+
+def test_no_two_methods_share_a_name():
+    """What stands for a method in a table stands for it on the command line."""
+    for id in METHODS:
+        assert {method_id(name) for name in (id, *other_names(id))} == {id}
+
+
+def test_a_name_of_several_methods_is_refused():
+    names = {"one": ("Same",), "two": ("same", "Other")}
+    assert resolved("method", "Same", names) == "one" and resolved("method", "OTHER", names) == "two"
+    with pytest.raises(ValueError, match="method 'SAME' stands for several: one, two; give one of these"):
+        resolved("method", "SAME", names)
 
 
 @pytest.mark.parametrize("kind", list(listing.KINDS))

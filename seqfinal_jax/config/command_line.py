@@ -1,6 +1,7 @@
 """What commands that take a configuration share: its flags, and errors in one line."""
 
 import contextlib
+import difflib
 import errno
 import logging
 import os
@@ -93,13 +94,53 @@ def fail(message: str, status: int = 2) -> NoReturn:
 def parse_flags(arguments: Sequence[str]) -> list[str]:
     """Parses the command line; what is wrong with it becomes one line that names the nearest match.
 
-    Plugins that it names are loaded first: the fields that they declare can be set behind them.
+    Plugins that it names are loaded first: the fields that they declare can be set behind them. --help prints what the
+    command does and all its flags, and ends the process.
     """
+    if {"--help", "-h", "-help"} & {*arguments[1:]}:
+        print(help_text(), end="")
+        sys.exit(0)
     try:
         _load_named_plugins(arguments)
         return flags.FLAGS([_with_path(argument) for argument in arguments], known_only=False)
+    except flags.UnrecognizedFlagError as error:
+        fail(unknown_flag(f"--{error.flagname}"))
     except Exception as error:  # the parser of ml_collections raises many kinds
         fail(explain(error))
+
+
+def help_text() -> str:
+    """What the running command does, and its flags with their defaults."""
+    doc = (getattr(sys.modules["__main__"], "__doc__", None) or "").strip()
+    if not sys.argv[0].endswith(".py"):  # another command's entry point, such as seqfinal run
+        doc = (sys.modules["seqfinal_jax.main"].__doc__ or "").strip()
+    lines = [doc, "", "Flags"]
+    for module, own in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("seqfinal_jax") or module in ("__main__", sys.argv[0]):
+            for flag in own:
+                default = "" if flag.default in (None, "", False) else f"; default {flag.default}"
+                lines.append(
+                    f"  --{flag.name}" + ("" if flag.boolean else "=...") + f"\n      {flag.help}{default}"
+                )
+    lines.append(
+        "  --config.FIELD=VALUE\n      sets a field; `seqfinal list fields` shows all of them. `seqfinal list presets` "
+        "shows\n      what may stand behind the colon of --config"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def unknown_flag(argument: str) -> str:
+    """The message about a flag that does not exist, with the field or flag that was meant."""
+    from seqfinal_jax.config.schema import all_fields
+
+    name = argument.lstrip("-").partition("=")[0]
+    meant = {"config": "--config", "data_dir": "--data_dir", "workdir": "--workdir", "dry_run": "--dry_run"}
+    for field in all_fields():
+        for known in (field.name, field.name.rpartition(".")[2]):
+            meant.setdefault(known, f"--config.{field.name}")
+    close = difflib.get_close_matches(name.replace("-", "_"), list(meant), n=1, cutoff=0.6)
+    hint = f"did you mean {meant[close[0]]}?" if close else "--help shows all flags"
+    return f"unknown flag --{name}; {hint}"
 
 
 def _with_path(argument: str) -> str:

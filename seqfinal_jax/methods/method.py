@@ -16,7 +16,7 @@ from seqfinal_jax.methods.options import Options, changed, effective
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.records.code_identity import defined_in
 from seqfinal_jax.records.kinds import Kind
-from seqfinal_jax.records.registry import Registry
+from seqfinal_jax.records.registry import Registry, resolved
 
 Recipe = Callable[[Setting], Node]
 Reason = str | None
@@ -159,6 +159,20 @@ def method(
         return recipe
 
     return register
+
+
+def other_names(id: str) -> tuple[str, ...]:
+    """What a method is called besides its id: its aliases, its column and its legend."""
+    record = METHODS.get(id)
+    return (*record.aliases, record.column, record.legend)
+
+
+def method_id(name: str) -> str:
+    """The id of the method that a name stands for, whatever its case: id, alias, column or legend.
+
+    Raises ValueError for an unknown name, with the nearest one.
+    """
+    return resolved("method", name, {id: other_names(id) for id in METHODS})
 
 
 def published_row() -> tuple[str, ...]:

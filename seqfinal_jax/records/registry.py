@@ -1,7 +1,7 @@
 """One small registry for data sets, shifts, networks, methods and figures."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
@@ -12,6 +12,29 @@ def nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     choices = ", ".join(known)
     return f"did you mean {close[0]!r}? (known: {choices})" if close else f"known: {choices}"
+
+
+def resolved(kind: str, name: str, names: Mapping[str, Collection[str]]) -> str:
+    """The id that a name stands for: the id itself, or another name of it, whatever the case.
+
+    names: the other names of every id. Raises ValueError for a name of several, and for an unknown one with the nearest.
+    """
+    if name in names:
+        return name
+    folded = name.casefold()
+    for matches in (lambda known: known == name, lambda known: known.casefold() == folded):
+        found = [each for each, others in names.items() if any(map(matches, (each, *others)))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"{kind} {name!r} stands for several: {', '.join(found)}; give one of these")
+    places = {known.casefold(): known for each, others in names.items() for known in (each, *others)}
+    close = difflib.get_close_matches(folded, list(places), n=1, cutoff=0.5)
+    if close:
+        raise ValueError(
+            f"unknown {kind} {name!r}; did you mean {places[close[0]]!r}? (known: {', '.join(names)})"
+        )
+    raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(names)}")
 
 
 class Registry(Generic[T]):

@@ -19,7 +19,7 @@ from seqfinal_jax.data.sequences.source import (
 )
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_every_step, stage_of
-from seqfinal_jax.methods.recipes import METHODS, default_row
+from seqfinal_jax.methods.recipes import default_row, method_id
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import check_stage, stage_rule
@@ -104,7 +104,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     check_config(config)
     architectures = build.chosen_architectures(config, jax.default_backend())
     seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
-    methods = tuple(METHODS.named(name) for name in build.split_names(config.methods))
+    methods = tuple(map(method_id, build.split_names(config.methods)))
     _check_names(methods, architectures, seeds)
     source = sequence_source(read.sequence_request(config, data_dir))
     _check_images(config, source)
@@ -127,8 +127,6 @@ def _check_names(methods: tuple[str, ...], architectures: tuple[str, ...], seeds
     """Raises ValueError for names that are unknown or stand twice."""
     for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
         refuse_repeats(values, field)
-    for name in methods:
-        METHODS.get(name)
     for name in architectures:
         split_name(name)
 

@@ -1,13 +1,15 @@
 """How methods, architectures and numbers are called and ordered in every table and figure."""
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seqfinal_jax.methods.method import in_table_order
+from seqfinal_jax.methods.method import in_table_order, other_names
 from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.records.registry import resolved
 
 MISSING = "–"
 REFERENCE = "reference"  # the family of the final step alone and the oracle
@@ -44,6 +46,21 @@ def method_name(method: str) -> MethodLabel:
         return _read.get(method, MethodLabel(method, method, method, "other"))
     record = METHODS.get(method)
     return MethodLabel(record.id, record.column, record.legend, record.family, record.comparable)
+
+
+def method_called(name: str, methods: Iterable[str]) -> str:
+    """The one of these methods that a name stands for, whatever its case: id, alias, column or legend.
+
+    A column or legend of several methods stands for the one that has no options. Raises ValueError for an unknown name.
+    """
+    names: dict[str, tuple[str, ...]] = {}
+    for method in in_order(methods):
+        shown = method_name(method)
+        names[method] = other_names(method) if method in METHODS else (shown.column, shown.legend)
+    registered = {method: others for method, others in names.items() if method in METHODS}
+    with contextlib.suppress(ValueError):
+        return name if name in names else resolved("method", name, registered)
+    return resolved("method", name, names)
 
 
 def reference_method(methods: Iterable[str], comparable: bool) -> str | None:

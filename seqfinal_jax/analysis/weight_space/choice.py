@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from seqfinal_jax.analysis.tables.cells import done_cells
-from seqfinal_jax.analysis.tables.labels import in_order, listed, method_name
+from seqfinal_jax.analysis.tables.cells import done_cells, read_cells
+from seqfinal_jax.analysis.tables.labels import in_order, listed, method_called, method_name
+from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
 
 
@@ -97,7 +98,7 @@ def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser
 
 def read_choice(options: Any) -> Choice:
     """The choice that the flags make; raises ValueError for names that do not fit the methods."""
-    methods, names = _parts(options.methods), _parts(options.names)
+    methods, names = _named_methods(options), _parts(options.names)
     if names and len(names) != len(methods):
         raise ValueError(
             f"--names has {len(names)} entries and --methods has {len(methods)}; give a name for each method, or leave "
@@ -107,6 +108,13 @@ def read_choice(options: Any) -> Choice:
         tuple(options.runs), _parts(options.architecture), options.seed, methods,
         dict(zip(methods, names, strict=False)), options.title, options.data_dir,
     )  # fmt: skip
+
+
+def _named_methods(options: Any) -> tuple[str, ...]:
+    """The ids of the methods that the flag names in any way."""
+    asked = _parts(options.methods)
+    done = {method for run in options.runs for method in read_cells(run)["method"]} if asked else set()
+    return tuple(method_called(name, {*done, *METHODS}) for name in asked)
 
 
 def _parts(text: str) -> tuple[str, ...]:

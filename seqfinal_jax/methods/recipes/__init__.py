@@ -1,6 +1,6 @@
 """The recipes of all methods; importing this package registers them, in the order of the published table."""
 
-from seqfinal_jax.methods.method import METHODS, default_row, published_row
+from seqfinal_jax.methods.method import METHODS, default_row, method_id, published_row
 from seqfinal_jax.methods.recipes import single
 
 # isort: split
@@ -21,6 +21,7 @@ __all__ = [
     "default_row",
     "fine_tune",
     "joint",
+    "method_id",
     "published_row",
     "sequential",
     "single",
