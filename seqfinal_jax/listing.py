@@ -4,7 +4,6 @@ Command   python -m seqfinal_jax list [methods|networks|shifts|data|configs|fiel
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
         console.width = WIDE
     for kind in KINDS if options.kind == "all" else (options.kind,):
         print_list(kind, console)
