@@ -5,7 +5,7 @@ import math
 import pytest
 from rich.console import Console
 
-from seqfinal_jax.analysis.tables import command
+from seqfinal_jax.analysis.tables import command, latex
 from seqfinal_jax.analysis.tables import text as tables
 from seqfinal_jax.analysis.tables.cells import read_cells
 from seqfinal_jax.analysis.tables.results_table import Expected, results_table, summary
@@ -159,7 +159,7 @@ def test_a_seed_added_for_two_methods_changes_no_best_mean(tmp_path):
     table = results_table(make_run_folder(tmp_path, accuracies))
     assert table.best.startswith("convnet-1 LP-FT 83.0 (n = 6: on seeds 0, 1, 2, 3, 4, 5, which all")
     assert f"highest mean on the test set (without Oracle): {table.best}" in tables.to_markdown(table)
-    assert "LP-FT 83.0 (n = 6: on seeds" in tables.to_latex(table)
+    assert "LP-FT 83.0 (n = 6: on seeds" in latex.to_latex(table)
 
 
 def length_runs(folder, protocols=("corrected", "corrected")):

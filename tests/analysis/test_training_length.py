@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seqfinal_jax.analysis.tables import text
+from seqfinal_jax.analysis.tables import latex, text
 from seqfinal_jax.analysis.tables.results_table import results_table
 from seqfinal_jax.analysis.tables.training_length import is_improving, training_length
 from seqfinal_jax.runs.stage_lengths import late_gain
@@ -100,7 +100,7 @@ def test_a_dagger_marks_what_was_not_trained_to_the_end(tmp_path):
     assert table.entries["erm_final", "convnet-1"].value == "40.0 ± 0.0"
     said = "† not trained to the end: raise config.training.least_updates"
     assert said in table.captions and f"- {said}" in text.to_markdown(table)
-    assert r"60.0 $\pm$ 0.0 \dag{}" in text.to_latex(table)
+    assert r"60.0 $\pm$ 0.0 \dag{}" in latex.to_latex(table)
     assert not any("†" in line for line in results_table(improving_run(tmp_path / "b", [0.0] * 6)).captions)
 
 

@@ -68,9 +68,13 @@ def method_figure(table: ResultsTable) -> "Figure":
 
 
 def _rows(methods: list[str]) -> dict[str, float]:
-    """The place of each method from top to bottom; a family's name has room above its first method."""
+    """The place of each method from top to bottom; a family's name has room above its first method.
+
+    Families stand in the order of their first methods, so that a method of the user's own stands with its family.
+    """
     rows, place, family = {}, 0.0, None
-    for method in methods:
+    families = list(dict.fromkeys(method_name(method).family for method in methods))
+    for method in sorted(methods, key=lambda method: families.index(method_name(method).family)):
         if method_name(method).family != family:
             family, place = method_name(method).family, place + HEAD
         rows[method] = place

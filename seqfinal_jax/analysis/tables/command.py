@@ -10,18 +10,20 @@ also be a `metrics.csv` of the published program, or a folder of them.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from seqfinal_jax.analysis.tables import paper_layout, text
-from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
-from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_name
+from seqfinal_jax.analysis.tables import comparison_formats as formats
+from seqfinal_jax.analysis.tables import latex, paper_layout, text
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, judged_comparisons, smallest_difference
+from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_called, method_name
 from seqfinal_jax.analysis.tables.original import read_original
-from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
+from seqfinal_jax.analysis.tables.results_table import ResultsTable, joined_cells, results_table
 from seqfinal_jax.results.run_folder import RunFolderError, read_config
 
 FORMATS = ("terminal", "csv", "markdown", "latex")
@@ -49,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--decimals", type=int, default=2, help="paper layout: decimals of an accuracy")
     parser.add_argument("--against", help="compare every method with this one, paired by seed")
+    parser.add_argument(
+        "--methods",
+        default="",
+        help="the methods to show, with commas, in this order: ids, columns or legends",
+    )
+    parser.add_argument("--ids", action="store_true", help="name methods by their ids")
+    parser.add_argument("--notes", choices=("plain", "threeparttable"), default="plain",
+                        help="LaTeX: what stands below is a box, or tablenotes of threeparttable")  # fmt: skip
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
@@ -73,27 +83,75 @@ def _text(options: Any) -> str:
     table = results_table(options.runs)
     if len(options.runs) == 1:
         text.write_results_csv(options.runs[0])
+    smallest, methods = smallest_difference(options.runs[0]), _named(options.methods, table.methods)
     if options.against:
-        smallest = smallest_difference(options.runs[0])
-        return "\n".join(comparison_lines(table.cells, options.against, smallest, table.records)) + "\n"
+        reference = method_called(options.against, table.methods)
+        return _comparisons(table, reference, smallest, methods, options)
+    shown = _chosen(table, methods)
     if options.format == "terminal" and not options.out:
-        text.print_summary(options.runs, console=Console(highlight=False))
+        text.print_table(shown, Console(highlight=False), options.ids)
         return ""
-    writers: dict[str, Callable[..., str]] = {"csv": text.to_csv, "latex": text.to_latex}
-    return writers.get(options.format, text.to_markdown)(table)
+    if options.format == "csv":
+        return text.to_csv(shown)
+    if options.format == "latex":
+        judged = judged_comparisons(table.cells, smallest, table.records)
+        return latex.to_latex(shown, judged, options.ids, options.notes)
+    return text.to_markdown(shown, options.ids)
+
+
+def _named(asked: str, methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods that a flag names in any way, in its order."""
+    names = (part.strip() for part in asked.split(","))
+    return tuple(dict.fromkeys(method_called(name, methods) for name in names if name))
+
+
+def _chosen(table: ResultsTable, methods: Sequence[str]) -> ResultsTable:
+    """The table of these methods, in this order; of all where none is named."""
+    if not methods:
+        return table
+    here = {name: getattr(table, name) for name in ("cells", "failures")}
+    return replace(
+        table,
+        methods=list(methods),
+        entries={(m, a): table.entries[m, a] for m in methods for a in table.architectures},
+        records=[record for record in table.records if record["method"] in methods],
+        **{name: frame[frame["method"].isin(methods)].reset_index(drop=True) for name, frame in here.items()},
+    )
+
+
+def _comparisons(
+    table: ResultsTable, reference: str, smallest: float, methods: Sequence[str], options: Any
+) -> str:
+    """Methods against a reference; adjusted for all methods of the run, whichever are shown."""
+    if options.format == "terminal":
+        return "\n".join(comparison_lines(table.cells, reference, smallest, table.records)) + "\n"
+    found = judged_comparisons(table.cells, smallest, table.records, reference)
+    if methods:
+        order = {method: place for place, method in enumerate(methods)}
+        kept = {a: [row for row in rows if row.comparison.method in order] for a, rows in found.items()}
+        found = {
+            a: sorted(rows, key=lambda row: order[row.comparison.method]) for a, rows in kept.items() if rows
+        }
+    if options.format == "csv":
+        return formats.comparisons_csv(found)
+    if options.format == "latex":
+        return formats.comparisons_latex(found, options.ids, options.notes)
+    return formats.comparisons_markdown(found, options.ids)
 
 
 def _paper(options: Any) -> str:
     cells, captions = _cells(options)
-    table = paper_layout.paper_table(cells, options.published_cells)
+    methods = _named(options.methods, cells["method"])
+    table = paper_layout.paper_table(cells, options.published_cells, methods=methods)
     return _written(paper_layout.with_captions(table, captions), options)
 
 
 def _written(table: paper_layout.PaperTable, options: Any) -> str:
     if options.format == "csv":
         return paper_layout.to_csv(table)
-    write = paper_layout.to_latex if options.format == "latex" else paper_layout.to_markdown
-    return write(table, options.with_spread, options.decimals)
+    if options.format == "latex":
+        return paper_layout.to_latex(table, options.with_spread, options.decimals, options.notes)
+    return paper_layout.to_markdown(table, options.with_spread, options.decimals)
 
 
 def _lengths(options: Any) -> str:

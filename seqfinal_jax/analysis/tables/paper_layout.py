@@ -4,14 +4,15 @@ Bold: within 2 points of the best method without extra data. Bold italic: within
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from seqfinal_jax.analysis.tables.labels import architectures_in_order, method_name
+from seqfinal_jax.analysis.tables.labels import architectures_in_order, in_order, method_name
+from seqfinal_jax.analysis.tables.latex import Notes, latex_table
 from seqfinal_jax.analysis.tables.text import csv_text, latex_text
 from seqfinal_jax.methods.recipes import METHODS, published_row
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
@@ -21,6 +22,8 @@ NO_ORACLE = 1.1  # stands for the oracle's accuracy where there is none: nothing
 PLAIN, BOLD, BOLD_ITALIC = 0, 1, 2
 FIRST_FAMILIES = ("reference", "all data", "history, then adapt")
 BLOCK = "_block"
+TITLE = "Test accuracy at the final step"
+MOST_COLUMNS = 10
 NOT_THERE = "---"  # of a side module that the family has no small form of
 
 
@@ -60,7 +63,9 @@ class PaperTable:
     captions: tuple[str, ...]
 
 
-def paper_table(cells: pd.DataFrame, published: bool = False, decays: Sequence[str] = ()) -> PaperTable:
+def paper_table(
+    cells: pd.DataFrame, published: bool = False, decays: Sequence[str] = (), methods: Sequence[str] = ()
+) -> PaperTable:
     """The table of cells with the columns architecture, method, seed and test_accuracy.
 
     published: as the published program lays it out, where a ConvNet's whole blocks stand in the columns of single
@@ -68,9 +73,10 @@ def paper_table(cells: pd.DataFrame, published: bool = False, decays: Sequence[s
     no column of their own, as the published program does.
     """
     architectures = architectures_in_order(cells["architecture"])
+    halves = _split(methods) if methods else _halves_of(cells["method"])
     rows = [Row(name, row_label(name), name) for name in architectures]
     rules = tuple(a.label for a, b in pairwise([*rows, Row("", "", "")]) if _family(a.key) != _family(b.key))
-    return _laid_out(cells, "architecture", rows, rules, published, decays)
+    return _laid_out(cells, "architecture", rows, rules, halves, published, decays)
 
 
 def length_table(cells: pd.DataFrame, architecture: str) -> PaperTable:
@@ -80,7 +86,7 @@ def length_table(cells: pd.DataFrame, architecture: str) -> PaperTable:
     """
     own = cells[cells["architecture"] == architecture]
     rows = [Row(count, f"{count} steps", architecture) for count in sorted(own["num_steps"].unique())]
-    return _laid_out(own, "num_steps", rows, ())
+    return _laid_out(own, "num_steps", rows, (), _halves_of(own["method"]))
 
 
 class Row(NamedTuple):
@@ -96,16 +102,13 @@ def _laid_out(
     column: str,
     rows: Sequence[Row],
     rules: tuple[str, ...],
+    halves: Sequence[tuple[str, ...]],
     published: bool = False,
     decays: Sequence[str] = (),
 ) -> PaperTable:
-    """The two halves, a row for each value of a column of the cells."""
+    """The halves, a row for each value of a column of the cells."""
     means = cells.groupby([column, "method"])["test_accuracy"].agg(["mean", "std", "size"])
-    published_methods = published_row()
-    apart = [method for method in published_methods if not METHODS.get(method).comparable]
-    first = [m for m in published_methods if METHODS.get(m).family in FIRST_FAMILIES and m not in apart]
-    rest = [m for m in published_methods if m not in first and m not in apart]
-    halves = (_in_paper_order(first), (*rest, *apart))
+    apart = [m for half in halves for m in half if not method_name(m).comparable]
     found: dict[tuple[str, str], PaperCell] = {}
     for row in rows:
         found |= _row(row, means.loc[row.key], halves, published, decays)
@@ -113,14 +116,37 @@ def _laid_out(
     for half in halves:
         found |= _summary_rows(table, half, apart, [m for part in halves for m in part])
     labels = (*(row.label for row in rows), "Mean", "Std dev")
-    return PaperTable(labels, halves, found, rules, _captions(cells, table, column))
+    return PaperTable(labels, tuple(halves), found, rules, _captions(cells, table, column))
+
+
+def _halves_of(methods: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """The published columns, and behind those of its family each method of the user's own."""
+    published = published_row()
+    columns = [*published, *(m for m in in_order(methods) if _is_own(m))]
+    apart = [method for method in columns if not method_name(method).comparable]
+    first = [m for m in columns if method_name(m).family in FIRST_FAMILIES and m not in apart]
+    rest = [m for m in columns if m not in first and m not in apart]
+    return _in_paper_order(first), (*rest, *apart)
+
+
+def _is_own(method: str) -> bool:
+    """Whether a method comes from a user's file, loaded or not."""
+    return METHODS.origin(method) is not None if method in METHODS else method_name(method).column != method
+
+
+def _split(methods: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """One half of up to ten columns, or two of equal length."""
+    if len(methods) <= MOST_COLUMNS:
+        return (tuple(methods),)
+    middle = -(-len(methods) // 2)
+    return tuple(methods[:middle]), tuple(methods[middle:])
 
 
 def _in_paper_order(methods: Sequence[str]) -> tuple[str, ...]:
     """The order of the records, but for methods that say whose column they follow."""
     order = list(methods)
     for method in methods:
-        behind = METHODS.get(method).behind
+        behind = METHODS.get(method).behind if method in METHODS else ""
         if behind in order:
             order.remove(method)
             order.insert(order.index(behind) + 1, method)
@@ -145,9 +171,9 @@ def _row(
     decays: Sequence[str],
 ) -> dict[tuple[str, str], PaperCell]:
     columns = [method for half in halves for method in half]
-    comparable = {*(m for m in columns if METHODS.get(m).comparable), *decays}
+    comparable = {*(m for m in columns if method_name(m).comparable), *decays}
     best = max((own["mean"][m] for m in own.index if m in comparable), default=math.nan)
-    oracle = next((own["mean"][m] for m in own.index if not METHODS.get(m).comparable), NO_ORACLE)
+    oracle = next((own["mean"][m] for m in own.index if not method_name(m).comparable), NO_ORACLE)
     cells = {}
     for method in columns:
         source = _shown_method(row.architecture, method, published)
@@ -155,7 +181,7 @@ def _row(
             cells[row.label, method] = PaperCell(math.nan, text=NOT_THERE)
         elif source in own.index:
             mean, spread, count = own.loc[source]
-            mark = PLAIN if not METHODS.get(method).comparable else _mark(mean, best, oracle)
+            mark = PLAIN if not method_name(method).comparable else _mark(mean, best, oracle)
             cells[row.label, method] = PaperCell(float(mean), float(spread), int(count), mark)
         else:
             cells[row.label, method] = PaperCell(math.nan)
@@ -232,7 +258,7 @@ def with_captions(table: PaperTable, captions: Sequence[str]) -> PaperTable:
     return replace(table, captions=(*table.captions, *captions))
 
 
-def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2) -> str:
+def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2, notes: Notes = "plain") -> str:
     """Two tabulars, one under the other, for a document that uses booktabs."""
     parts = []
     for half in table.halves:
@@ -245,9 +271,7 @@ def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2) ->
             if row in table.rules:
                 lines.append(r"\midrule")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    said = latex_text(". ".join(table.captions))
-    body = "\n\n\\medskip\n\n".join(parts)
-    return f"\\begin{{table}}\n\\centering\\small\n{body}\n\\caption{{{said}}}\n\\end{{table}}\n"
+    return latex_table(latex_text(TITLE), parts, [*map(latex_text, table.captions)], notes)
 
 
 def _latex_cell(cell: PaperCell, with_spread: bool, decimals: int) -> str:

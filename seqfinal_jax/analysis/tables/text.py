@@ -62,42 +62,27 @@ def print_summary(
     Raises:
         RunFolderError: not a run folder, or a damaged one.
     """
-    table, console = results_table(workdir, expected), console or Console(highlight=False)
-    console.print(escape(table.title), style="bold")
-    for architectures in _parts(table, console.width):
-        console.print(_rich_table(table, architectures))
-    for caption in table.captions:
-        console.print(escape(caption), style="dim")
+    table = results_table(workdir, expected)
+    print_table(table, console or Console(highlight=False))
     return table
 
 
-def to_markdown(table: ResultsTable) -> str:
-    """The table with its title and captions as Markdown."""
+def print_table(table: ResultsTable, console: Console, ids: bool = False) -> None:
+    """Prints a table with its captions; `ids`: methods by their ids instead of their columns."""
+    console.print(escape(table.title), style="bold")
+    for architectures in _parts(table, console.width, ids):
+        console.print(_rich_table(table, architectures, ids))
+    for caption in table.captions:
+        console.print(escape(caption), style="dim")
+
+
+def to_markdown(table: ResultsTable, ids: bool = False) -> str:
+    """The table with its title and captions as Markdown; `ids`: methods by their ids instead of their columns."""
     heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
     lines = [f"**{table.title}**", "", _markdown_row(heads)]
     lines.append(_markdown_row(["---", "---", *["---:"] * (2 * len(table.architectures))]))
-    lines += [_markdown_row(_texts(table, method, table.architectures)) for method in table.methods]
+    lines += [_markdown_row(_texts(table, method, table.architectures, ids)) for method in table.methods]
     return "\n".join([*lines, "", *(f"- {caption}" for caption in table.captions), ""])
-
-
-def to_latex(table: ResultsTable) -> str:
-    """The table as LaTeX, for a document that uses booktabs."""
-    heads = ["method", *(head for architecture in table.architectures for head in (architecture, "n"))]
-    rows = [
-        [method_name(method).column, *_texts(table, method, table.architectures)[2:]]
-        for method in table.methods
-    ]
-    columns = "l" + "r" * (len(heads) - 1)
-    lines = [
-        r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(heads), r"\midrule",
-        *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}",
-        rf"\caption{{{latex_text(table.title)}. {latex_text('. '.join(table.captions))}}}", r"\end{table}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(texts: Iterable[str]) -> str:
-    return " & ".join(map(latex_text, texts)) + r" \\"
 
 
 def latex_text(text: str) -> str:
@@ -132,21 +117,25 @@ def _csv_row(architecture: str, method: str, entry: Entry) -> list[Any]:
     return [architecture, method, method_name(method).column, *numbers]
 
 
-def _texts(table: ResultsTable, method: str, architectures: Sequence[str]) -> list[str]:
+def _texts(table: ResultsTable, method: str, architectures: Sequence[str], ids: bool = False) -> list[str]:
     """One line of the table as texts."""
     name, entries = (
         method_name(method),
         [table.entries[method, architecture] for architecture in architectures],
     )
     legend = "" if name.legend == name.column else name.legend
-    return [name.column, legend, *(text for entry in entries for text in (entry.value, entry.count))]
+    return [
+        method if ids else name.column,
+        legend,
+        *(text for entry in entries for text in (entry.value, entry.count)),
+    ]
 
 
 def _markdown_row(texts: Iterable[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
-def _rich_table(table: ResultsTable, architectures: Sequence[str]) -> Table:
+def _rich_table(table: ResultsTable, architectures: Sequence[str], ids: bool = False) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     shown.add_column("method", no_wrap=True)
     shown.add_column("", overflow="fold")
@@ -154,13 +143,13 @@ def _rich_table(table: ResultsTable, architectures: Sequence[str]) -> Table:
         shown.add_column(escape(architecture), justify="right", no_wrap=True)
         shown.add_column("n", justify="right", no_wrap=True)
     for method in table.methods:
-        shown.add_row(*map(escape, _texts(table, method, architectures)))
+        shown.add_row(*map(escape, _texts(table, method, architectures, ids)))
     return shown
 
 
-def _parts(table: ResultsTable, width: int) -> list[list[str]]:
+def _parts(table: ResultsTable, width: int, ids: bool = False) -> list[list[str]]:
     """The architectures, in parts that fit the width beside the methods' names."""
-    lines = [_texts(table, method, table.architectures) for method in table.methods]
+    lines = [_texts(table, method, table.architectures, ids) for method in table.methods]
     heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
     widths = [3 + max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     parts: list[list[str]] = [[]]

@@ -1,0 +1,74 @@
+"""Comparisons with a reference as CSV, Markdown and LaTeX."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from seqfinal_jax.analysis.tables.comparisons import Judged
+from seqfinal_jax.analysis.tables.labels import MISSING, method_name
+from seqfinal_jax.analysis.tables.latex import Notes, latex_table, tabular
+from seqfinal_jax.analysis.tables.text import csv_text, latex_text
+
+CSV_COLUMNS = (
+    "architecture", "method", "reference", "n", "difference", "low", "high", "p", "adjusted", "together", "kind", "claim",
+)  # fmt: skip
+HEADS = ("method", "n", "difference", "95 % interval", "p", "p by Holm", "comparison", "claim")
+SAID = (
+    "difference: test accuracy minus that of the reference, in points, the mean over the seeds that both have",
+    "interval and p: of the exact sign-flip test, paired by seed",
+    "p by Holm: adjusted for all comparisons of that kind",
+)
+Rows = Mapping[str, Sequence[Judged]]
+
+
+def comparisons_csv(found: Rows) -> str:
+    """One row per architecture and method; differences as fractions."""
+    rows = []
+    for architecture, judged in found.items():
+        for row in judged:
+            each = row.comparison
+            numbers = (len(each.seeds), each.difference, each.low, each.high, each.p, each.adjusted)
+            named = (architecture, each.method, each.reference)
+            rows.append((*named, *numbers, row.together, row.kind, row.claim))
+    return csv_text(CSV_COLUMNS, rows)
+
+
+def comparisons_markdown(found: Rows, ids: bool = False) -> str:
+    """One table per architecture."""
+    parts = []
+    for architecture, judged in found.items():
+        lines = [HEADS, ["---", *["---:"] * 5, "---", "---"], *(_texts(row, ids) for row in judged)]
+        shown = "\n".join(
+            f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines
+        )
+        parts.append(f"**{_title(architecture, judged, ids)}**\n\n{shown}")
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in SAID)]) + "\n"
+
+
+def comparisons_latex(found: Rows, ids: bool = False, notes: Notes = "plain") -> str:
+    """One table per architecture."""
+    parts = []
+    for architecture, judged in found.items():
+        rows = [[latex_text(text) for text in _texts(row, ids)] for row in judged]
+        body = tabular("lrrrrrll", HEADS, rows)
+        parts.append(
+            latex_table(
+                latex_text(_title(architecture, judged, ids)), [body], [*map(latex_text, SAID)], notes
+            )
+        )
+    return "\n".join(parts)
+
+
+def _title(architecture: str, judged: Sequence[Judged], ids: bool) -> str:
+    return f"{architecture}: every method against {_name(judged[0].comparison.reference, ids)}"
+
+
+def _name(method: str, ids: bool) -> str:
+    return method if ids else method_name(method).column
+
+
+def _texts(row: Judged, ids: bool) -> list[str]:
+    each = row.comparison
+    interval = MISSING if math.isnan(each.low) else f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
+    p = [MISSING if math.isnan(value) else f"{value:.3g}" for value in (each.p, each.adjusted)]
+    difference = f"{100 * each.difference:+.1f}"
+    return [_name(each.method, ids), str(len(each.seeds)), difference, interval, *p, row.kind, row.claim]
