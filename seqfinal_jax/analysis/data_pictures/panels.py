@@ -20,13 +20,16 @@ def image_grid(
     rows: Sequence[str],
     columns: Sequence[str] = (),
     titles: Sequence[Sequence[str]] = (),
+    says: str = "",
 ) -> "Figure":
     """A figure of images (h,w,c) uint8; None leaves a crossed-out place.
 
     rows: a label beside each row. columns: a label above each column. titles: one above each image, instead.
+    says: lines below them.
     """
     high, wide = len(images), max(map(len, images))
     extra = 0.17 * high if titles else 0
+    extra += 0.16 * len(says.splitlines())
     figure = new_figure(LEFT + INCH * wide, TOP + INCH * high + extra)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(high, wide, squeeze=False)
@@ -38,6 +41,8 @@ def image_grid(
             if title:
                 axes[r][c].set_title(title, fontsize=CAPTION_SIZE - 1.5, color=INK, pad=2)
         axes[r][0].set_ylabel(rows[r], fontsize=CAPTION_SIZE, color=INK, rotation=0, ha="right", va="center")
+    if says:
+        figure.supxlabel(says, fontsize=CAPTION_SIZE, color=INK, x=0.01, ha="left")
     return figure
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqfinal_jax.analysis.data_pictures.panels import image_grid
-from seqfinal_jax.analysis.figures.palette import CAPTION_SIZE, INK, LABEL_SIZE, new_figure
+from seqfinal_jax.analysis.figures.palette import CAPTION_SIZE, INK, LABEL_SIZE, heat_map, new_figure
 from seqfinal_jax.data.sequences.examples import Examples
+from seqfinal_jax.data.shifts import SHIFTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_NUMBERS = 600  # in a heat map
+SAID_WIDTH = 100  # letters of a line below the images
 LONGEST = 16  # letters of a row's label in a line
 PART_NAMES = ("training", "validation", "test")
 
@@ -32,7 +34,17 @@ def example_figure(examples: Examples, titles: Sequence[str] = ()) -> "Figure":
         for t in range(steps)
     ]
     columns = [shortened(name) if i == 0 else "" for name in names for i in range(each)]
-    return image_grid(rows, [step_label(t, name) for t, name in enumerate(examples.step_names)], columns)
+    labels = [step_label(t, name) for t, name in enumerate(examples.step_names)]
+    return image_grid(rows, labels, columns, says=shift_lines(examples.step_names))
+
+
+def shift_lines(step_names: Sequence[str]) -> str:
+    """What the shifts do after which steps are named, one line each: some of them cannot be seen."""
+    parts = [part.strip().replace(" ", "_") for name in step_names for part in name.split(",")]
+    known = [SHIFTS.get(name) for name in dict.fromkeys(parts) if name in SHIFTS]
+    does = {each.name: each.summary or (each.apply.__doc__ or "").strip().split("\n")[0] for each in known}
+    lines = [f"{name.replace('_', ' ')}: {text.rstrip('.')}" for name, text in does.items() if text]
+    return "\n".join(line for each in lines for line in textwrap.wrap(each, SAID_WIDTH))
 
 
 def shortened(name: str, most: int = 12) -> str:
@@ -54,8 +66,9 @@ def count_figure(examples: Examples) -> "Figure":
     width, height = max(3.2, 0.5 * min(steps, 30)), max(1.6, 0.24 * min(classes, 40))
     figure = new_figure(1.3 + width * len(shown), 0.9 + height)
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    most = int(examples.counts.max())
     for axes, place in zip(panels, shown, strict=True):
-        _count_panel(axes, examples.counts[:, place].T)
+        _count_panel(axes, examples.counts[:, place].T, most)
         axes.set_title(f"{PART_NAMES[place]} samples", fontsize=LABEL_SIZE, loc="left", color=INK)
         axes.set_xlabel("time step", fontsize=CAPTION_SIZE)
     panels[0].set_yticks(
@@ -64,16 +77,8 @@ def count_figure(examples: Examples) -> "Figure":
     return figure
 
 
-def _count_panel(axes: "Axes", counts: np.ndarray) -> None:
-    """A heat map of counts (classes, steps), with the numbers where they are few."""
-    most = counts.max()
-    axes.imshow(np.where(counts > 0, counts, np.nan), cmap="cividis", vmin=0, vmax=most, aspect="auto")
-    if counts.size <= MOST_NUMBERS and counts.shape[1] <= 30:
-        for (label, step), count in np.ndenumerate(counts):
-            color = INK if count == 0 or count > most / 2 else "white"
-            axes.text(
-                step, label, f"{count}", ha="center", va="center", color=color, fontsize=CAPTION_SIZE - 1.5
-            )
+def _count_panel(axes: "Axes", counts: np.ndarray, most: int) -> None:
+    """A heat map of counts (classes, steps), with numbers where they are few; all panels share a scale."""
+    few = counts.size <= MOST_NUMBERS and counts.shape[1] <= 30
+    heat_map(axes, counts, most, counts.astype(str).tolist() if few else None)
     axes.set_xticks(range(0, counts.shape[1], max(1, counts.shape[1] // 15)))
-    axes.tick_params(length=0, labelsize=CAPTION_SIZE)
-    axes.spines[:].set_visible(False)

@@ -13,6 +13,9 @@ from seqfinal_jax.analysis.figures.cost_chart import cost_chart
 from seqfinal_jax.analysis.figures.data_examples import data_examples
 
 # isort: split
+from seqfinal_jax.analysis.figures.confusion import confusion
+
+# isort: split
 from seqfinal_jax.analysis.figures.learning_curves import learning_curves
 
 # isort: split
@@ -25,6 +28,7 @@ from seqfinal_jax.analysis.figures.sample_usage import sample_usage
 from seqfinal_jax.analysis.figures.efficient_sweep import efficient_sweeps
 
 __all__ = [
+    "confusion",
     "cost_chart",
     "data_examples",
     "draw_figures",

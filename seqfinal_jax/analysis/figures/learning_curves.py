@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW_PANELS = 9
+MOST_LINES = 3  # seeds that are drawn one by one
 
 
 @dataclass
@@ -131,7 +132,7 @@ def _draw(panels: list[Panel], architecture: str, table: ResultsTable) -> "Figur
         if place + columns >= len(panels):
             grid.flatten()[place].set_xlabel("epoch", fontsize=LABEL_SIZE)
     figure.suptitle(_title(architecture, table), fontsize=TITLE_SIZE, color=INK)
-    _legend(figure)
+    _legend(figure, max(len(panel.curves) for panel in panels))
     return figure
 
 
@@ -144,6 +145,9 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     clean_axes(axes)
     axes.set_title(panel.title, fontsize=LABEL_SIZE)
     axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(panel.curves) > MOST_LINES:
+        _draw_ribbons(axes, panel)
+        return
     for seed, curves in panel.curves.items():
         winner = curves["chosen"].fillna(False).astype(bool)
         for _, member in curves[~winner].groupby("member"):
@@ -157,10 +161,25 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         axes.scatter(best["epoch"], 100 * best["valid_accuracy"], **_BEST)
 
 
+def _draw_ribbons(axes: "Axes", panel: Panel) -> None:
+    """The mean over the seeds that still train at an epoch, in a ribbon from the lowest to the highest of them."""
+    curves = pd.concat([own.assign(seed=seed) for seed, own in panel.curves.items()], ignore_index=True)
+    chosen = curves[curves["chosen"].fillna(False).astype(bool)]
+    for name, color, style in (("train_accuracy", VERMILION, "--"), ("valid_accuracy", BLUE, "-")):
+        by_epoch = 100 * chosen.groupby("epoch")[name].agg(["mean", "min", "max"])
+        axes.fill_between(
+            by_epoch.index, by_epoch["min"], by_epoch["max"], color=color, alpha=0.18, linewidth=0
+        )
+        axes.plot(by_epoch.index, by_epoch["mean"], color=color, linewidth=1.3, linestyle=style)
+    for seed, epoch in panel.best.items():
+        best = chosen[(chosen["seed"] == seed) & (chosen["epoch"] == epoch)]
+        axes.scatter(best["epoch"], 100 * best["valid_accuracy"], **{**_BEST, "s": 14})
+
+
 _BEST = {"s": 30, "marker": "o", "facecolors": "white", "edgecolors": BLUE, "linewidths": 1.3, "zorder": 4}
 
 
-def _legend(figure: "Figure") -> None:
+def _legend(figure: "Figure", seeds: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -169,7 +188,11 @@ def _legend(figure: "Figure") -> None:
         Line2D([], [], color=FAINT, label="validation, other grid points"),
         Line2D([], [], color=BLUE, marker="o", markerfacecolor="white", linestyle="none", label="best epoch"),
     ]
+    ribbons = seeds > MOST_LINES
+    if ribbons:
+        del handles[2]
+    said = "mean of the seeds that still train; ribbon: lowest to highest" if ribbons else "one line per seed"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4 if figure.get_figwidth() > 7 else 2,
-        fontsize=CAPTION_SIZE, frameon=False, title="one line per seed", title_fontsize=CAPTION_SIZE,
+        fontsize=CAPTION_SIZE, frameon=False, title=said, title_fontsize=CAPTION_SIZE,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from seqfinal_jax.results.run_folder import write_whole
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -47,6 +48,24 @@ def clean_axes(axes: "Axes") -> None:
     axes.grid(color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=LABEL_SIZE - 1, color=GREY)
+
+
+def heat_map(
+    axes: "Axes", values: "np.ndarray", most: float, texts: Sequence[Sequence[str]] | None = None
+) -> None:
+    """A matrix in one hue from light (0) to dark (`most`), with texts that stand out on it; 0 stays white."""
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    hue = LinearSegmentedColormap.from_list("blues", ["#E8F1F8", BLUE, "#00304D"])
+    axes.imshow(np.where(values > 0, values, np.nan), cmap=hue, vmin=0, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(values) if texts else ():
+        axes.text(
+            column, row, texts[row][column], ha="center", va="center", fontsize=CAPTION_SIZE,
+            color="white" if value > 0.4 * most else INK,
+        )  # fmt: skip
+    axes.tick_params(length=0, labelsize=CAPTION_SIZE)
+    axes.spines[:].set_visible(False)
 
 
 def legend_below(figure: "Figure", handles: Sequence[Any], title: str = "") -> None:

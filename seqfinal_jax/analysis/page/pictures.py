@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seqfinal_jax.analysis.figures.palette import DPI
+
 HEADINGS = {
     "methods": "Accuracy of the methods",
     "data_examples": "The data",
     "class_counts": "The data",
+    "confusion": "Answers by class",
     "learning_curves": "Learning curves",
     "weight_change": "Change of weights between time steps",
     "sample_usage": "How often samples are used",
@@ -18,6 +21,7 @@ HEADINGS = {
     "cost": "Cost against accuracy",
 }
 OTHER = "Further figures"
+READABLE, PAGE_WIDTH = 90, 1088  # pixels of the page: for an inch of a figure, and for the page
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,15 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its file's name, where it lies as the page sees it, and its content as an address."""
+    """One picture: its file's name, where it lies as the page sees it, and its content as an address.
+
+    least_width: in pixels of the page, with which its words can be read; narrower pages scroll it.
+    """
 
     name: str
     link: str
     source: str
+    least_width: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,15 @@ def _group(heading: str, paths: Sequence[Path], page: Path, says: str = "") -> G
 
 
 def _picture(path: Path, page: Path) -> Picture:
-    held = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-    return Picture(path.name, _link(path, page), held)
+    content = path.read_bytes()
+    held = "data:image/png;base64," + base64.b64encode(content).decode()
+    return Picture(path.name, _link(path, page), held, least_width(content))
+
+
+def least_width(png: bytes) -> int:
+    """The width in pixels of the page at which the smallest words of a PNG of `DPI` dots an inch are 10 pixels high."""
+    dots = int.from_bytes(png[16:20], "big")
+    return min(PAGE_WIDTH, round(READABLE * dots / DPI))
 
 
 def _link(path: Path, page: Path) -> str:

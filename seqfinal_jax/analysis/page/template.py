@@ -26,7 +26,8 @@ details { margin-top: 1.4rem; } summary { font-size: 1.15rem; font-weight: 600; 
 @media print {
   body { margin: 0; max-width: none; font-size: 10pt; } .wide { overflow: visible; }
   table { font-size: 8pt; } th, td { padding: .15rem .35rem; } .number { white-space: normal; }
-  img { break-inside: avoid; max-height: 24cm; } th button::after { content: ""; } pre { white-space: pre-wrap; }
+  img { break-inside: avoid; max-height: 24cm; }
+  img { min-width: 0 !important; } th button::after { content: ""; } pre { white-space: pre-wrap; }
   h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
 }
 @media (prefers-color-scheme: dark) {
@@ -71,7 +72,8 @@ MACROS = """\
 {%- macro share(part) -%}{{ '–' if part != part else '%.0f' | format(100 * part) }}{%- endmacro %}
 {%- macro pictures(group) -%}
 {%- for picture in group.pictures %}
-<p><a href="{{ picture.link }}"><img src="{{ picture.source }}" alt="{{ group.heading }}: {{ picture.name }}"></a></p>
+<p class="wide"><a href="{{ picture.link }}"><img src="{{ picture.source }}"
+style="min-width: {{ picture.least_width }}px" alt="{{ group.heading }}: {{ picture.name }}"></a></p>
 {%- endfor %}
 {%- for table, link in group.tables %}
 <p class="note">Its numbers: <a href="{{ link }}">{{ table }}</a></p>
