@@ -101,6 +101,16 @@ class ResultsTable:
         """The settings that were given beside the configuration file, but for what the table shows itself."""
         return self.commands.changed
 
+    def dagger(self, method: str) -> str:
+        """ " †" of a method that was still improving with one of the networks when its training ended, else nothing."""
+        improving = any(self.entries[method, each].improving for each in self.architectures)
+        return f" {DAGGER}" * improving
+
+    @property
+    def daggers(self) -> str:
+        """What the dagger means, where a method has one."""
+        return f"{DAGGER} {REMEDY}" if any(map(self.dagger, self.methods)) else ""
+
     @property
     def source(self) -> str:
         """A sentence that names the configuration file."""
@@ -118,7 +128,7 @@ class ResultsTable:
             f"test samples: {_by_method(self.cells, 'n_test')}",
             f"precision of layers: {_by_method(self.cells, 'precision')}",
             *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
-            *([f"{DAGGER} {REMEDY}"] if any(entry.improving for entry in self.entries.values()) else []),
+            *([self.daggers] if self.daggers else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 
