@@ -102,6 +102,7 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
             config.protocol.update(PROTOCOLS[preset])
             if preset == "released":
                 config.training.update(PUBLISHED_TRAINING)
+                config.search = "grid"
         elif preset == "quick":
             _quick(config)
         elif preset == "smoke":

@@ -121,7 +121,9 @@ def side_sizes(text: str) -> SideSizes:
 def stop_rule(config: ConfigDict) -> StopRule:
     """When members stop."""
     training = config.training
-    return StopRule(training.max_epochs, training.patience, training.stop_on, training.ties)
+    return StopRule(
+        training.max_epochs, training.patience, training.stop_on, training.ties, search=config.search
+    )
 
 
 def budget(config: ConfigDict) -> Budget:

@@ -111,6 +111,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     plan = replace(plan, warnings=(*plan.warnings, *settled))
     _check_steps(plan)
     _check_networks(plan)
+    _check_search(plan)
 
     def fingerprints(other: ConfigDict, names: tuple[str, ...]) -> list[str]:
         alike = sequence_source(read.sequence_request(other, data_dir), source)
@@ -200,6 +201,15 @@ def _check_steps(plan: Plan) -> None:
         raise ValueError(
             "config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
             "joint model have; add one of them to config.methods"
+        )
+
+
+def _check_search(plan: Plan) -> None:
+    rules = (stage_rule(s, plan.training) for each in plan.planned.values() for s in all_stages(each.node))
+    if plan.training.rule.search == "halving" and all(rule.search == "grid" for rule in rules):
+        raise ValueError(
+            "config.search = 'halving' needs a stage with two grid points or more, and every stage of this run has one; "
+            "give a grid more values, for example --config.grid.dropout=0,0.5, or leave the search at 'grid'"
         )
 
 

@@ -62,6 +62,10 @@ def _training(training: Training) -> dict[str, Any]:
     """The training's fields; of pretrained weights the content counts, not where they lie."""
     fields = asdict(replace(training, pretrained=None))
     del fields["budget"], fields["samples"]  # the stage's own rule holds what they come to
+    if (
+        fields["rule"]["search"] == "grid"
+    ):  # left out, so that results from before there was another search stay
+        del fields["rule"]["search"]
     fields["pretrained"] = training.pretrained and training.pretrained[1]
     return fields
 

@@ -21,7 +21,14 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
     The budget in updates allows more epochs and more patience than the run's rule where epochs are short. A stage may
     have fewer epochs of its own, go on to more, or be allowed what other stages are allowed together.
     """
-    rule = replace(training.rule, start=training.rule.ties == "first" or not begins_random(stage))
+    alone = stage.resume or (
+        len(stage.grid.points()) == 1 and not isinstance(stage.layers, str) and len(stage.layers) < 2
+    )
+    rule = replace(
+        training.rule,
+        start=training.rule.ties == "first" or not begins_random(stage),
+        search="grid" if alone else training.rule.search,
+    )
     if stage.allowed_as:
         most = _epochs_for(_updates_allowed(stage.allowed_as, training), stage, training)
         return replace(rule, max_epochs=most, patience=most)

@@ -14,6 +14,7 @@ import numpy as np
 
 StopOn = Literal["previous", "best"]
 Ties = Literal["loss", "first"]
+Search = Literal["grid", "halving"]
 
 
 @dataclass
@@ -58,6 +59,7 @@ class StopRule:
     """When a member stops, and which of its epochs is the best.
 
     start: whether epoch 0 may be the best one; it is not for a fit that begins with random weights.
+    search: whether all grid points are trained to their end, or the worse half stops at each rung (`engine.halving`).
     """
 
     max_epochs: int = 100
@@ -65,6 +67,7 @@ class StopRule:
     stop_on: StopOn = "previous"
     ties: Ties = "first"
     start: bool = True
+    search: Search = "grid"
 
     def better(
         self, accuracy: np.ndarray, loss: np.ndarray, other: np.ndarray, other_loss: np.ndarray

@@ -78,6 +78,7 @@ class MemberResult:
     """What became of a member: history per epoch (0 first), and its variables unless it lost.
 
     optimiser: the state of the optimiser and of the objective (None where it has none), all that another epoch needs.
+    halved: whether it was stopped at a rung, because it was among the worse half.
     """
 
     best_accuracy: float
@@ -88,6 +89,7 @@ class MemberResult:
     best: Variables | None
     last: Variables | None
     optimiser: Any
+    halved: bool = False
 
     @property
     def best_loss(self) -> float:
