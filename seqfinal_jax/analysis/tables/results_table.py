@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from seqfinal_jax.analysis.tables.cells import done_cells, read_cells, read_failures
+from seqfinal_jax.analysis.tables.cells import FAILURE_COLUMNS, done_cells, read_cells, read_failures
 from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed, smallest_difference
 from seqfinal_jax.analysis.tables.labels import (
     FAILED,
@@ -218,6 +218,15 @@ def results_table(
         methods, architectures, seeds, entries, cells, failures, records, sequence, protocol,
         commands_of([read_environment(folder) for folder in folders]),
     )  # fmt: skip
+
+
+def cells_table(cells: pd.DataFrame) -> ResultsTable:
+    """The table of cells, as a results.csv lists them, which expects no others and says nothing of how they were made."""
+    methods, architectures = in_order(cells["method"]), architectures_in_order(cells["architecture"])
+    seeds, failures = sorted(set(map(int, cells["seed"]))), pd.DataFrame(columns=list(FAILURE_COLUMNS))
+    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    sequence, protocol = (listed(cells[name].unique()) for name in ("sequence", "protocol"))
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, [], sequence, protocol)
 
 
 def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:
