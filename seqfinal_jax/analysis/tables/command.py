@@ -18,7 +18,7 @@ import pandas as pd
 from rich.console import Console
 
 from seqfinal_jax.analysis.tables import paper_layout, text
-from seqfinal_jax.analysis.tables.comparisons import SMALLEST, comparison_lines
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_name
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
@@ -74,18 +74,13 @@ def _text(options: Any) -> str:
     if len(options.runs) == 1:
         text.write_results_csv(options.runs[0])
     if options.against:
-        return "\n".join(comparison_lines(table.cells, options.against, _smallest(options.runs[0]))) + "\n"
+        smallest = smallest_difference(options.runs[0])
+        return "\n".join(comparison_lines(table.cells, options.against, smallest, table.records)) + "\n"
     if options.format == "terminal" and not options.out:
         text.print_summary(options.runs, console=Console(highlight=False))
         return ""
     writers: dict[str, Callable[..., str]] = {"csv": text.to_csv, "latex": text.to_latex}
     return writers.get(options.format, text.to_markdown)(table)
-
-
-def _smallest(run: Path) -> float:
-    """The difference that matters to a run, as a fraction."""
-    points = read_config(run).get("analysis", {}).get("smallest_difference")
-    return SMALLEST if points is None else points / 100
 
 
 def _paper(options: Any) -> str:

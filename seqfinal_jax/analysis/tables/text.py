@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,7 @@ from seqfinal_jax.analysis.tables.results_table import (
     Entry,
     Expected,
     ResultsTable,
+    cells_table,
     results_table,
     summary,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "Expected",
     "csv_text",
     "print_summary",
+    "printed_table",
     "results_table",
     "summary",
     "to_csv",
@@ -71,6 +74,12 @@ def print_summary(
     return table
 
 
+def printed_table(cells: pd.DataFrame) -> Table:
+    """The table of cells alone, without a run folder that says what was expected, for a console."""
+    table = cells_table(cells)
+    return _rich_table(table, table.architectures)
+
+
 def to_markdown(table: ResultsTable) -> str:
     """The table with its title and captions as Markdown."""
     heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
@@ -103,7 +112,8 @@ def _latex_row(texts: Iterable[str]) -> str:
 def latex_text(text: str) -> str:
     """A text with what LaTeX would read as commands written out."""
     signs = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
-             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+             "†": r"\dag{}"}  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 
 
