@@ -107,6 +107,8 @@ def _changed(given: "str | ConfigDict") -> list[str]:
     if isinstance(given, str):
         return []
     loaded = getattr(given, LOADED, {})
+    if not loaded:
+        return []
     return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
 
 

@@ -202,7 +202,8 @@ def _ratio(records: Sequence[Record], architecture: str, gain: Comparison) -> st
 
 def _chosen_by(cells: pd.DataFrame, plan: Planned) -> str:
     """How many validation samples chose, and on which seeds where these are not those of the comparison."""
-    samples = sorted({int(n) for n in cells.get("n_valid", ())})
+    own = cells[cells["method"].isin({*plan.finals, *plan.ways})]
+    samples = sorted({int(n) for n in own.get("n_valid", ())})
     between = " to ".join(dict.fromkeys(f"{n}" for n in (samples[0], samples[-1]))) if samples else ""
     said = f"{between} validation samples of the final step chose the models and the way." if samples else ""
     if plan.seeds != plan.gain.comparison.seeds:

@@ -81,6 +81,21 @@ def test_marks_and_missing_cells_of_the_published_layout(two):
     )
 
 
+def test_bold_compares_on_the_seeds_that_methods_share():
+    """FT has seeds 0 and 1, Final a third of 0.9: over their own seeds Final would be the best, and alone bold."""
+    cells = pd.DataFrame(
+        [
+            *(("convnet-1", "erm_final", seed, value) for seed, value in enumerate((0.5, 0.5, 0.9))),
+            *(("convnet-1", "erm_fine_tune", seed, 0.6) for seed in range(2)),
+        ],
+        columns=["architecture", "method", "seed", "test_accuracy"],
+    )
+    table = paper_layout.paper_table(cells)
+    assert table.cells["Conv-1", "erm_fine_tune"].mark == paper_layout.BOLD
+    assert table.cells["Conv-1", "erm_final"].mark == paper_layout.PLAIN
+    assert "bold and bold italic compare on the seeds that the methods of a row share" in table.captions
+
+
 def test_near_the_oracle_is_bold_italic():
     cells = pd.DataFrame(
         [("convnet-1", m, 0, a) for m, a in (("erm_final", 0.5), ("oracle", 0.6), ("erm_fine_tune", 0.585))],

@@ -14,7 +14,8 @@ def test_sign_flips_by_hand():
     assert s.sign_flip_p(np.array([1.0, -2.0, 3.0])) == 6 / 8  # sums of 2 or more: 6, 4, 2, 2, 0, ...
     assert s.sign_flip_p(np.arange(1.0, 7.0)) == 2 / 64
     assert s.sign_flip_p(np.zeros(4)) == 1.0
-    assert math.isnan(s.sign_flip_p(np.array([1.0])))
+    assert math.isnan(s.sign_flip_p(np.array([1.0]))) and s.sign_flip_p(np.array([1.0, 2.0])) == 2 / 4
+    assert s.sign_flip_p(np.arange(1.0, 17.0)) == 2 / 2**16  # the most that are counted
 
 
 def test_sign_flips_agree_with_scipy():
@@ -27,6 +28,8 @@ def test_many_differences_are_sampled():
     differences = np.random.default_rng(4).normal(0.35, 1, 30)
     t = stats.ttest_1samp(differences, 0).pvalue
     assert s.sign_flip_p(differences) == pytest.approx(t, abs=0.01)
+    clear = s.sign_flip_p(np.arange(1.0, 18.0))  # 100,000 changes of signs, and none, which counts itself
+    assert round(100_001 * clear) == pytest.approx(100_001 * clear) and clear >= 1 / 100_001
 
 
 def test_holm_by_hand():
@@ -85,6 +88,14 @@ def test_interval_and_p_never_disagree():
         assert excludes == (s.sign_flip_p(differences) <= 0.05)
         excluded += excludes
     assert 50 < excluded < 250
+
+
+def test_what_rounding_leaves_of_a_tie_is_a_tie():
+    """0.1 + 0.2 - 0.3 is 5.6e-17 and not 0; a difference of 0 has either sign, so that p is 4 / 64."""
+    differences = np.array([0.1 + 0.2 - 0.3, 0.02, 0.03, 0.04, 0.05, 0.06])
+    assert differences[0] > 0 and s.sign_flip_p(differences) == 4 / 64
+    assert s.sign_flip_interval(differences) == (0.0, 0.06)
+    assert s.sign_flip_interval(-differences) == (-0.06, 0.0)
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from seqfinal_jax.analysis.tables.cells import done_cells, read_cells, read_failures
+from seqfinal_jax.analysis.tables.cells import FAILURE_COLUMNS, done_cells, read_cells, read_failures
 from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed, smallest_difference
 from seqfinal_jax.analysis.tables.labels import (
     FAILED,
@@ -101,6 +101,16 @@ class ResultsTable:
         """The settings that were given beside the configuration file, but for what the table shows itself."""
         return self.commands.changed
 
+    def dagger(self, method: str) -> str:
+        """ " †" of a method that was still improving with one of the networks when its training ended, else nothing."""
+        improving = any(self.entries[method, each].improving for each in self.architectures)
+        return f" {DAGGER}" * improving
+
+    @property
+    def daggers(self) -> str:
+        """What the dagger means, where a method has one."""
+        return f"{DAGGER} {REMEDY}" if any(map(self.dagger, self.methods)) else ""
+
     @property
     def source(self) -> str:
         """A sentence that names the configuration file."""
@@ -118,7 +128,7 @@ class ResultsTable:
             f"test samples: {_by_method(self.cells, 'n_test')}",
             f"precision of layers: {_by_method(self.cells, 'precision')}",
             *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
-            *([f"{DAGGER} {REMEDY}"] if any(entry.improving for entry in self.entries.values()) else []),
+            *([self.daggers] if self.daggers else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 
@@ -208,6 +218,15 @@ def results_table(
         methods, architectures, seeds, entries, cells, failures, records, sequence, protocol,
         commands_of([read_environment(folder) for folder in folders]),
     )  # fmt: skip
+
+
+def cells_table(cells: pd.DataFrame) -> ResultsTable:
+    """The table of cells, as a results.csv lists them, which expects no others and says nothing of how they were made."""
+    methods, architectures = in_order(cells["method"]), architectures_in_order(cells["architecture"])
+    seeds, failures = sorted(set(map(int, cells["seed"]))), pd.DataFrame(columns=list(FAILURE_COLUMNS))
+    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    sequence, protocol = (listed(cells[name].unique()) for name in ("sequence", "protocol"))
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, [], sequence, protocol)
 
 
 def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:

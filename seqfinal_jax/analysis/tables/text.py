@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +17,7 @@ from seqfinal_jax.analysis.tables.results_table import (
     Entry,
     Expected,
     ResultsTable,
+    cells_table,
     results_table,
     summary,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "Expected",
     "csv_text",
     "print_summary",
+    "printed_table",
     "results_table",
     "summary",
     "to_csv",
@@ -74,6 +77,12 @@ def print_table(table: ResultsTable, console: Console, ids: bool = False) -> Non
         console.print(_rich_table(table, architectures, ids))
     for caption in table.captions:
         console.print(escape(caption), style="dim")
+
+
+def printed_table(cells: pd.DataFrame) -> Table:
+    """The table of cells alone, without a run folder that says what was expected, for a console."""
+    table = cells_table(cells)
+    return _rich_table(table, table.architectures)
 
 
 def to_markdown(table: ResultsTable, ids: bool = False) -> str:
