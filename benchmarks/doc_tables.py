@@ -21,6 +21,8 @@ paired              two runs of the same cells; every further line of the commen
                     with + between, the others, and where wanted --architecture and --method.
 parity FILE         ours beside the published program.
 run FILE            the table and the answer that a run prints, as a block of text.
+printed FILE        all that a run has printed from the title of its table to its answer. The file is the output of
+                    python -m seqfinal_jax.analysis.report RUN.
 """
 
 import argparse
@@ -218,8 +220,21 @@ def run(arguments: Sequence[str], lines: Sequence[str]) -> list[str]:
     return ["```", *printed, "", *"\n\n".join(said).splitlines(), "```"]
 
 
+def printed(arguments: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """What a run has printed at its end, whole, long lines wrapped."""
+    [name] = arguments
+    output = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    first = next(place for place, line in enumerate(output) if line.startswith("Test accuracy"))
+    said = [line.rstrip() for line in output[first:] if not line.startswith("wrote ")]
+    wrapped = [
+        part for line in said for part in (textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line])
+    ]
+    return ["```", *wrapped, "```"]
+
+
 KINDS: dict[str, Write] = {
     "methods": methods, "beside": beside, "paired": paired_runs, "parity": published, "run": run,
+    "printed": printed,
 }  # fmt: skip
 
 

@@ -316,7 +316,7 @@ def _reason(error: Exception) -> str:
 def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, so that a second start need not compile; without a folder for them it goes on.
 
-    JAX builds anew what it cannot read back. The folder is kept below `CACHE_BYTES`, the oldest programs go first.
+    JAX compiles again what it cannot read back. The folder is kept below `CACHE_BYTES`; programs written longest ago go.
     """
     folder = cache_dir() / "xla"
     try:
@@ -334,7 +334,7 @@ def enable_compilation_cache() -> None:
 
 
 def prune(folder: Path, limit: int) -> None:
-    """Removes the files that were used longest ago until a folder holds at most `limit` bytes."""
+    """Removes the files that were written longest ago until a folder holds at most `limit` bytes."""
     files = []
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another process was faster
