@@ -65,9 +65,9 @@ def read_sweep(workdir: Path) -> Sweep:
     path = sweep_folder(workdir) / FILE
     if not path.is_file():
         raise ValueError(
-            f"--workdir={workdir} holds no sweep ({path} is missing); give the --workdir of a sweep"
+            f"--workdir={workdir} has no sweep ({path} is missing); give the --workdir of a sweep"
         )
-    stored = read_json(path, "start the sweep again, which writes it anew")
+    stored = read_json(path, "start the sweep again, which writes it")
     runs = tuple(
         Run(
             each["file"], tuple(each["settings"]), each["place"], each["data_dir"],

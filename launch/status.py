@@ -57,7 +57,7 @@ def left(found: Iterable[Progress]) -> int:
 
 
 def time_left(sweep: Sweep, found: list[Progress]) -> str:
-    """About how long what is left may take, at the pace so far; empty where nothing tells."""
+    """About how long what is left may take, at the present pace; empty where it is not known."""
     since = sum(each.since for each in found)
     if not since or not left(found) or not sweep.submissions:
         return ""
@@ -84,7 +84,7 @@ def status_line(sweep: Sweep, found: list[Progress]) -> str:
     parts = [
         f"{sum(each.done for each in found)} of {sweep.num_cells} cells done",
         f"{sum(each.failed for each in found)} failed",
-        f"{sum(len(each.working) for each in found)} stages being fitted",
+        f"{sum(len(each.working) for each in found)} stages being trained",
     ]
     remaining = time_left(sweep, found)
     return ", ".join(parts) + (f", {remaining}" if remaining else "")

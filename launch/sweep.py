@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     slurm = parser.add_argument_group("slurm")
     slurm.add_argument("--partition")
     slurm.add_argument("--account")
-    slurm.add_argument(
-        "--time", type=int, default=240, help="minutes of a job; it goes on in a new one after them"
-    )
+    slurm.add_argument("--time", type=int, default=240, help="minutes of a job; a new job continues it")
     slurm.add_argument("--gpus", type=int, default=0, help="of each job")
     slurm.add_argument("--cpus", type=int, default=2, help="of each job")
     slurm.add_argument(

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, "-m", "seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke"]
 ONE = ["--config.methods=erm_final", "--config.seeds=0,", "--config.grid.dropout=0.0,"]
-GOES_ON = "what is done is kept, and the same command goes on"
+GOES_ON = "what is done is kept; run the same command to continue"
 
 
 def run(*flags, stdout=subprocess.PIPE, **environment):
@@ -65,7 +65,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_is_to_be_continued(tmp_
     assert process.returncode == 75
     assert errors.splitlines() == [
         f"{sign.name}: stopping after the running epoch",
-        "error: stopped, to be continued: the state is saved, and the same command goes on",
+        "error: interrupted; the state is saved. Run the same command to resume",
     ]
     [meta] = tmp_path.glob("stages/*/progress/*/meta.json")
     assert (

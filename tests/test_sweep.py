@@ -229,7 +229,7 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["a", "500", "400", "3", "97"],
         ["b", "500", "0", "0", "500"],
     ]
-    assert lines[-1].startswith("400 of 1000 cells done, 3 failed, 0 stages being fitted, about 2 min left")
+    assert lines[-1].startswith("400 of 1000 cells done, 3 failed, 0 stages being trained, about 2 min left")
     assert max(map(len, lines)) <= 80
 
 

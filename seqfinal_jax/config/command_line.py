@@ -20,7 +20,7 @@ from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
-GOES_ON = "what is done is kept, and the same command goes on"
+GOES_ON = "what is done is kept; run the same command to continue"
 PLUGINS, GIVEN = "--config.plugins=", "--config="
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
@@ -56,7 +56,7 @@ def one_line_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except Stopped:
-        fail("stopped, to be continued: the state is saved, and the same command goes on", TO_BE_CONTINUED)
+        fail("interrupted; the state is saved. Run the same command to resume", TO_BE_CONTINUED)
     except ValueError as error:
         fail(str(error))
     except BrokenPipeError:
@@ -75,7 +75,7 @@ def _stop(number: int, _: object) -> None:
     if again:  # schedulers send several signals
         return
     with contextlib.suppress(OSError, RuntimeError):
-        print(f"{signal.Signals(number).name}: stopping after the running epoch", file=sys.stderr, flush=True)
+        print(f"{signal.Signals(number).name}: stopping after the current epoch", file=sys.stderr, flush=True)
 
 
 def _drop_output() -> None:

@@ -28,7 +28,7 @@ def method_table() -> str:
 
 
 def field_table() -> str:
-    """A row a field, with what it may be and what reads it."""
+    """One row per field, with its allowed values and the methods that read it."""
     lines = [
         f"| `{each.name}` | {default_text(each.default)} | {each.meaning} | {each.kind.expected} | {readers(each)} |"
         for each in FIELDS
@@ -59,7 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {"methods": method_table, "fields": field
 
 
 def with_tables(text: str) -> str:
-    """A page with its tables made anew."""
+    """A page with its tables written again."""
 
     def made(match: re.Match) -> str:
         return f"<!-- {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"

@@ -1,8 +1,7 @@
-"""Trees of arrays on disk: `arrays.npz` and texts beside a sealed record, `meta.json`.
+"""Trees of arrays on disk: `arrays.npz` and texts beside a record with their checksums, `meta.json`.
 
-A plain NumPy archive, read without pickle. A library of checkpoints (Orbax was used here before) brings sharded
-arrays and remote storage, which nothing here needs; its arrays needed a digest of ours around them, and could not be
-read back below a path with a square bracket.
+A plain NumPy archive, read without pickle. Orbax was used here before; it reads most flipped bits as other numbers
+(docs/reliability.md).
 """
 
 import logging
@@ -112,7 +111,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _other_format(folder: Path) -> bool:
-    """Whether a folder looks like a checkpoint of before there were seals."""
+    """Whether a folder looks like a checkpoint from before there were checksums."""
     return (folder / "arrays").is_dir() and (folder / META).is_file()
 
 
@@ -170,7 +169,7 @@ class ProgressStore:
             write_folder(self.folder / member, arrays, meta)
         except OSError as error:
             self.broken = True
-            log.warning("the state of this fit cannot be saved (%s); a kill would lose it", error)
+            log.warning("the state of this training cannot be saved (%s); a kill would lose it", error)
         self.budget.charge(time.monotonic() - began)
 
     def find(self, member: str) -> dict[str, Any] | None:
@@ -193,7 +192,7 @@ class ProgressStore:
 
     def report(self, error: Exception) -> None:
         """Says that a state is not used."""
-        log.warning("a saved state cannot be used, and what it holds is fitted anew: %s", error)
+        log.warning("a saved state cannot be used, so its training starts again: %s", error)
 
     def clear(self, members: Iterable[str]) -> None:
         """Forgets these members' states, once the fit's result is stored; those of others stay.

@@ -29,5 +29,7 @@ def read_examples(workdir: Path) -> Examples | None:
             arrays = {name: stored[name] for name in ("images", "there", "counts")}
             names = {name: tuple(stored[name].tolist()) for name in ("classes", "class_names", "step_names")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunFolderError(f"{path} is damaged ({error}); delete it: the next run writes it anew") from None
+        raise RunFolderError(
+            f"{path} is damaged ({error}); delete it; the next run writes it again"
+        ) from None
     return Examples(**arrays, **names)

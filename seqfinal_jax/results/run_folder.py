@@ -63,7 +63,7 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
 
 
 def read_result(cell: CellFolder) -> dict[str, Any]:
-    """A done cell's result.json, checked for its seal, its schema and its place."""
+    """A done cell's result.json, checked for its checksum, its schema and its place."""
     path, advice = cell.path / "result.json", _advice(cell)
     result = read_json(path, advice)
     if result.get("schema") not in (2, RESULT_SCHEMA):
@@ -100,24 +100,24 @@ def cell_file(cell: CellFolder, name: str) -> Path | None:
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error}); {_advice(cell)}") from error
     if found != result["files"][name]:
-        raise RunFolderError(f"{path} is not what was written; {_advice(cell)}")
+        raise RunFolderError(f"{path} failed its checksum; {_advice(cell)}")
     return path
 
 
 def _advice(cell: CellFolder) -> str:
-    return f"delete the folder {cell.path} and run again to make this cell anew"
+    return f"delete the folder {cell.path} and run again to compute this cell"
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:
     """The resolved configuration of a run folder."""
     path = check_run_folder(workdir) / "config.json"
-    return read_json(path, "run again with the same configuration to write it anew")
+    return read_json(path, "run again with the same configuration to write it")
 
 
 def read_environment(workdir: str | Path) -> dict[str, Any]:
     """Versions, device and data source of a run folder; empty when it has no environment.json."""
     path = check_run_folder(workdir) / "environment.json"
-    return read_json(path, "delete it, or run again to write it anew") if path.is_file() else {}
+    return read_json(path, "delete it, or run again to write it") if path.is_file() else {}
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:

@@ -18,11 +18,11 @@ Content = str | bytes | Callable[[Path], None]
 
 
 class DamagedFolder(Exception):
-    """A sealed folder that cannot be read, or whose contents differ from what was written."""
+    """A folder with checksums that cannot be read, or whose contents differ from what was written."""
 
 
 class OtherFormat(Exception):
-    """A sealed folder of a format that this version does not read; it is intact, and must not be overwritten."""
+    """A folder with checksums of a format that this version does not read; it is intact, and must not be overwritten."""
 
 
 def write_sealed(folder: Path, name: str, record: Mapping[str, Any], files: Mapping[str, Content]) -> None:
@@ -53,26 +53,26 @@ def read_sealed(folder: Path, name: str) -> dict[str, Any]:
         except OSError as error:
             raise DamagedFolder(f"{folder / file} cannot be read ({error})") from error
         if found != expected:
-            raise DamagedFolder(f"{folder / file} is not what was written")
+            raise DamagedFolder(f"{folder / file} failed its checksum")
     return record
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any]:
-    """The record alone, checked against its own seal; raises DamagedFolder when it is off."""
+    """The record alone, checked against its own checksum; raises DamagedFolder when it is off."""
     path = folder / name
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedFolder(f"{path} cannot be read ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "seal" not in record:
-        raise DamagedFolder(f"{path} has no digests")
+        raise DamagedFolder(f"{path} has no checksums")
     if record_digest(record) != record["seal"]:
-        raise DamagedFolder(f"{path} is not what was written")
+        raise DamagedFolder(f"{path} failed its checksum")
     return record
 
 
 def record_digest(record: Mapping[str, Any]) -> str:
-    """Digest of a record without its seal; the same however its text is laid out."""
+    """Digest of a record without its own checksum; the same however its text is laid out."""
     text = json.dumps({k: v for k, v in record.items() if k != "seal"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

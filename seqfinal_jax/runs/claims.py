@@ -85,7 +85,7 @@ class Claims:
         except OSError as error:
             self._works = False
             log.warning(
-                "claims cannot be written (%s); a second process in this folder would do the same work", error
+                "locks cannot be written (%s); a second process in this folder would do the same work", error
             )
             return True
 
@@ -128,7 +128,7 @@ class Claims:
             since = now
         if not (_is_gone(text) or now - since > self.stale):
             return False
-        log.info("a process that has ended held %s; its work is taken over", name)
+        log.info("taking over the stale lock on %s; its process has ended", name)
         grave = self.folder / f".{name}.{self.token}.dead"
         with contextlib.suppress(FileNotFoundError):
             path.rename(grave)

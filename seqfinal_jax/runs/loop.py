@@ -59,7 +59,7 @@ def run(
     source: str = "",
     share: Share = Share(),
 ) -> int:
-    """Fits every cell of the configuration that is not done; returns how many cells failed.
+    """Trains what every cell lacks that is not done; returns how many cells failed.
 
     A dry run checks all that can be checked, builds the data and writes nothing to the run folder. `overrides` names the
     fields that the command line set, `source` the configuration file with its presets, for the record, `share` the part
@@ -109,7 +109,7 @@ def keep_examples(plan: Plan, workdir: Path) -> None:
 def run_cells(
     plan: Plan, todo: Sequence[Cell], pool: ImagePool, workdir: Path, console: Any, share: Share
 ) -> int:
-    """Fits (architecture, method, seed) in order; returns how many failed."""
+    """Computes the cells (architecture, method, seed) in order; returns how many failed."""
     store, claims = StageStore(workdir), Claims(workdir)
     claims.clear_dead()
     device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
@@ -314,7 +314,7 @@ def _reason(error: Exception) -> str:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk, so that a second start need not compile; without a folder for them it goes on.
+    """Keeps compiled programs on disk, so that a second start need not compile; without a folder for them the run continues.
 
     JAX compiles again what it cannot read back. The folder is kept below `CACHE_BYTES`; programs written longest ago go.
     """

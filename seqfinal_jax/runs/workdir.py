@@ -153,7 +153,7 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
         differing = _differing({"settings": record.get("settings", now["settings"])}, now)
         if differing:
             raise ValueError(
-                f"--workdir={workdir} holds results of other settings ({where}: {differing}); set them as they were, "
+                f"--workdir={workdir} holds results of other settings ({where}: {differing}); restore these settings, "
                 f"or name another folder"
             )
         _refuse_data(workdir, where, record.get("data", data), data)
@@ -268,7 +268,7 @@ def remove_stale(workdir: Path, plan: Plan) -> None:
         there = result.get("data", {}).get("identity", {})
         other_data = any(there[variant] != identity[variant] for variant in there.keys() & identity.keys())
         if other_recipe or other_data:
-            log.warning("%s was made by code that has changed since; it is removed", cell.path)
+            log.warning("%s was computed by code that has changed since; it is removed", cell.path)
             shutil.rmtree(cell.path, ignore_errors=True)
 
 

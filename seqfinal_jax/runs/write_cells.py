@@ -49,7 +49,7 @@ def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: i
     try:
         result = read_sealed(folder, "result.json")
     except DamagedFolder as error:
-        log.warning("a cell is damaged and is made anew: %s", error)
+        log.warning("a cell is damaged and is computed again: %s", error)
         return False
     return result.get("schema") == RESULT_SCHEMA and result["recipe"] == plan.fingerprint(
         architecture, method

@@ -47,7 +47,7 @@ def test_any_harm_is_found(folder, name, harm):
 def test_a_number_in_the_record_is_covered(folder):
     path = folder / "record.json"
     path.write_text(path.read_text().replace('"n": 1', '"n": 2'))
-    with pytest.raises(DamagedFolder, match="not what was written"):
+    with pytest.raises(DamagedFolder, match="failed its checksum"):
         read_record(folder, "record.json")
 
 

@@ -39,7 +39,7 @@ TABLE_COLUMNS = ("architecture", "method", "column", "mean", "spread", "n", "fai
 
 
 def write_results_csv(workdir: str | Path) -> Path:
-    """Writes results.csv, a row a done cell; hyper-parameters of methods' own come last.
+    """Writes results.csv, one row per completed cell; hyper-parameters of methods' own come last.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
