@@ -314,7 +314,7 @@ def _reason(error: Exception) -> str:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk, so that a second start need not compile; without a folder for them the run continues.
+    """Keeps compiled programs on disk, so that a second start need not compile; without one the run goes on.
 
     JAX compiles again what it cannot read back. The folder is kept below `CACHE_BYTES`; programs written longest ago go.
     """
