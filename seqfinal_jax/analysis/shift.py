@@ -119,7 +119,7 @@ def read_measured(folder: Path) -> dict[str, dict[int, Any]]:
             record = json.loads(path.read_text())
             sizes = ShiftSizes(**{name: record[name] for name in names})
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it, and it is measured anew") from None
+            raise ValueError(f"{path} is damaged ({error}); delete it, and it is measured again") from None
         found.setdefault(path.parent.name, {})[int(record["seed"])] = sizes
     return found
 

@@ -27,10 +27,10 @@ def read_arrays(path: Path, key: str, names: Sequence[str]) -> dict[str, np.ndar
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # a cut-off or overwritten file can fail in any layer of zip and npy
-        log.warning("%s is damaged (%s: %s) and is built anew", path, type(error).__name__, error)
+        log.warning("%s is damaged (%s: %s) and is built again", path, type(error).__name__, error)
         return None
     if digest != _digest(key, arrays):
-        log.warning("%s is damaged (its contents do not match their digest) and is built anew", path)
+        log.warning("%s is damaged (its contents do not match their digest) and is built again", path)
         return None
     return arrays
 

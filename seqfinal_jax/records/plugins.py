@@ -19,7 +19,7 @@ _loaded: dict[Path, str] = {}
 def load_plugins(names: Sequence[str]) -> None:
     """Loads each plugin once: a path to a Python file, or the name of a module that can be imported.
 
-    A file that has changed since it was loaded is loaded anew, with the modules of the user's own that it imports. A
+    A file that has changed since it was loaded is loaded again, with the modules of the user's own that it imports. A
     file's folder is put on the module path. Raises ValueError for one that is not there or that raises an error itself.
     """
     for name in names:

@@ -86,7 +86,7 @@ def read_result(cell: CellFolder) -> dict[str, Any]:
 
 
 def cell_file(cell: CellFolder, name: str) -> Path | None:
-    """A file of a done cell, after checking that it is what was written; None where the cell has none of that name.
+    """A file of a done cell, after checking its checksum; None where the cell has none of that name.
 
     Raises RunFolderError where it has changed or is missing.
     """

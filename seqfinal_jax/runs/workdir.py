@@ -166,7 +166,7 @@ def _refuse_other(workdir: Path, plan: Plan) -> None:
 
 
 def _refuse_data(workdir: Path, where: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Other contents, unless the user's own code, which makes them, has changed: then its cells are made anew."""
+    """Other contents, unless the user's own code, which makes them, has changed: then its cells are computed again."""
     names = ("content_sha256", "code")
     there, here = (tuple(record.get(name) for name in names) for record in (before, now))
     if there[0] != here[0] and there[1] == here[1]:
@@ -186,7 +186,7 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
-    """The results that can be read; damaged ones are made anew later."""
+    """The results that can be read; damaged ones are computed again later."""
     for cell in cell_folders(workdir):
         if (cell.path / "result.json").exists():
             with contextlib.suppress(RunFolderError):

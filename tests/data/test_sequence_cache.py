@@ -67,7 +67,7 @@ def test_a_damaged_file_is_reported_and_built_anew(cache_dir, caplog, damage):
     with caplog.at_level(logging.WARNING):
         assert_same(build_sequence(**ARGUMENTS), built)
     assert "is damaged" in caplog.text
-    assert "built anew" in caplog.text
+    assert "built again" in caplog.text
     assert path.read_bytes() == whole
 
 

@@ -24,7 +24,7 @@ def repeated_shifts(source: Source) -> "Figure":
     """Two training images with corruption, rotation and recolouring, none to four times (the paper's figure 2).
 
     The noise of a repeated corruption is one draw that is added again and again, as in the published figure; in a
-    sequence it is drawn anew, so that it grows more slowly. Shifts that these images do not allow are left out.
+    sequence it is drawn again, so that it grows more slowly. Shifts that these images do not allow are left out.
     """
     images = source.train_images[list(IMAGES)]
     labels = source.train_labels[list(IMAGES)]

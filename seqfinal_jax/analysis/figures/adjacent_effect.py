@@ -147,7 +147,7 @@ def _accuracies(cells: list[Found]) -> pd.DataFrame:
             lacking = grid["adjacent"].isna()
             if lacking.any():
                 path = cell.path / "grid.csv"
-                advice = f"delete the folder {cell.path} and run again to make this cell anew"
+                advice = f"delete the folder {cell.path} and run again to compute this cell"
                 raise RunFolderError(
                     f"{path} should have a number as adjacent in every row, found a blank; {advice}"
                 )

@@ -39,7 +39,7 @@ COLUMNS = ("efficient_decay", "seed", "accuracy", "chosen")
 def efficient_sweeps(workdir: str | Path) -> list[Path]:
     """Draws figures/efficient_sweep_<method>_<architecture>.png where a grid has several efficient decays.
 
-    The numbers are written beside it as CSV, a row a decay and seed: efficient_decay, seed, accuracy (a fraction: the
+    The numbers are written beside it as CSV, one row per decay and seed: efficient_decay, seed, accuracy (a fraction: the
     best validation accuracy among the grid points of that decay), chosen.
 
     Args:

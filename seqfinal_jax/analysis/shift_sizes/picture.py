@@ -1,4 +1,4 @@
-"""Shift sizes as heat maps: a row a sequence, a column a step, the ratio in every place."""
+"""Shift sizes as heat maps: one row per sequence, one column per step, the ratio in every place."""
 
 from typing import TYPE_CHECKING
 

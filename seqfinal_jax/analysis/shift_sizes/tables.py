@@ -26,7 +26,7 @@ def ratio_rows(measured: Mapping[str, Mapping[int, ShiftSizes]]) -> pd.DataFrame
 
 
 def table_of(rows: pd.DataFrame, kind: str, what: str) -> pd.DataFrame:
-    """Texts such as "3.61 ± 0.02", a row a sequence, a column a step."""
+    """Texts such as "3.61 ± 0.02", one row per sequence, one column per step."""
     own = rows[(rows["kind"] == kind) & (rows["what"] == what)]
     texts = own.groupby(["sequence", "step"])["ratio"].agg(_text).unstack("step")
     return texts.fillna("")

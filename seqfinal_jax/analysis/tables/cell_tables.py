@@ -131,4 +131,4 @@ def _whole_from(least: int) -> Callable[[pd.Series], pd.Series]:
 
 
 def _advice(path: Path) -> str:
-    return f"delete the folder {path.parent} and run again to make this cell anew"
+    return f"delete the folder {path.parent} and run again to compute this cell"

@@ -95,7 +95,7 @@ def read_curves(cell: CellFolder) -> pd.DataFrame:
         chosen = pd.read_csv(grid)[["stage", "member", "chosen"]]
         return pd.read_csv(history).merge(chosen, on=["stage", "member"], how="left", validate="many_to_one")
     except (KeyError, ValueError) as error:
-        advice = f"delete the folder {cell.path} and run again to make this cell anew"
+        advice = f"delete the folder {cell.path} and run again to compute this cell"
         raise RunFolderError(f"{history} and {grid.name} cannot be read ({error}); {advice}") from error
 
 

@@ -104,7 +104,7 @@ class RecordedSequence:
         check_splits(self.name, self.step_names, self._rows(0))
 
     def chosen(self, data: Mapping[str, Any]) -> "RecordedSequence | None":
-        """The same samples under another section `config.data`; None where they have to be read anew for it."""
+        """The same samples under another section `config.data`; None where they have to be read again for it."""
         if any(data.get(name) != value for name, value in self.read_with.items()):
             return None
         return replace(self, choices=Choices.of(data, self.choices.rule.by_class))

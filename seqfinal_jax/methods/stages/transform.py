@@ -61,7 +61,7 @@ def candidate_variables(
     inputs: Sequence[Variables],
     candidate: dict[str, float],
 ) -> Variables:
-    """The function's variables as host arrays, with batch-norm statistics estimated anew where the node asks for it."""
+    """The function's variables as host arrays, with batch-norm statistics estimated again where the node asks for it."""
     variables = jax.tree.map(np.asarray, node.function(*inputs, **candidate))
     if not node.statistics:
         return variables

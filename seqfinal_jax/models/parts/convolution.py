@@ -231,7 +231,7 @@ dense_matrix.defvjp(_dense_matrix_forward, _dense_matrix_gradient)
 def stored_gradient(x: Array) -> Array:
     """(rows, features) as they are; the gradient that arrives is stored before it is used.
 
-    Without this XLA computes it anew for every tap that needs it, and in a dense block it is a sum over all later
+    Without this XLA computes it again for every tap that needs it, and in a dense block it is a sum over all later
     layers. A product with the identity is what it does not look through; barriers have no effect on a CPU.
     """
     return x

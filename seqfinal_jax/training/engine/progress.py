@@ -46,8 +46,11 @@ class FitProgress:
         """Trainings, epoch, accuracy and an upper bound of the time left."""
         began, before = self.first
         stopped = sum(epochs == self.max_epochs for epochs in self.epochs_of.values())
+        running, whose = (
+            ("the next one is", "its") if len(chunk.rows) == 1 else ("those running are", "their")
+        )
         said = (
-            f"{stopped} of {self.members} trainings done; the next one is at epoch {chunk.epoch}, its best validation "
+            f"{stopped} of {self.members} trainings done; {running} at epoch {chunk.epoch}, {whose} best validation "
             f"accuracy is {100 * float(chunk.track.best_accuracy.max()):.1f} %"
         )
         left = self.members * self.max_epochs - done

@@ -182,7 +182,7 @@ class InvariantRisk(MultiDomainRisk):
         return sums.loss / sums.count + penalty, (new_stats, sums)
 
     def halves(self, context: Context, batch: Batch, domain: Array, key: Array) -> Array:
-        """The halves (2,b) of one domain's minibatch, drawn anew for every domain and step."""
+        """The halves (2,b) of one domain's minibatch, drawn again for every domain and step."""
         return random_halves(key, len(batch.index), batch.mask)
 
 
