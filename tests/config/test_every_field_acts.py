@@ -20,6 +20,10 @@ EPOCHS = {"training__max_epochs": 12}
 NOISY = {
     "methods": ("erm_all",), "training__max_epochs": 20, "training__patience": 2, "grid__learning_rate": (0.03,),
 }  # fmt: skip
+CHAINS = {
+    "methods": ("sequential_fine_tune",), "training__max_epochs": 4, "grid__learning_rate": (0.03, 0.001),
+    "seeds": (0, 1), "data__test_size": 200,
+}  # fmt: skip
 RESNET, DENSENET = {"architectures": ("resnet-1",)}, {"architectures": ("densenet-1",)}
 
 # field: (its value, the fields that it needs, such as a method that reads it, and enough epochs for it to show)
@@ -33,7 +37,7 @@ CASES = {
     "protocol.input_scaling": ("raw", {}),
     "protocol.test_all_steps_draws": ("same_stream", {**JOINT, "data__test_all_steps": True}),
     "protocol.history_steps": ("all", {"methods": ("irm_fine_tune",)}),
-    "protocol.decay_selection": ("test", {**EPOCHS, "methods": ("sequential_fine_tune",)}),
+    "protocol.decay_selection": ("test", CHAINS),
     "protocol.penalise_bn": ("by_name", {"methods": ("sequential_ewc",)}),
     "input_mean": ((0.5, 0.5, 0.5), {}),
     "input_std": ((0.5, 0.5, 0.5), {}),
@@ -92,7 +96,7 @@ CASES = {
     "training.stop_on": ("previous", NOISY),
     "training.ties": ("first", {}),
     "training.least_updates": (30, {}),
-    "training.patience_updates": (30, EPOCHS),
+    "training.patience_updates": (30, {**NOISY, "training__patience": 0}),
     "search": ("halving", EPOCHS),
     "training.train_metrics": ("eval", {}),
     "training.init_per_grid_point": (True, {}),
