@@ -36,6 +36,7 @@ from seqfinal_jax.training.engine.members import FitSettings, MemberSpec
 from seqfinal_jax.training.engine.streams import EvaluationSet, fold
 
 METHODS = ("erm_final", "erm_fine_tune")
+EVALUATED = 500  # images at once, of which the test set has as many on digits
 
 
 def resplit(pool: ImagePool, seed: int, number: int) -> ImagePool:
@@ -73,7 +74,7 @@ def figures(plan: Plan, fitter: StageFitter, stage: Stage, seed: int, splits: in
         problem = replace(
             problem, evaluation=lambda seed, usual=usual, tested=tested: {**usual(seed), **tested}
         )
-        settings = FitSettings(StopRule(epochs, epochs), evaluation_batch_size=plan.training.batch_size)
+        settings = FitSettings(StopRule(epochs, epochs), evaluation_batch_size=EVALUATED)
         names = ("valid_accuracy", "valid_loss", "test_accuracy")
         results = fit(problem, specs, settings)
         found.append([[np.asarray(result.history[name]) for name in names] for result in results])

@@ -105,6 +105,8 @@ def _changed(given: "str | ConfigDict") -> list[str]:
     from seqfinal_jax.config.check import flat
 
     loaded = getattr(given, LOADED, {})
+    if not loaded:
+        return []
     return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
 
 
