@@ -9,6 +9,7 @@ import pytest
 from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.answer import answers
 from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
+from seqfinal_jax.analysis.tables.comparisons import judged_comparisons
 from seqfinal_jax.analysis.tables.costs import costs, mean_costs
 from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder
@@ -114,6 +115,14 @@ def test_the_head_of_the_page_and_the_table_never_contradict_each_other(architec
         assert ("History is worth using here" in answer.sentences[0]) == (planned.claim == "better")
 
 
+def test_against_another_reference_no_comparison_is_planned():
+    table = cells(erm_final=[0.4] * 6, erm_all=LOWER, erm_fine_tune=TUNED)
+    found = judged_comparisons(table, reference="erm_all")["convnet-1"]
+    assert [(each.comparison.method, each.kind, each.together) for each in found] == [
+        ("erm_final", "explored", 2), ("erm_fine_tune", "explored", 2),
+    ]  # fmt: skip
+
+
 def test_a_method_that_lacks_cells_takes_ranks_from_no_other():
     """ERM has one cell of six: the others are ranked on the six that they share."""
     found = standings(cells(erm_final=[0.4] * 6, erm_all=[0.3] + [None] * 5, erm_fine_tune=TUNED))
@@ -169,6 +178,13 @@ def test_settings_beside_the_file_stand_in_title_page_and_tables(workdir):
     text = report.write_report(workdir)[-1].read_text()
     assert "Other settings than those of the configuration file: training.patience=10" in text
     assert "Configuration file: configs/digits_rcl.py:quick; set besides: training.patience=10." in text
+
+
+def test_the_page_shows_best_epochs_and_epochs_allowed(workdir):
+    """Made-up results of an earlier version: best epoch 4, and no word of the epochs allowed."""
+    text = report.write_report(workdir)[-1].read_text()
+    assert "Best epoch / epochs allowed of Final, mean over seeds:\nfinal: 4 / –." in text
+    assert "<td>history: 4 / –, tune: 4 / –</td>" in text
 
 
 def test_folders_are_joined_in_one_report(tmp_path, capsys):
