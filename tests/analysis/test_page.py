@@ -9,7 +9,7 @@ import pytest
 from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.answer import answers
 from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
-from seqfinal_jax.analysis.tables.comparisons import judged_comparisons
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, judged_comparisons
 from seqfinal_jax.analysis.tables.costs import costs, mean_costs
 from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder
@@ -113,6 +113,46 @@ def test_the_head_of_the_page_and_the_table_never_contradict_each_other(architec
         assert planned.claim == answer.gain.claim
         assert (planned.claim == "better") == (architectures in claimed)
         assert ("History is worth using here" in answer.sentences[0]) == (planned.claim == "better")
+
+
+def test_architectures_stay_in_the_order_of_the_cells():
+    """By name convnet-10 would come first."""
+    own = cells(erm_final=[0.4] * 6, erm_fine_tune=TUNED)
+    table = pd.concat([own.assign(architecture=name) for name in ("convnet-2", "convnet-10")])
+    assert list(differences(table, 0.01)) == ["convnet-2", "convnet-10"]
+    assert [answer.architecture for answer in answers(table)] == ["convnet-2", "convnet-10"]
+
+
+def test_claims_of_either_sign_and_none():
+    [row] = differences(cells(erm_final=[0.5] * 6, erm_fine_tune=TUNED), 0.01)["convnet-1"].rows
+    assert row.claim == "worse"
+    mixed = [0.45, 0.46, 0.47, 0.45, 0.46, 0.35]
+    [row] = differences(cells(erm_final=[0.4] * 6, erm_fine_tune=mixed), 0.01)["convnet-1"].rows
+    assert row.claim == "none"
+
+
+def test_the_reference_is_that_of_the_answer_and_otherwise_the_final_step_alone():
+    both = cells(erm_final=[0.4] * 6, erm_final_long=[0.42] * 6, erm_fine_tune=TUNED)
+    found = differences(both, 0.01)["convnet-1"]
+    assert found.reference == "erm_final_long" and [row.method for row in found.rows] == [
+        "erm_final", "erm_fine_tune",
+    ]  # fmt: skip
+    found = differences(cells(erm_final=[0.4] * 6, oracle=[0.5] * 6), 0.01)["convnet-1"]
+    assert found.reference == "erm_final" and [row.kind for row in found.rows] == ["reference"]
+    assert differences(cells(erm_final=[0.4, None], erm_fine_tune=[None, 0.5]), 0.01) == {}
+
+
+def test_comparisons_as_lines_of_text():
+    table = cells(
+        erm_final=[0.4] * 6, oracle=[0.5] * 6, erm_all=LOWER, erm_fine_tune=TUNED, irm_fine_tune=LOWER
+    )
+    assert comparison_lines(table, "erm_final")[1:] == [
+        "  ERM final oracle: +10.0 [+10.0, +10.0], p = 0.0312, n = 6: reference, no candidate",
+        "  ERM all: +5.0 [+4.0, +6.0], p = 0.0312 (0.0625 by Holm), n = 6, explored: none: 7 seeds could support one",
+        "  ERM + fine-tune: +6.0 [+5.0, +7.0], p = 0.0312, n = 6, planned: better",
+        "  IRM + fine-tune: +5.0 [+4.0, +6.0], p = 0.0312 (0.0625 by Holm), n = 6, explored: none: 7 seeds could support "
+        "one",
+    ]  # fmt: skip
 
 
 def test_against_another_reference_no_comparison_is_planned():
