@@ -93,6 +93,17 @@ def test_unknown_and_missing_fields_are_named():
         check_config(found)
 
 
+def test_a_later_patience_matters_only_to_a_run_that_resumes():
+    found = config()
+    found.training.patience, found.joint.resume_patience = 12, 11
+    check_config(found)
+    found.joint.resume_to_epochs = 200
+    with pytest.raises(ValueError, match=r"resume_patience = 11 is below config.training.patience = 12"):
+        check_config(found)
+    found.joint.resume_patience = 12
+    check_config(found)
+
+
 def test_a_configuration_takes_no_new_field():
     found = config()
     with pytest.raises(AttributeError, match="max_epoch"):
