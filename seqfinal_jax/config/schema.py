@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from seqfinal_jax.data.copies import DUPLICATES
+from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS
 from seqfinal_jax.data.matching.links import MEMORY_GIB
 from seqfinal_jax.data.recorded.splits import FINAL_SHARES
 from seqfinal_jax.data.recorded.step_order import PERIODS
@@ -114,7 +116,12 @@ FIELDS: tuple[ConfigField, ...] = (
     _data("split_seed", -1, whole(-1, LARGEST_SEED),
           "Draws the split of recorded data; -1 lets the data's seed draw it."),
     _data("split_file", "", text("the path of a CSV file"),
-          "Columns `file` and `part` (train, valid, test): the parts of own images; others are drawn."),
+          "Columns `file`, `part` (train, valid, test) and `group`: the parts of own images; others are drawn."),
+    _run("data.duplicates", "remove", choice(DUPLICATES),
+         "Training images of your own data that are copies of images of the final validation or test set, or of their "
+         "groups."),
+    _data("white", 0.0, real(), "The stored value that is white in own image files; 0 for the largest of 8 or 16 bits."),
+    _run("data.most_megapixels", MOST_MEGAPIXELS, real(above=0), "Own image files may have so many million pixels."),
     _data("keep", 1.0, real(above=0, below=1.000001), "The share of recorded training and validation samples used."),
     _data("most_per_class", 0, whole(0), "Recorded samples of a class in each split at most; 0 for all."),
 

@@ -12,6 +12,8 @@ from seqfinal_jax.data.shifts.shift import check_needs
 from seqfinal_jax.records.code_identity import code_digest, defined_in
 from seqfinal_jax.records.registry import Registry, nearest
 
+OWN = ("own_data", "own_images")  # data of users, in which copies are looked for
+
 
 class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
@@ -135,7 +137,8 @@ def shifted_sequence(request: SequenceRequest, like: SequenceSource | None = Non
     specs["oracle"] = _spec(request, (*targets[:-1], request.oracle_size))
     if isinstance(like, ShiftedSequence):
         return ShiftedSequence(like.source, specs)
-    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir))
+    options = {"duplicates": data.get("duplicates", "remove")} if data["dataset"] in OWN else {}
+    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir), **options)
     check_needs(specs["main"].shifts, source.image_shape)
     return ShiftedSequence(source, specs)
 
@@ -162,7 +165,12 @@ def sequence_source(request: SequenceRequest, like: SequenceSource | None = None
     `like` is a source of the same data for another request, which saves reading them again. Raises ValueError for an
     unknown name, and what the source raises.
     """
-    name = request.data["dataset"]
+    name, duplicates = request.data["dataset"], request.data.get("duplicates", "remove")
+    if duplicates != "remove" and name not in OWN:
+        raise ValueError(
+            f"config.data.duplicates = {duplicates!r} is for {' and '.join(OWN)}; leave it at 'remove' for {name!r}, "
+            f"of which all images are taken"
+        )
     if name in SEQUENCES:
         known = like.chosen(request.data) if like is not None and hasattr(like, "chosen") else like
         return SEQUENCES.get(name)(request) if known is None else known
