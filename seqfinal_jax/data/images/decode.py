@@ -131,7 +131,7 @@ def _keep_small(image: Image.Image, reading: Reading) -> None:
     if image.width * image.height > most:
         raise BadImage(
             f"it has {image.width} x {image.height} pixels, more than {reading.most_megapixels:g} million; make it "
-            f"smaller, or raise --config.data.most_megapixels (about 15 MB of memory for each million)"
+            f"smaller, or raise --config.data.most_megapixels (which takes up to 20 MB of memory for each million)"
         )
 
 
@@ -192,25 +192,29 @@ def _eight_bits(image: Image.Image, bits: int, white: float) -> Image.Image:
 
     Raises BadImage for floating-point and 32-bit ones where `white` is not named, and for values that are no brightness.
     """
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
+    strips = [np.asarray(strip) for strip in _strips(image)]
+    low, high = np.min([each.min() for each in strips]), np.max([each.max() for each in strips])
     if bits == 32 and not white:
         raise BadImage(
-            f"its pixels are {values.dtype} from {low:g} to {high:g}, and which value is white is not known: name it "
+            f"its pixels are {low.dtype} from {low:g} to {high:g}, and which value is white is not known: name it "
             f"with --config.data.white, or store it with 8 or 16 bits"
         )
     if not (low >= 0 and high < np.inf):
-        raise BadImage(
-            f"its pixels are {values.dtype} from {low:g} to {high:g}; expected brightness from 0 on"
-        )
-    clear, found = image.info.get("transparency"), np.empty(values.shape, np.uint8)
-    for begin in range(0, len(values), STRIP):
-        rows = values[begin : begin + STRIP]
-        scale = white / EIGHT_BITS if white else SIXTEEN_BITS / EIGHT_BITS
-        found[begin : begin + STRIP] = np.minimum(np.rint(rows / scale), EIGHT_BITS)
+        raise BadImage(f"its pixels are {low.dtype} from {low:g} to {high:g}; expected brightness from 0 on")
+    clear, scale = image.info.get("transparency"), (white or SIXTEEN_BITS) / EIGHT_BITS
+    found = []
+    for values in strips:
+        bright = np.minimum(np.rint(values / scale), EIGHT_BITS).astype(np.uint8)
         if isinstance(clear, int):
-            found[begin : begin + STRIP][rows == clear] = EIGHT_BITS
-    return Image.fromarray(found)
+            bright[values == clear] = EIGHT_BITS
+        found.append(bright)
+    return Image.fromarray(np.concatenate(found))
+
+
+def _strips(image: Image.Image) -> Iterator[Image.Image]:
+    """A picture in strips of some rows, to save memory."""
+    for begin in range(0, image.height, STRIP):
+        yield image.crop((0, begin, image.width, min(begin + STRIP, image.height)))
 
 
 def _flat(image: Image.Image) -> Image.Image:
@@ -234,8 +238,8 @@ def _on_white(image: Image.Image) -> Image.Image:
     if not transparent:
         return image
     laid = Image.new("RGB", image.size)
-    for begin in range(0, image.height, STRIP):
-        strip = image.crop((0, begin, image.width, min(begin + STRIP, image.height))).convert("RGBA")
+    for number, strip in enumerate(_strips(image)):
         white = Image.new("RGBA", strip.size, (255, 255, 255, 255))
-        laid.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, begin))
+        opaque = Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB")
+        laid.paste(opaque, (0, number * STRIP))
     return laid
