@@ -222,7 +222,7 @@ def _status(sweep: Sweep, workdir: Path, console: Console) -> int:
 
 def collect(sweep: Sweep, workdir: Path, console: Console, report: bool = False) -> int:
     """Writes results.csv and the tables of every run, with `report` its report too; 1 where cells failed."""
-    from seqfinal_jax.analysis.report import load_run_plugins, report_run
+    from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.analysis.tables.text import print_summary, write_results_csv
     from seqfinal_jax.runs.claims import Claims
 
@@ -235,7 +235,6 @@ def collect(sweep: Sweep, workdir: Path, console: Console, report: bool = False)
             if report:
                 report_run(folder, console)
             else:
-                load_run_plugins(folder)
                 console.print(f"wrote {write_results_csv(folder)}", soft_wrap=True)
                 print_summary(folder, console=console)
     found = progress(sweep, workdir)

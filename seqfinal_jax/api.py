@@ -57,7 +57,8 @@ def run(
         ValueError: a configuration, data or folder that cannot be used.
         RuntimeError: cells failed; the message names them and where their errors are.
     """
-    from seqfinal_jax.analysis.report import load_run_plugins, write_report
+    from seqfinal_jax.analysis.report import write_report
+    from seqfinal_jax.analysis.run_code import load_figure_plugins
     from seqfinal_jax.analysis.tables.text import write_results_csv
     from seqfinal_jax.runs.claims import Claims
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache
@@ -73,7 +74,7 @@ def run(
         found, folder, data, console=_console(progress), overrides=tuple(settings or ()), source=source
     )
     with Claims(folder).wait_for("report"):
-        load_run_plugins(folder)
+        load_figure_plugins(folder)
         write_results_csv(folder)
         write_report(folder)
     if failed:

@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqfinal_jax.config.config_files import config_path
-from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
+from seqfinal_jax.records.plugins import PluginError, load_plugins, names_of, outside_place
 from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
@@ -133,6 +133,8 @@ def _load_named_plugins(arguments: Sequence[str]) -> None:
 
 def explain(error: Exception) -> str:
     """The one sentence of an error in flags or in a configuration file that a user needs."""
+    if isinstance(error, PluginError):
+        return str(error)
     text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')
     place = outside_place(error)
     if isinstance(error, SyntaxError):

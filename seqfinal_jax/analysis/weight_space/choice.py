@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code
 from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.tables.labels import in_order, listed, method_name
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
@@ -92,6 +93,7 @@ def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser
         "--title", default="", help="title of the figure; default: sequence, architecture and seed"
     )
     parser.add_argument("--data_dir", help="folder with the data sets; default: SEQFINAL_DATA_DIR")
+    add_code_flags(parser)
     return parser
 
 
@@ -121,7 +123,8 @@ def run_command(
     """Reads the flags, draws, and prints the paths of the files; returns 2 after an error of the user."""
     options, console = parser.parse_args(arguments), Console(highlight=False)
     try:
-        written = draw(read_choice(options), options, console)
+        with allowed_code(options):
+            written = draw(read_choice(options), options, console)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
