@@ -31,5 +31,5 @@ def get_config(presets: str = "") -> ConfigDict:
     config.grid.learning_rate = (1e-2,)
     config.grid.weight_decay = (1e-4,)
     config.training.batch_size = 10
-    config.training.max_epochs, config.training.patience = 30, 10
+    config.training.update({"max_epochs": 30, "patience": 10, "least_updates": 1000, "patience_updates": 200})
     return apply_presets(config, presets)

@@ -10,9 +10,11 @@ from seqfinal_jax.config import apply_presets, base_config
 
 
 def get_config(presets: str = "") -> ConfigDict:
-    """The methods of the quick start, three seeds; presets by comma: quick, smoke."""
+    """Final step alone, pooled, two ways of adapting, and both controls; six seeds; presets by comma: quick, smoke."""
     config = base_config(name="own_data", dataset="own_data")
-    config.methods = ("erm_final", "erm_all", "erm_all_weighted", "erm_fine_tune")
-    config.seeds = (0, 1, 2)
+    config.methods = (
+        "erm_final", "erm_final_long", "erm_all", "erm_fine_tune", "linear_probe", "erm_linear_probe_fine_tune",
+    )  # fmt: skip
+    config.seeds = (0, 1, 2, 3, 4, 5)  # fewer cannot support a claim
     config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
     return apply_presets(config, presets)

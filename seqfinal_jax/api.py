@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 
+LOADED = "_loaded"  # of a configuration: its fields as they were loaded
+
+
 def load_config(name: str, **settings: Any) -> "ConfigDict":
     """The configuration of a name or file, with presets behind a colon, to be changed and given to `run`.
 
@@ -24,6 +27,7 @@ def load_config(name: str, **settings: Any) -> "ConfigDict":
     Raises:
         ValueError: no such file, preset or field.
     """
+    from seqfinal_jax.config.check import flat
     from seqfinal_jax.config.command_line import read_configuration
 
     found, _ = read_configuration(name)
@@ -31,6 +35,7 @@ def load_config(name: str, **settings: Any) -> "ConfigDict":
         if field not in found:
             raise ValueError(f"the configuration has no field {field!r}; docs/options.md lists all fields")
         found[field] = value
+    object.__setattr__(found, LOADED, flat(read_configuration(name)[0]))
     return found
 
 
@@ -66,12 +71,13 @@ def run(
 
     source = config if isinstance(config, str) else ""
     found = _configuration(config, settings or {})
+    changed = dict.fromkeys((*_changed(config), *(settings or {})))
     check_backend()
     enable_compilation_cache()
     folder = Path(workdir or f"runs/{found.name}").expanduser()
     data = None if data_dir is None else str(data_dir)
     failed = fit_cells(
-        found, folder, data, console=_console(progress), overrides=tuple(settings or ()), source=source
+        found, folder, data, console=_console(progress), overrides=tuple(changed), source=source
     )
     with Claims(folder).wait_for("report"):
         load_figure_plugins(folder)
@@ -93,6 +99,14 @@ def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "C
             raise ValueError(f"the configuration has no field {name!r}; docs/options.md lists all fields")
         node[last] = value
     return found
+
+
+def _changed(given: "str | ConfigDict") -> list[str]:
+    """The fields that a configuration of `load_config` was given other values since."""
+    from seqfinal_jax.config.check import flat
+
+    loaded = getattr(given, LOADED, {})
+    return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
 
 
 def _console(progress: bool) -> Any:

@@ -4,12 +4,12 @@
 presets that stand behind the colon of `--config=configs/cifar10_rcl.py:released,quick`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
-from seqfinal_jax.config.schema import ConfigField, all_fields, own_fields
+from seqfinal_jax.config.schema import ConfigField, all_fields, default_of, own_fields
 from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
@@ -33,10 +33,16 @@ PRECISIONS: dict[str, Precision] = {"corrected": "bfloat16", "released": "highes
 PRESET_MEANINGS = {
     "corrected": "the protocol of the paper's text, with the defects of the published program mended; the default",
     "released": "the protocol of the published program, with its departures from the text (docs/protocols.md)",
-    "quick": "real images, half the sizes, at most 20 epochs, a grid of dropout 0 and 0.5: minutes on a CPU",
+    "quick": "real images, half the sizes, 20 epochs or more, a grid of dropout 0 and 0.5: minutes on a CPU",
     "smoke": "everything tiny: seconds, to see that a configuration runs",
 }
 PRESETS = tuple(PRESET_MEANINGS)
+# What training.least_updates and training.patience_updates are where nothing sets them: on CIFAR-10 twice as many of
+# both change no method's mean by more than a point (docs/results/convergence.md).
+BUDGET = {"least_updates": 2000, "patience_updates": 500}
+# How the published program trains; its epochs and patience are the defaults of the schema.
+PUBLISHED_TRAINING = {"least_updates": 0, "patience_updates": 0, "stop_on": "previous", "ties": "first"}
+NO_BUDGET = {"least_updates": "max_epochs", "patience_updates": "patience"}
 QUICK_EPOCHS = 20
 QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
 
@@ -86,7 +92,7 @@ def _add(config: ConfigDict, field: ConfigField) -> None:
             config[part] = ConfigDict()
         config = config[part]
     with config.unlocked():
-        config[last] = field.default
+        config[last] = config_dict.placeholder(int) if field.default is None else field.default
 
 
 def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
@@ -94,6 +100,9 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
     for preset in filter(None, (part.strip() for part in presets.split(","))):
         if preset in PROTOCOLS:
             config.protocol.update(PROTOCOLS[preset])
+            if preset == "released":
+                config.training.update(PUBLISHED_TRAINING)
+                config.search = "grid"
         elif preset == "quick":
             _quick(config)
         elif preset == "smoke":
@@ -108,7 +117,8 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
 
 
 def _quick(config: ConfigDict) -> None:
-    """Real images, half the sizes (test sets unchanged), at most 20 epochs, a grid of dropout 0 and 0.5."""
+    """Real images, half the sizes (test sets unchanged), 20 epochs or the budget in updates, dropout 0 and 0.5."""
+    settle_budget(config)
     if not config.data.shifts:
         config.data.keep *= 0.5
     config.data.source_size //= 2
@@ -128,10 +138,30 @@ def _smoke(config: ConfigDict) -> None:
         config.oracle_size = 15 * least
     else:
         config.data.most_per_class = 10
-    config.training.max_epochs, config.training.batch_size = 2, 40
+    config.training.update({"max_epochs": 2, "batch_size": 40, "least_updates": 0, "patience_updates": 0})
     config.network.width_factor = 0.125
     config.grid.update(QUICK_GRID)
     config.joint_grid.adjacent = (0.1,)
+
+
+def settle_budget(config: ConfigDict, given: Collection[str] = ()) -> list[str]:
+    """Gives both budgets in updates a number where they have none, and says where a number of epochs takes their place.
+
+    Epochs or a patience that a user asks for are meant: `given` names the fields of the command line or the API; in a
+    file of a user's own they differ from the defaults. Whoever wants both sets both.
+    """
+    said, training = [], config.training
+    for budget, epochs in NO_BUDGET.items():
+        names = f"training.{budget}", f"training.{epochs}"
+        chosen = training[epochs] != default_of(names[1]) if training[budget] is None else names[1] in given
+        if chosen and names[0] not in given and training[budget] != 0:
+            said.append(
+                f"config.{names[1]} = {training[epochs]} is set, so config.{names[0]} is 0; set both to use both"
+            )
+            training[budget] = 0
+        elif training[budget] is None:
+            training[budget] = BUDGET[budget]
+    return said
 
 
 def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:

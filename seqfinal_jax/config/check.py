@@ -53,14 +53,7 @@ def _check_scaling(config: ConfigDict) -> None:
 
 def _check_resume(config: ConfigDict) -> None:
     joint, training = config.joint, config.training
-    if joint.resume_to_epochs == 0:
-        return
-    if joint.resume_to_epochs <= training.max_epochs:
-        raise ValueError(
-            f"config.joint.resume_to_epochs = {joint.resume_to_epochs} counts earlier epochs too: expected more than "
-            f"config.training.max_epochs = {training.max_epochs}, or 0 for none"
-        )
-    if joint.resume_patience < training.patience:
+    if joint.resume_to_epochs and joint.resume_patience < training.patience:
         raise ValueError(
             f"config.joint.resume_patience = {joint.resume_patience} is below config.training.patience = "
             f"{training.patience}: fits that stopped early would end where they are"

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from seqfinal_jax.config.schema import FIELDS, ConfigField
+from seqfinal_jax.methods.method import in_table_order
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.families.architectures import FAMILIES
 
 
 def method_table() -> str:
     """One row per method: id, column of the table, whether it is in the published row, and its sentence."""
-    rows = [METHODS.get(name) for name in METHODS]
+    rows = [METHODS.get(name) for name in in_table_order(METHODS)]
     lines = [
         f"| `{each.id}` | {each.column} | {'yes' if each.published else ''} | {each.summary.rstrip('.')} |"
         for each in rows
@@ -47,6 +48,8 @@ def readers(field: ConfigField) -> str:
 
 def default_text(value: Any) -> str:
     """A default as short text."""
+    if value is None:
+        return "by protocol"
     if isinstance(value, (tuple, list)):
         return ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or "empty"
     return "empty" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,12 +6,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.build import PRECISIONS, PROTOCOLS
+from seqfinal_jax.config.build import BUDGET, PRECISIONS, PROTOCOLS
 from seqfinal_jax.config.schema import own_fields
 from seqfinal_jax.data.sequences.source import SequenceRequest
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
+from seqfinal_jax.methods.stages.training import Budget
 from seqfinal_jax.models.network import NetworkConfig
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.models.per_step.low_rank import Adapter
@@ -120,7 +121,15 @@ def side_sizes(text: str) -> SideSizes:
 def stop_rule(config: ConfigDict) -> StopRule:
     """When members stop."""
     training = config.training
-    return StopRule(training.max_epochs, training.patience, training.stop_on)
+    return StopRule(
+        training.max_epochs, training.patience, training.stop_on, training.ties, search=config.search
+    )
+
+
+def budget(config: ConfigDict) -> Budget:
+    """The budget in updates; what a field that has no number stands for, where it has none."""
+    given = {name: config.training[name] for name in BUDGET}
+    return Budget(**{name: BUDGET[name] if value is None else value for name, value in given.items()})
 
 
 def input_scaling(config: ConfigDict, published: tuple[Any, Any] | None = None) -> InputScaling:

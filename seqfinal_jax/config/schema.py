@@ -13,7 +13,7 @@ from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, ST
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.per_step.low_rank import AdapterInit, AdapterMode
-from seqfinal_jax.records.kinds import Kind, choice, flag, like, real, several, text, whole
+from seqfinal_jax.records.kinds import Kind, choice, flag, like, optional, real, several, text, whole
 
 FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 LARGEST_SEED = 2**32 - 1
@@ -179,10 +179,21 @@ FIELDS: tuple[ConfigField, ...] = (
     ConfigField("pretrained.resnet18", "", text("the path of a file"), "ImageNet weights of resnet-4.",
                 option="pretrained"),
     _run("analysis.smallest_difference", 1.0, real(), "Points of accuracy; smaller differences are never claimed."),
-    ConfigField("training.max_epochs", 100, whole(1), "Epochs at most."),
+    ConfigField("search", "grid", choice(("grid", "halving")),
+                "Whether all grid points are trained to their end, or the worse half stops after 1/8, 1/4 and 1/2 of the "
+                "allowed epochs."),
+    ConfigField("training.max_epochs", 100, whole(1), "Epochs at most, where `least_updates` does not allow more."),
+    ConfigField("training.least_updates", None, optional(whole(0)),
+                "Optimiser updates that every fit is allowed at least; 0 for none."),
     ConfigField("training.batch_size", 100, whole(1), "Samples of a minibatch."),
-    ConfigField("training.patience", 5, whole(0), "Misses in a row that a member survives."),
-    ConfigField("training.stop_on", "previous", choice(("previous", "best")), "What an epoch must exceed to be no miss."),
+    ConfigField("training.patience", 5, whole(0), "Epochs without improvement before stopping."),
+    ConfigField("training.patience_updates", None, optional(whole(0)),
+                "Updates without improvement before stopping, where they are more than `patience` epochs; 0 for none."),
+    ConfigField("training.stop_on", "best", choice(("previous", "best")),
+                "What counts as improvement: over the previous or over the best epoch."),
+    ConfigField("training.ties", "loss", choice(("loss", "first")),
+                "Which of equal validation accuracies is best: of the lowest validation loss, then the later epoch, and "
+                "never random start weights; or the first, as published."),
     ConfigField("training.train_metrics", "running", choice(("running", "eval")),
                 "Training figures from the training passes, or from a pass of their own."),
     ConfigField("training.init_per_grid_point", False, flag(), "Random start weights of its own for each grid point."),

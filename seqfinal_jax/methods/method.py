@@ -64,7 +64,9 @@ class Method:
     fields, axes: options and axes of the grid of its own, under `config.<id>`.
     comparable: whether it competes with the others; not, where it has data that they do not have.
     limit: of a method that the joint model comes to, as its adjacent penalty grows "weak" or "strong".
-    behind: the method whose column it follows in the published layout, where that is not the order of the records.
+    control: whether every run without `config.methods` fits it beside the published row.
+    behind: the method whose column it follows in the published layout, or, of one that is not published, in every table,
+        where that is not the order of the records.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Method:
     axes: tuple[Axis, ...] = ()
     comparable: bool = True
     limit: Literal["weak", "strong"] | None = None
+    control: bool = False
     behind: str = ""
 
     def effective(self, options: Options) -> Options:
@@ -161,3 +164,22 @@ def method(
 def published_row() -> tuple[str, ...]:
     """The ids of the published table's row, in its order."""
     return tuple(name for name in METHODS if METHODS.get(name).published)
+
+
+def default_row() -> tuple[str, ...]:
+    """The ids that a run fits where none is named: the published row, and the controls that belong beside it."""
+    return in_table_order(
+        name for name in METHODS if METHODS.get(name).published or METHODS.get(name).control
+    )
+
+
+def in_table_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Ids of records in the order of their columns: that of the records, unpublished ones where they belong."""
+    known = list(METHODS)
+
+    def place(name: str) -> tuple[int, int]:
+        record = METHODS.get(name)
+        moved = record.behind and not record.published
+        return known.index(record.behind if moved else name), known.index(name)
+
+    return tuple(sorted(names, key=place))

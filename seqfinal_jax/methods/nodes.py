@@ -116,6 +116,8 @@ class Stage(_Node):
         ranks the groups at the time. Of the joint model, the groups that are separate; the others are shared.
     max_epochs: at most so many, where a search asks for fewer than the run.
     resume: the stage is its `start` trained on: the winner alone, from its last epoch, with its optimiser's state.
+    allowed_as: nodes, none of which need be fitted; the stage may make as many updates as all of their stages together,
+        and never stops early.
 
     Raises TypeError for an objective that is none.
     """
@@ -134,6 +136,7 @@ class Stage(_Node):
     form: StepForm | None = None
     max_epochs: int | None = None
     resume: Resume | None = None
+    allowed_as: tuple["Node", ...] = ()
     key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -39,6 +39,11 @@ def whole(least: int = 0, most: int | None = None) -> Kind:
     return Kind(words, lambda v: None if fits(v) else repr(v))
 
 
+def optional(kind: Kind) -> Kind:
+    """The same, or None: not set, so that something else says what it is."""
+    return Kind(kind.expected, lambda v: None if v is None else kind.wrong(v))
+
+
 def real(least: float = 0.0, below: float = math.inf, above: float | None = None) -> Kind:
     """A number from `least` on (or above `above`), and below `below`."""
     start = f"from {least:g} on" if above is None else f"above {above:g}"

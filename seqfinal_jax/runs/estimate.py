@@ -18,6 +18,7 @@ from seqfinal_jax.models.network import Network, Variables, apply_network, init_
 from seqfinal_jax.models.parts.precision import Precision, units
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
 from seqfinal_jax.runs.plan import Plan
+from seqfinal_jax.training.engine.halving import most_epochs
 
 # What is reckoned with beside floating-point operations; measured on 2 cores of an AMD EPYC (docs/performance.md).
 # Of the rate of large products, that training reaches on a CPU.
@@ -93,7 +94,7 @@ def estimate_run(plan: Plan, workdir: Path) -> Estimate:
             seen.update((name, seed) for seed in seeds)
             members = len(seeds) * stage.num_members(len(network.group_names))
             fits += members
-            most = members * _most_epochs(stage, training)
+            most = len(seeds) * _most_epochs(stage, training, stage.num_members(len(network.group_names)))
             epochs += most
             operations += most * _epoch_work(plan, stage, network) if members else 0
     besides = TRAINING * fits + COMPILING * len(plan.architectures) + RUN if fits else 0.0
@@ -111,10 +112,11 @@ def _epoch_work(plan: Plan, stage: Stage, network: Network) -> float:
     return epoch_operations(plan, stage, network, batch_size, besides)
 
 
-def _most_epochs(stage: Stage, training: Training) -> int:
-    """Epochs of a member that never stops early; one that goes on from another stage has those before at least."""
-    own = stage_rule(stage, training).max_epochs
-    return own - stage_rule(stage.start, training).max_epochs if stage.resume else own
+def _most_epochs(stage: Stage, training: Training, members: int) -> int:
+    """Epochs of one seed's trainings that never stop early; what goes on from another stage has those before at least."""
+    rule = stage_rule(stage, training)
+    before = stage_rule(stage.start, training).max_epochs if stage.resume else 0
+    return most_epochs(rule, members) - before
 
 
 def epoch_operations(

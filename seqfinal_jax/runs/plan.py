@@ -1,7 +1,7 @@
 """A checked run: which cells, from which data, with which stages."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,13 +15,14 @@ from seqfinal_jax.data.sequences.source import (
     published_scaling_of,
     sequence_source,
     source_code,
+    training_sizes_of,
 )
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
-from seqfinal_jax.methods.nodes import Node, all_stages, has_model_of_every_step
-from seqfinal_jax.methods.recipes import METHODS, published_row
+from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_every_step, stage_of
+from seqfinal_jax.methods.recipes import METHODS, default_row
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
-from seqfinal_jax.methods.stages.network import check_stage
+from seqfinal_jax.methods.stages.network import check_stage, stage_rule
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
@@ -98,6 +99,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     """
     load_plugins(build.split_names(config.plugins))
     build.add_own_fields(config)
+    settled = build.settle_budget(config, overrides)
     check_config(config)
     architectures = build.chosen_architectures(config, jax.default_backend())
     seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
@@ -106,8 +108,10 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
     source = sequence_source(read.sequence_request(config, data_dir))
     _check_images(config, source)
     plan = planned(config, source, methods, architectures, seeds)
+    plan = replace(plan, warnings=(*plan.warnings, *settled))
     _check_steps(plan)
     _check_networks(plan)
+    _check_search(plan)
 
     def fingerprints(other: ConfigDict, names: tuple[str, ...]) -> list[str]:
         alike = sequence_source(read.sequence_request(other, data_dir), source)
@@ -165,7 +169,7 @@ def planned_methods(
         for name in architectures
     }
     variants = {*source.variants, *MATCHING_RULES}
-    return plan_methods(methods or published_row(), bool(methods), settings, variants)
+    return plan_methods(methods or default_row(), bool(methods), settings, variants)
 
 
 def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
@@ -200,6 +204,15 @@ def _check_steps(plan: Plan) -> None:
         )
 
 
+def _check_search(plan: Plan) -> None:
+    rules = (stage_rule(s, plan.training) for each in plan.planned.values() for s in all_stages(each.node))
+    if plan.training.rule.search == "halving" and all(rule.search == "grid" for rule in rules):
+        raise ValueError(
+            "config.search = 'halving' needs a stage with two grid points or more, and every stage of this run has one; "
+            "give a grid more values, for example --config.grid.dropout=0,0.5, or leave the search at 'grid'"
+        )
+
+
 def _check_networks(plan: Plan) -> None:
     """Builds every network that will be trained; reads the file of pretrained weights once."""
     pretrained = plan.training.pretrained
@@ -209,14 +222,29 @@ def _check_networks(plan: Plan) -> None:
             if name == architecture:
                 for stage in all_stages(each.node):
                     check_stage(stage, network)
+                    _check_resume(stage, plan.training)
     if pretrained:
         read_resnet18(pretrained[0])
+
+
+def _check_resume(stage: Stage, training: Training) -> None:
+    if not stage.resume:
+        return
+    before = stage_rule(stage_of(stage.start), training).max_epochs
+    if stage.resume.to_epochs <= before:
+        raise ValueError(
+            f"config.joint.resume_to_epochs = {stage.resume.to_epochs} counts earlier epochs too: expected more than "
+            f"the {before} epochs that config.training.max_epochs and config.training.least_updates allow before, or 0 "
+            f"for none"
+        )
 
 
 def make_training(config: ConfigDict, source: SequenceSource) -> Training:
     """What every stage of the run has in common."""
     return Training(
         rule=read.stop_rule(config),
+        budget=read.budget(config),
+        samples=training_samples(source),
         batch_size=config.training.batch_size,
         scaling=read.input_scaling(config, published_scaling_of(source)),
         train_metrics=config.training.train_metrics,
@@ -227,6 +255,13 @@ def make_training(config: ConfigDict, source: SequenceSource) -> Training:
         fisher=config.fine_tune.fisher,
         pretrained=_pretrained(config.pretrained.resnet18),
     )
+
+
+def training_samples(source: SequenceSource) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Training samples of each step, by variant; matched ones are as many at every step as at the final one."""
+    sizes = {variant: training_sizes_of(source, variant) for variant in source.variants}
+    matched = (sizes["main"][-1],) * len(sizes["main"])
+    return tuple(sorted({**sizes, **dict.fromkeys(MATCHING_RULES, matched)}.items()))
 
 
 def _pretrained(path: str) -> tuple[str, str] | None:

@@ -37,7 +37,7 @@ COUNTS = {
     "erm_side_tune": 32, "erm_side_tune_block": 32, "sequential_fine_tune_exponential": 44,
     "sequential_fine_tune_linear": 32, "sequential_fine_tune_none": 32, "sequential_ewc": 32,
     "sequential_side_tune": 80, "sequential_side_tune_block": 80, "sequential_fine_tune": 44 + 32 + 24,
-    "joint": 3, "joint_side_tune": 1, "joint_side_tune_block": 1,
+    "joint": 3, "joint_side_tune": 1, "joint_side_tune_block": 1, "erm_final_long": 8, "linear_probe": 16,
 }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_evaluation_sets_keep_their_order():
 def stop(accuracies, **rule):
     track, rule = Track.fresh(1), StopRule(max_epochs=40, **rule)
     for epoch, accuracy in enumerate(accuracies):
-        rule.update(track, epoch, np.asarray([accuracy]), np.asarray([True]))
+        rule.update(track, epoch, np.asarray([accuracy]), np.zeros(1), np.asarray([True]))
         if not track.active[0]:
             break
     return int(track.stop_epoch[0]), int(track.best_epoch[0])
@@ -112,6 +112,6 @@ def test_the_worked_examples_of_early_stopping():
 def test_a_member_that_has_stopped_is_left_as_it_is():
     track, rule = Track.fresh(2), StopRule(max_epochs=9, patience=0)
     for epoch, pair in enumerate([(0.5, 0.1), (0.4, 0.2), (0.9, 0.3)]):
-        rule.update(track, epoch, np.asarray(pair), np.asarray([True, True]))
+        rule.update(track, epoch, np.asarray(pair), np.zeros(2), np.asarray([True, True]))
     assert track.stop_epoch.tolist() == [1, -1]
     assert track.best_accuracy.tolist() == [0.5, 0.3]

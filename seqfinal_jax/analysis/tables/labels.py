@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seqfinal_jax.methods.method import in_table_order
 from seqfinal_jax.methods.recipes import METHODS
 
 MISSING = "–"
@@ -61,7 +62,7 @@ def limit_methods() -> dict[str, str]:
 
 def method_order(method: str) -> tuple[int, str]:
     """Sorts methods as in the published table, unknown ones behind it by name."""
-    known = list(METHODS)
+    known = in_table_order(METHODS)
     return (known.index(method), "") if method in known else (len(known), method)
 
 

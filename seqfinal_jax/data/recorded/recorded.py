@@ -191,6 +191,10 @@ class RecordedSequence:
         """Training and validation samples of each step."""
         return tuple(len(train) + len(valid) for train, valid, _ in self._rows(0)[0])
 
+    def training_sizes(self, variant: str) -> tuple[int, ...]:
+        """Training samples of each step."""
+        return tuple(len(train) for train, _, _ in self._rows(0))
+
     def identity(self, variant: str) -> Any:
         """Contents, steps and the rule of the split; what becomes of copies and groups where there are any."""
         choices = self.choices

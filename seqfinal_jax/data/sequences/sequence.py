@@ -224,6 +224,17 @@ def _pools(source: Source, split: str) -> Pools:
     return selection.make_pools(labels, subclass, source.num_classes, source.num_subclasses)
 
 
+def training_sizes(spec: SequenceSpec, source: Source) -> tuple[int, ...]:
+    """Training samples of each step, which are the same for every seed."""
+    states = accumulate(spec.shifts, source.num_classes, source.num_subclasses)
+    wanted = (_wanted(spec, state, size) for state, size in zip(states, spec.sizes, strict=True))
+    return tuple(map(selection.train_count, wanted))
+
+
+def _wanted(spec: SequenceSpec, state: ShiftState, total: int) -> list[list[int]]:
+    return selection.pool_sizes(total, state.class_probs, state.subclass_probs, spec.subpop_sizes)
+
+
 def _build_step(
     spec: SequenceSpec, source: Source, state: ShiftState, t: int, train_pools: Pools, test_pools: Pools
 ) -> Step:
@@ -271,7 +282,7 @@ def _checked_sizes(
     kind = "test" if test else "training and validation"
 
     def wanted(total: int) -> list[list[int]]:
-        return selection.pool_sizes(total, state.class_probs, state.subclass_probs, spec.subpop_sizes)
+        return _wanted(spec, state, total)
 
     def short(total: int) -> tuple[int, int] | None:
         return selection.first_too_small(wanted(total), pools)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from seqfinal_jax.data.base.sources import DATASETS, Source, data_folder
 from seqfinal_jax.data.sequences.sequence import Sequence, build_from_spec
+from seqfinal_jax.data.sequences.sequence import training_sizes as spec_training_sizes
 from seqfinal_jax.data.sequences.spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.shifts.shift import check_needs
 from seqfinal_jax.records.code_identity import code_digest, defined_in
@@ -18,10 +19,11 @@ OWN = ("own_data", "own_images")  # data of users, in which copies are looked fo
 class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
 
-    These have to be there; `named_steps` and `published_scaling_of` read what may be there besides: `step_names`, the
-    names of the time steps, `published_scaling`, the mean and deviation with which a published program scales these
-    images where it does not take pixels as they are, and `chosen(data)`, the same data under another `config.data`,
-    or None where they have to be read anew.
+    These have to be there; `named_steps`, `training_sizes_of` and `published_scaling_of` read what may be there
+    besides: `step_names`, the names of the time steps; `published_scaling`, the mean and deviation with which a published
+    program scales these images where it does not take pixels as they are; `training_sizes(variant)`, the training samples
+    among those of `sizes` (without it, 80 % of each step); and `chosen(data)`, the same data under another `config.data`,
+    or None where they have to be read again.
 
     name: of the data. class_names: in the order of the labels. image_shape: (h, w, c). variants: the builds on offer;
     "main" is always there, "oracle" has a larger final step. record: where the data come from; its "content_sha256"
@@ -118,6 +120,10 @@ class ShiftedSequence:
         """Those asked for."""
         return self.specs[variant].sizes
 
+    def training_sizes(self, variant: str) -> tuple[int, ...]:
+        """Training samples of each step."""
+        return spec_training_sizes(self.specs[variant], self.source)
+
     def identity(self, variant: str) -> str:
         """The fingerprint of the specification, shifts and source included, at seed 0."""
         return fingerprint(replace(self.specs[variant], seed=0), self.source)
@@ -185,6 +191,12 @@ def named_steps(source: SequenceSource) -> tuple[str, ...]:
     """The names of a source's time steps; "step 0", "step 1" and so on where it has none."""
     names = getattr(source, "step_names", None)
     return tuple(names or (f"step {t}" for t in range(len(source.sizes("main")))))
+
+
+def training_sizes_of(source: SequenceSource, variant: str) -> tuple[int, ...]:
+    """Training samples of each step of a variant, the same for every seed; 80 % where a source does not say."""
+    own = getattr(source, "training_sizes", None)
+    return tuple(own(variant)) if own else tuple(int(0.8 * size) for size in source.sizes(variant))
 
 
 def published_scaling_of(source: SequenceSource) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -1,6 +1,6 @@
 """The recipes of all methods; importing this package registers them, in the order of the published table."""
 
-from seqfinal_jax.methods.method import METHODS, published_row
+from seqfinal_jax.methods.method import METHODS, default_row, published_row
 from seqfinal_jax.methods.recipes import single
 
 # isort: split
@@ -12,4 +12,16 @@ from seqfinal_jax.methods.recipes import sequential
 # isort: split
 from seqfinal_jax.methods.recipes import joint
 
-__all__ = ["METHODS", "fine_tune", "joint", "published_row", "sequential", "single"]
+# isort: split
+from seqfinal_jax.methods.recipes import controls
+
+__all__ = [
+    "METHODS",
+    "controls",
+    "default_row",
+    "fine_tune",
+    "joint",
+    "published_row",
+    "sequential",
+    "single",
+]

@@ -11,13 +11,13 @@ from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network
 
-RESULTS_VERSION = 4  # raise by hand when the same configuration comes to give other results
+RESULTS_VERSION = 5  # raise by hand when the same configuration comes to give other results
 
 
 def describe_node(node: Model) -> dict[str, Any]:
     """A stage or transformation as plain data, without the nodes before it."""
     names = [name for name, f in type(node).__dataclass_fields__.items() if f.init]
-    before = ("start", "anchors", "inputs")
+    before = ("start", "anchors", "inputs", "allowed_as")
     alone = {name: described(getattr(node, name)) for name in names if name not in before}
     return {**alone, "form": asdict(node.form) if node.form else None}
 
@@ -61,6 +61,11 @@ def _common(network: Network) -> list[Any]:
 def _training(training: Training) -> dict[str, Any]:
     """The training's fields; of pretrained weights the content counts, not where they lie."""
     fields = asdict(replace(training, pretrained=None))
+    del fields["budget"], fields["samples"]  # the stage's own rule holds what they come to
+    if (
+        fields["rule"]["search"] == "grid"
+    ):  # left out, so that results from before there was another search stay
+        del fields["rule"]["search"]
     fields["pretrained"] = training.pretrained and training.pretrained[1]
     return fields
 

@@ -292,7 +292,7 @@ class StageFitter:
         self, stage: Stage, name: str, seed: int, rows: list, results: list, settings: FitSettings
     ) -> dict[int, StageResult]:
         """Stores a seed's result; empty where all its members diverged."""
-        chosen = winner(results, range(len(results)))
+        chosen = winner(results, range(len(results)), settings.rule.ties)
         if chosen is None:
             self.diverged.add((name, seed))
             return {}

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from seqfinal_jax.methods.nodes import Model, Stage, StepForm
-from seqfinal_jax.methods.stages.training import Training
+import numpy as np
+
+from seqfinal_jax.methods.nodes import Model, Node, Stage, StepForm, all_stages, stage_of
+from seqfinal_jax.methods.stages.training import Budget, Training
 from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.per_step.ablation import ablated_network
 from seqfinal_jax.models.per_step.network import StepNetwork, build_steps
@@ -12,12 +14,48 @@ from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.objectives.step_penalties import is_efficient
 
 
+@lru_cache(maxsize=4096)
 def stage_rule(stage: Stage, training: Training) -> StopRule:
-    """When a stage's members stop: as the run says, sooner where the stage has fewer epochs, later where it resumes."""
+    """When a stage's members stop, and whether their start may be chosen.
+
+    The budget in updates allows more epochs and more patience than the run's rule where epochs are short. A stage may
+    have fewer epochs of its own, go on to more, or be allowed what other stages are allowed together.
+    """
+    alone = stage.resume or (
+        len(stage.grid.points()) == 1 and not isinstance(stage.layers, str) and len(stage.layers) < 2
+    )
+    rule = replace(
+        training.rule,
+        start=training.rule.ties == "first" or not begins_random(stage),
+        search="grid" if alone else training.rule.search,
+    )
+    if stage.allowed_as:
+        most = _epochs_for(_updates_allowed(stage.allowed_as, training), stage, training)
+        return replace(rule, max_epochs=most, patience=most)
+    patience = stage.resume.patience if stage.resume else rule.patience
+    patience = max(patience, _epochs_for(training.budget.patience_updates, stage, training))
     if stage.resume:
-        return replace(training.rule, max_epochs=stage.resume.to_epochs, patience=stage.resume.patience)
-    most = training.rule.max_epochs
-    return replace(training.rule, max_epochs=min(most, stage.max_epochs or most))
+        return replace(rule, max_epochs=stage.resume.to_epochs, patience=patience)
+    most = max(rule.max_epochs, _epochs_for(training.budget.least_updates, stage, training))
+    return replace(rule, max_epochs=min(most, stage.max_epochs or most), patience=patience)
+
+
+def _epochs_for(updates: int, stage: Stage, training: Training) -> int:
+    """The least epochs of a stage that hold so many updates."""
+    return -(-updates // minibatches(stage, training)) if updates else 0
+
+
+def _updates_allowed(nodes: tuple[Node, ...], training: Training) -> int:
+    """The updates that all stages of these nodes are allowed together."""
+    stages = all_stages(*nodes)
+    return sum(stage_rule(each, training).max_epochs * minibatches(each, training) for each in stages)
+
+
+def minibatches(stage: Stage, training: Training) -> int:
+    """The minibatches, hence updates, of an epoch of a stage: those of its longest stream."""
+    samples = dict(training.samples)[stage.variant]
+    streams = stage.objective.streams(stage.train, lambda step, split: np.arange(samples[step]))
+    return max(stream.num_batches(training.batch_size) for stream in streams)
 
 
 @lru_cache(maxsize=256)
@@ -64,11 +102,21 @@ def draws_weights(stage: Model) -> bool:
     return isinstance(stage, Stage) and (stage.start is None or stage.fresh or stage.form is not None)
 
 
+def begins_random(stage: Stage) -> bool:
+    """Whether some of the weights that a stage trains start as random ones, so that its start is no model."""
+    if stage.resume:
+        return begins_random(stage_of(stage.start))
+    copied = stage.form is not None and stage.form.init_last == "previous" and stage.start is not None
+    return draws_weights(stage) and not copied
+
+
 def training_of(stage: Model, training: Training) -> Training:
-    """The training settings with those that do not reach the stage at their defaults.
+    """The training settings as they act on the stage: its own rule, and what does not reach it at its default.
 
     So a setting that changes nothing changes no fingerprint, and a stage is fitted once whatever it is set to.
     """
+    rule = stage_rule(stage, training) if isinstance(stage, Stage) else StopRule()
+    training = replace(training, rule=rule, budget=Budget(), samples=())
     reaching = {*stage.objective.reads}
     if freezes(stage):
         reaching.add("freeze_batch_stats")

@@ -29,6 +29,7 @@ GRID_COLUMNS = (
     "stop_epoch", "failed", "chosen",
 )  # fmt: skip
 JOINT_COLUMNS = ("final_weight", "efficient_decay")  # after dropout, in the grids that have them
+HALVED = "halved"  # before "chosen", of stages in which grid points were stopped at a rung
 HISTORY_COLUMNS = ("member", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 
 
@@ -74,9 +75,9 @@ def stage_result(
     hypers: Sequence[Mapping[str, Any]], results: Sequence[MemberResult], chosen: int
 ) -> StageResult:
     """Results of one seed's members as rows (`hypers`: what distinguishes them), with the winner's variables."""
-    grid, history = [], []
+    grid, history, any_halved = [], [], any(result.halved for result in results)
     for member, (hyper, result) in enumerate(zip(hypers, results, strict=True)):
-        names = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+        names = ("best_accuracy", "best_epoch", "stop_epoch", "failed", *(("halved",) if any_halved else ()))
         scalars = {name: getattr(result, name) for name in names}
         grid.append({"member": member, **hyper, **scalars, "chosen": member == chosen})
         for epoch in range(result.stop_epoch + 1):
@@ -154,16 +155,17 @@ def variables_of(stored: Mapping[str, Any]) -> dict[str, Any]:
 def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:
     """The columns of a grid's rows; after dropout those of the joint model and of methods' own axes."""
     names = dict.fromkeys(name for row in rows for name in row)
-    own = [name for name in names if name not in (*GRID_COLUMNS, *JOINT_COLUMNS, "stage", "role")]
+    own = [name for name in names if name not in (*GRID_COLUMNS, *JOINT_COLUMNS, HALVED, "stage", "role")]
     found = [name for name in JOINT_COLUMNS if name in names]
     place = GRID_COLUMNS.index("dropout") + 1
-    return (*GRID_COLUMNS[:place], *found, *own, *GRID_COLUMNS[place:])
+    halved = (HALVED,) if HALVED in names else ()
+    return (*GRID_COLUMNS[:place], *found, *own, *GRID_COLUMNS[place:-1], *halved, GRID_COLUMNS[-1])
 
 
 def hyper_of(row: Row) -> dict[str, Any]:
     """The hyper-parameters of a member's row: those that it has, and its layers only where not all are trained."""
     first, last = GRID_COLUMNS.index("learning_rate"), GRID_COLUMNS.index("best_accuracy")
-    others = {"stage", "role", *GRID_COLUMNS[:first], *GRID_COLUMNS[last:]}
+    others = {"stage", "role", HALVED, *GRID_COLUMNS[:first], *GRID_COLUMNS[last:]}
     found = {name: value for name, value in row.items() if name not in others}
     found = {n: v for n, v in found.items() if not (isinstance(v, float) and np.isnan(v))}
     return found | ({} if row["layers"] == "all" else {"layers": row["layers"]})

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.extend.random import threefry_2x32
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
@@ -129,11 +130,21 @@ def dropout(x: Array, rate: Array, key: Array) -> Array:
     """
 
     def drop(x: Array) -> Array:
-        bits = jax.random.bits(key, x.shape, jnp.uint16)
-        keep = bits.astype(jnp.int32) >= jnp.round(rate * 65536).astype(jnp.int32)
+        keep = random_bits(key, x.shape).astype(jnp.int32) >= jnp.round(rate * 65536).astype(jnp.int32)
         return jnp.where(keep, x / (1 - rate), jnp.zeros_like(x))
 
     return lax.cond(rate > 0, drop, lambda x: x, x)
+
+
+def random_bits(key: Array, shape: Sequence[int]) -> Array:
+    """Uniform 16-bit numbers (uint16) of a shape, from a key of the threefry generator.
+
+    One evaluation of threefry (Salmon et al. 2011, Parallel Random Numbers) gives four of them; `jax.random.bits` makes
+    one evaluation for each. The numbers depend on the key and on how many are drawn.
+    """
+    count = math.prod(shape)
+    words = threefry_2x32(jax.random.key_data(key), lax.iota(jnp.uint32, -(-count // 4) * 2))
+    return lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:count].reshape(tuple(shape))
 
 
 def uniform_fan_in(key: Array, shape: Sequence[int], fan_in: int) -> Array:

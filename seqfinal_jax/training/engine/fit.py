@@ -8,6 +8,7 @@ on its own seed and hyper-parameters only.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,9 +18,11 @@ import numpy as np
 from seqfinal_jax.models.parts.precision import do_without_units, units, units_in_use
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
+from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.engine import programs
 from seqfinal_jax.training.engine.devices import is_out_of_memory, run_on_devices
 from seqfinal_jax.training.engine.early_stopping import Track
+from seqfinal_jax.training.engine.halving import rungs, staying
 from seqfinal_jax.training.engine.members import (
     Chunk,
     Fit,
@@ -37,6 +40,7 @@ from seqfinal_jax.training.engine.resume import (
     save_finished,
     save_running,
     saved_epochs,
+    saved_history,
 )
 from seqfinal_jax.training.engine.stopping import Stopped, fitting, is_asked
 from seqfinal_jax.training.engine.streams import Batches, fold
@@ -61,23 +65,63 @@ def fit(
     if not members:
         raise ValueError("a fit needs at least one member")
     run = Fit(problem, list(members), settings, report, store, [None] * len(members))
-    devices = settings.devices or (jax.local_devices()[0],)
-    chunks = _chunks(run, len(devices))
-    shared = {device: jax.device_put(problem.data, device) for device in devices[: len(chunks)]}
-    if chunks:
-        with fitting():
-            run_on_devices(
-                chunks, lambda part, device: _run_rows(run, *part, device, shared[device]), list(shared)
-            )
+    for rung in rungs(settings.rule) if store else ():
+        _train_to(run, rung)
+        _stop_worse(run, rung)
+    _train_to(run, None)
     return [result for result in run.results if result is not None]
 
 
-def _chunks(run: Fit, num_devices: int) -> list[tuple[list[int], int]]:
+def _train_to(run: Fit, rung: int | None) -> None:
+    """Trains all members to a rung, where those that have not stopped are paused; None: to their end."""
+    devices = run.settings.devices or (jax.local_devices()[0],)
+    chunks = _chunks(run, len(devices), rung)
+    shared = {device: jax.device_put(run.problem.data, device) for device in devices[: len(chunks)]}
+    if chunks:
+        with fitting():
+            run_on_devices(
+                chunks, lambda part, device: _run_rows(run, *part, rung, device, shared[device]), list(shared)
+            )
+
+
+def _stop_worse(run: Fit, rung: int) -> None:
+    """Stops the paused members of the worse half of every group; what they have is their result."""
+    paused = [row for row, result in enumerate(run.results) if result is None]
+    try:
+        histories = {row: saved_history(run, row) for row in paused}
+    except DamagedFolder as error:
+        run.store.report(error)
+        return
+    for row, result in enumerate(run.results):
+        if result is not None:
+            histories[row] = result.history
+    for group in dict.fromkeys(spec.group for spec in run.members):
+        rows = [row for row, spec in enumerate(run.members) if spec.group == group]
+        failed = [row not in paused and run.results[row].failed for row in rows]
+        stay = staying(run.settings.rule, [histories[row] for row in rows], failed, rung)
+        for place in set(range(len(rows))) - set(stay):
+            if rows[place] in paused:
+                _stop_paused(run, rows[place], rung)
+
+
+def _stop_paused(run: Fit, row: int, rung: int) -> None:
+    device = (run.settings.devices or (jax.local_devices()[0],))[0]
+    chunk = resumed_chunk(run, _start_chunk(run, np.asarray([row]), device), rung)
+    if chunk.epoch != rung:  # its state is damaged, which was reported: it begins again, and is not stopped
+        return
+    chunk.track.stop_epoch[:] = rung
+    _retire(run, chunk)
+    run.results[row] = replace(run.results[row], halved=True)
+    run.unsaved.append(row)
+    save_finished(run)
+
+
+def _chunks(run: Fit, num_devices: int, rung: int | None) -> list[tuple[list[int], int]]:
     """The members still to be trained, in chunks of equal epoch, and that epoch; -1 for those that begin.
 
     A chunk holds no more than its share of the members, so that every device has work.
     """
-    reached = saved_epochs(run)
+    reached = {row: epoch for row, epoch in saved_epochs(run).items() if rung is None or epoch < rung}
     share = -(-len(reached) // num_devices)
     size = max(1, min(run.settings.members_per_program, share))
     chunks = []
@@ -87,26 +131,30 @@ def _chunks(run: Fit, num_devices: int) -> list[tuple[list[int], int]]:
     return chunks
 
 
-def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
+def _run_rows(
+    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
+) -> None:
     """Runs members as one chunk; where the device's memory does not suffice, the halves of it one after another."""
-    if _fits_in_memory(run, rows, epoch, device, data):
+    if _fits_in_memory(run, rows, epoch, rung, device, data):
         return
     half = (len(rows) + 1) // 2
     log.warning(
         "%d members in one program do not fit in the memory of %s; trying %d", len(rows), device, half
     )
     for part in (rows[:half], rows[half:]):
-        _run_rows(run, part, epoch, device, data)
+        _run_rows(run, part, epoch, rung, device, data)
 
 
-def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> bool:
+def _fits_in_memory(
+    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
+) -> bool:
     """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
     with_units = bool(units())
     try:
-        _run_chunk(run, rows, epoch, device, data)
+        _run_chunk(run, rows, epoch, rung, device, data)
     except Exception as error:
         if with_units and _fails_on_units(error):
-            return _fits_in_memory(run, rows, epoch, device, data)
+            return _fits_in_memory(run, rows, epoch, rung, device, data)
         if not is_out_of_memory(error):
             raise
         if len(rows) == 1:
@@ -136,7 +184,9 @@ def _warn_of_units(error: Exception) -> None:
     )
 
 
-def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
+def _run_chunk(
+    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
+) -> None:
     _stop_if_asked(run)
     chunk = _start_chunk(run, np.asarray(rows), device)
     if run.problem.earlier:
@@ -151,13 +201,27 @@ def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[st
         _finish_epoch(run, chunk, data, sums, finite)
         _report(run, chunk)
         _stop_if_asked(run, chunk)
+        if chunk.epoch == rung and chunk.track.active.any() and _paused(run, chunk):
+            return
         if run.store and chunk.track.active.any() and run.store.budget.due():
             save_running(run, chunk)
     _retire(run, chunk)
     with run.lock:
-        run.unsaved += rows
+        run.unsaved += [row for row in rows if row not in run.unsaved]
     if run.store and run.store.budget.due():
         save_finished(run)
+
+
+def _paused(run: Fit, chunk: Chunk) -> bool:
+    """Saves a chunk's members at a rung; False where they cannot be saved, so that they go on to their end instead."""
+    _retire(run, chunk)
+    with run.lock:
+        stopped = [
+            int(row) for row, on in zip(chunk.rows, chunk.track.active, strict=True) if row >= 0 and not on
+        ]
+        run.unsaved += [row for row in stopped if row not in run.unsaved]
+    save_running(run, chunk)
+    return not run.store.broken
 
 
 def _stop_if_asked(run: Fit, chunk: Chunk | None = None) -> None:
@@ -228,7 +292,7 @@ def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, 
 
 def _stack_batches(batches: list[Batches]) -> Batch:
     def stacked(arrays: list[np.ndarray | None]) -> Any:
-        return None if arrays[0] is None else jnp.asarray(np.stack(arrays))
+        return None if arrays[0] is None else np.stack(arrays)
 
     return Batch(*(stacked([getattr(each, name) for each in batches]) for name in Batch._fields))
 
@@ -246,8 +310,8 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
         data,
         chunk.constants,
         _stack_batches(batches),
-        jnp.asarray(batches[0].count, jnp.int32),
-        jnp.asarray(chunk.epoch + 1, jnp.int32),
+        np.int32(batches[0].count),
+        np.int32(chunk.epoch + 1),
     )
     return sums, np.asarray(finite)
 
@@ -264,18 +328,18 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
             chunk.members,
             data,
             batches,
-            jnp.asarray(count, jnp.int32),
-            jnp.asarray(step, jnp.int32),
+            np.int32(count),
+            np.int32(step),
         )
     active = chunk.track.active
     for name, figure in figures.items():
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)
         chunk.history[f"{name}_loss"][active, chunk.epoch] = (loss / count)[active]
         chunk.history[f"{name}_accuracy"][active, chunk.epoch] = (correct / count)[active]
-    accuracy = chunk.history["valid_accuracy"][:, chunk.epoch]
-    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, finite)
+    accuracy, loss = (chunk.history[f"valid_{figure}"][:, chunk.epoch] for figure in ("accuracy", "loss"))
+    improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, loss, finite)
     if chunk.epoch > 0 and improved.any():
-        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, jnp.asarray(improved))
+        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, improved)
     if len(chunk.rows) > 1:
         _retire(run, chunk)
 
@@ -297,9 +361,12 @@ def _result(chunk: Chunk, place: int) -> MemberResult:
         return jax.tree.map(lambda leaf: np.asarray(leaf[place]), tree)
 
     track, stop = chunk.track, int(chunk.track.stop_epoch[place])
+    best = max(
+        0, int(track.best_epoch[place])
+    )  # that of a training without one, which has failed, is its start
     return MemberResult(
-        best_accuracy=float(track.best_accuracy[place]),
-        best_epoch=int(track.best_epoch[place]),
+        best_accuracy=float(chunk.history["valid_accuracy"][place, best]),
+        best_epoch=best,
         stop_epoch=stop,
         failed=bool(track.failed[place]),
         history={name: values[place, : stop + 1].copy() for name, values in chunk.history.items()},

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.results.checkpoints import ProgressStore
-from seqfinal_jax.training.engine.early_stopping import StopRule, Track
+from seqfinal_jax.training.engine.early_stopping import StopRule, Ties, Track
 from seqfinal_jax.training.engine.programs import Member, State, Vectorise
 from seqfinal_jax.training.engine.streams import Batches, EvaluationSet
 from seqfinal_jax.training.objectives.risk import Batch, Objective
@@ -78,6 +78,7 @@ class MemberResult:
     """What became of a member: history per epoch (0 first), and its variables unless it lost.
 
     optimiser: the state of the optimiser and of the objective (None where it has none), all that another epoch needs.
+    halved: whether it was stopped at a rung, because it was among the worse half.
     """
 
     best_accuracy: float
@@ -88,6 +89,12 @@ class MemberResult:
     best: Variables | None
     last: Variables | None
     optimiser: Any
+    halved: bool = False
+
+    @property
+    def best_loss(self) -> float:
+        """The validation loss at the best epoch."""
+        return float(self.history["valid_loss"][self.best_epoch])
 
 
 @dataclass
@@ -123,10 +130,16 @@ class Fit:
     unsaved: list[int] = field(default_factory=list)
 
 
-def winner(results: Sequence[MemberResult], rows: Sequence[int]) -> int | None:
-    """The row of the best validation accuracy, the first on ties; failed members never win."""
-    candidates = [row for row in rows if not results[row].failed]
-    return max(candidates, key=lambda row: (results[row].best_accuracy, -row), default=None)
+def winner(results: Sequence[MemberResult], rows: Sequence[int], ties: Ties = "first") -> int | None:
+    """The row of the best validation accuracy; failed members never win.
+
+    On ties it is the first row, with `ties="loss"` the first of those whose best epoch has the lowest validation loss.
+    """
+
+    def rank(row: int) -> tuple[float, float, int]:
+        return results[row].best_accuracy, 0.0 if ties == "first" else -results[row].best_loss, -row
+
+    return max((row for row in rows if not results[row].failed), key=rank, default=None)
 
 
 def drop_losers(run: Fit, group: Hashable) -> None:
@@ -134,7 +147,7 @@ def drop_losers(run: Fit, group: Hashable) -> None:
     if run.settings.keep_all:
         return
     rows = [r for r, spec in enumerate(run.members) if spec.group == group and run.results[r] is not None]
-    leader = winner(run.results, rows)
+    leader = winner(run.results, rows, run.settings.rule.ties)
     for row in rows:
         if row != leader:
             result = run.results[row]

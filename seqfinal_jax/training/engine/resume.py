@@ -19,7 +19,7 @@ from seqfinal_jax.training.engine.early_stopping import Track
 from seqfinal_jax.training.engine.members import Chunk, Fit, MemberResult, MemberSpec, drop_losers
 from seqfinal_jax.training.engine.programs import State
 
-SCALARS = ("best_accuracy", "best_epoch", "stop_epoch", "failed")
+SCALARS = ("best_accuracy", "best_epoch", "stop_epoch", "failed", "halved")
 TREES = ("best", "last", "optimiser")
 
 
@@ -43,6 +43,14 @@ def _running(chunk: Chunk, place: int) -> dict[str, Any]:
     return jax.tree.map(lambda leaf: leaf[place], tree)
 
 
+def saved_history(run: Fit, row: int) -> dict[str, np.ndarray]:
+    """The history of a paused member to its last epoch; raises DamagedFolder where its state cannot be used."""
+    key = member_key(run.members[row])
+    arrays, end = run.store.load(key), int((run.store.find(key) or {}).get("epoch", -1)) + 1
+    prefix = "history."
+    return {n.removeprefix(prefix): v[:end] for n, v in arrays.items() if n.startswith(prefix)}
+
+
 def save_finished(run: Fit) -> None:
     """Stores the results of members that have finished and are not stored yet."""
     with run.lock:
@@ -59,10 +67,12 @@ def save_finished(run: Fit) -> None:
 def saved_epochs(run: Fit) -> dict[int, int]:
     """The epoch that every member has reached, by row: -1 for one that begins, none for one that has finished.
 
-    Results of finished members are put in their places.
+    Results of stored members that have finished are put in their places.
     """
     epochs = {}
     for row, spec in enumerate(run.members):
+        if run.results[row] is not None:
+            continue
         meta = run.store.find(member_key(spec)) if run.store else None
         if meta is None:
             epochs[row] = -1
@@ -160,6 +170,7 @@ def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
     stop = earlier.stop_epoch
     for name, values in earlier.history.items():
         chunk.history[name][0, : stop + 1] = values
-    for epoch, accuracy in enumerate(earlier.history["valid_accuracy"]):
-        run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.ones(1, bool))
+    figures = (earlier.history[f"valid_{name}"] for name in ("accuracy", "loss"))
+    for epoch, (accuracy, loss) in enumerate(zip(*figures, strict=True)):
+        run.settings.rule.update(chunk.track, epoch, np.array([accuracy]), np.array([loss]), np.ones(1, bool))
     return replace(chunk, state=state, best=best, epoch=stop)

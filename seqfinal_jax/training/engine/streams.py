@@ -19,13 +19,9 @@ import numpy as np
 BATCH_BUCKET = 512
 
 
-# Minibatches are padded to the batch size, or to this where batch and set are such that most of it would be padding.
-LONGEST_PADDING = 1000
-
-
 def padded_length(batch_size: int, samples: int) -> int:
-    """The length of minibatches of so many samples: the batch size, but for one far beyond the set."""
-    return min(batch_size, max(samples, LONGEST_PADDING))
+    """The length of minibatches of so many samples: the batch size, but no more than there are."""
+    return min(batch_size, samples)
 
 
 @dataclass(frozen=True)
