@@ -193,7 +193,7 @@ class RecordedSequence:
 
     def training_sizes(self, variant: str) -> tuple[int, ...]:
         """Training samples of each step."""
-        return tuple(len(train) for train, _, _ in self._rows(0))
+        return tuple(len(train) for train, _, _ in self._rows(0)[0])
 
     def identity(self, variant: str) -> Any:
         """Contents, steps and the rule of the split; what becomes of copies and groups where there are any."""

@@ -16,7 +16,7 @@ def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]
 
     Raises SourceError where the order is not clear, and where `asked` names other steps than there are.
     """
-    found = sorted(set(names), key=natural)
+    found = sorted(sorted(set(names)), key=natural)
     if asked:
         return _as_asked(found, tuple(asked))
     _refuse_no_dates(found)
