@@ -226,6 +226,17 @@ def all_fields() -> tuple[ConfigField, ...]:
     return (*FIELDS, *own_fields())
 
 
+def text_lists() -> set[str]:
+    """The fields that hold a list of texts, which the command line gives with commas."""
+    return {
+        each.name
+        for each in all_fields()
+        if isinstance(each.default, (tuple, list))
+        and each.kind.wrong(("a",)) is None
+        and each.kind.wrong((1,)) is not None
+    }
+
+
 def default_of(name: str) -> Any:
     """A field's default; raises KeyError for a name that is none."""
     return {each.name: each.default for each in all_fields()}[name]

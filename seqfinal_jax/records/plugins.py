@@ -129,11 +129,15 @@ def _held_output() -> Iterator[None]:
 
 
 def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
-    """The plugins that a flag or field names: by comma, or as a tuple."""
+    """The plugins that a flag or field names: by comma, or as a tuple; the name of a file may hold commas."""
     with contextlib.suppress(ValueError, SyntaxError):
         value = ast.literal_eval(value) if isinstance(value, str) else value
     elements = (value,) if isinstance(value, str) else value
-    return tuple(part.strip() for each in elements for part in str(each).split(",") if part.strip())
+    named: list[str] = []
+    for each in map(str, elements):
+        is_file = not isinstance(value, str) and Path(each).expanduser().is_file()
+        named += [each] if is_file else [part.strip() for part in each.split(",") if part.strip()]
+    return tuple(named)
 
 
 def outside_place(error: BaseException) -> str:

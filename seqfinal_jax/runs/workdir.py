@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from seqfinal_jax.config.build import split_names
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.sequences.source import source_code
@@ -20,7 +19,7 @@ from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
 from seqfinal_jax.records.plugin_code import PluginCode
-from seqfinal_jax.records.plugins import codes_of
+from seqfinal_jax.records.plugins import codes_of, names_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
     CellFolder,
@@ -226,7 +225,7 @@ def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collect
 
 def plugins_of(plan: Plan) -> list[PluginCode]:
     """The code of the plugins that a run has loaded."""
-    return codes_of(split_names(plan.config.plugins))
+    return codes_of(names_of(plan.config.plugins))
 
 
 def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:

@@ -96,9 +96,7 @@ class Choices:
             data.get("keep", 1.0),
             data.get("most_per_class", 0),
         )
-        steps = tuple(
-            name.strip() for each in data.get("steps", ()) for name in each.split(",") if name.strip()
-        )
+        steps = tuple(data.get("steps", ()))
         duplicates = data.get("duplicates", "remove")
         return cls(steps, data.get("period", "as_given"), rule, data["test_all_steps"], duplicates)
 
