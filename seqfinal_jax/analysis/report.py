@@ -35,7 +35,13 @@ from seqfinal_jax.analysis.tables.text import (
     to_markdown,
     write_results_csv,
 )
-from seqfinal_jax.results.run_folder import RunFolderError, read_config, write_whole
+from seqfinal_jax.results.run_folder import (
+    RunFolderError,
+    check_run_folder,
+    read_config,
+    refuse_unwritable,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 SMALLEST_DIFFERENCE = 1.0  # in points, of runs that were made before the field was there
@@ -76,6 +82,21 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for path in paths:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def report_or_table(workdir: Path) -> None:
+    """The report of a run; of a folder that cannot be written the table and the answer, and then RunFolderError."""
+    console = Console(highlight=False)
+    try:
+        refuse_unwritable(check_run_folder(workdir) / "report", "write the report elsewhere with --out=DIR")
+        refuse_unwritable(workdir, "write the report elsewhere with --out=DIR")
+    except RunFolderError:
+        if workdir.is_dir() and (workdir / "config.json").is_file():
+            table = print_summary(workdir, console=console)
+            for sentence in run_answer(workdir, table):
+                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        raise
+    report_run(workdir, console)
 
 
 def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
@@ -183,8 +204,9 @@ def _report(options: argparse.Namespace) -> None:
     if options.out is None and len(options.runs) > 1:
         raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
     if options.out is None:
-        report_run(options.runs[0])
+        report_or_table(options.runs[0])
         return
+    refuse_unwritable(options.out, "name a folder that you may write to with --out=DIR")
     for run in options.runs:
         load_figure_plugins(run)
     for path in write_joined_report(options.runs, options.out):
