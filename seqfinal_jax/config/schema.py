@@ -17,7 +17,14 @@ from seqfinal_jax.records.kinds import Kind, choice, flag, like, optional, real,
 
 FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 LARGEST_SEED = 2**32 - 1
-RATES, DECAYS = several(real(above=0), 1, True), several(real(), 1, True)
+SMALLEST_RATE = 1.2e-38  # smaller numbers are 0 in float32
+RATE = Kind(
+    "a number above 0",
+    lambda v: (
+        real(above=0).wrong(v) or (f"{v!r}, which is 0 in single precision" if v < SMALLEST_RATE else None)
+    ),
+)
+RATES, DECAYS = several(RATE, 1, True), several(real(), 1, True)
 DROPOUTS = several(real(below=1), 1, True)
 NAMES = Kind(
     "names by comma, or a tuple of them",
