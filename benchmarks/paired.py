@@ -15,6 +15,7 @@ from seqfinal_jax.analysis.statistics import compare
 from seqfinal_jax.analysis.tables.results_table import joined_cells
 
 CELL = ["method", "architecture", "seed"]
+HEAD = ("| cells | one | other | difference (95 % interval) | p | n |", "|---|---|---|---|---|---|")
 
 
 def stored_cells(run: Path) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def paired_cells(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 
 def line(name: str, cells: pd.DataFrame) -> str:
-    """Both means, their difference with its 95 % interval by the bootstrap (BCa), the exact sign-flip p, and n."""
+    """Both means, their difference with its 95 % interval and p of the exact sign-flip test, and n."""
     by_seed = cells.groupby("seed")[["one", "other"]].mean()
     [found] = compare({side: by_seed[side].to_dict() for side in ("one", "other")}, "other", ["one"])
     means = " | ".join(f"{100 * by_seed[side].mean():.2f}" for side in ("one", "other"))
@@ -50,7 +51,7 @@ def main() -> None:
     cells = paired_cells(stored_cells(options.one), stored_cells(options.other))
     if cells.empty:
         raise SystemExit(f"error: {options.one} and {options.other} have no cell of the same method and seed")
-    print("| cells | one | other | difference (95 % interval) | p | n |\n|---|---|---|---|---|---|")
+    print("\n".join(HEAD))
     for (method, architecture), own in cells.groupby(["method", "architecture"], sort=False):
         print(line(f"`{method}`, {architecture}", own))
     print(line("all", cells))

@@ -23,7 +23,7 @@ def by_seed(frame: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 
 def rows(ours: pd.DataFrame, published: pd.DataFrame) -> list[str]:
-    """A line for each method: means over shared seeds, difference with interval, exact sign-flip p, n."""
+    """A line for each method: means over shared seeds, difference with interval, sign-flip p, n."""
     theirs, own = by_seed(published), by_seed(ours)
     lines = [
         "| method | published | ours | ours minus published (95 % interval) | p | n |",
@@ -35,7 +35,9 @@ def rows(ours: pd.DataFrame, published: pd.DataFrame) -> list[str]:
         means = [
             100 * sum(pair[name][s] for s in found.seeds) / len(found.seeds) for name in ("published", "ours")
         ]
-        interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+        interval = (
+            f"{100 * found.low:+.1f} to {100 * found.high:+.1f}" if found.low == found.low else "no interval"
+        )
         lines.append(
             f"| `{method}` ({method_name(method).column}) | {means[0]:.1f} | {means[1]:.1f} | "
             f"{100 * found.difference:+.1f} ({interval}) | {found.p:.2f} | {len(found.seeds)} |"

@@ -109,8 +109,9 @@ def _changed(given: "str | ConfigDict") -> list[str]:
     from seqfinal_jax.config.check import flat
 
     loaded = getattr(given, LOADED, {})
-    values = flat(given) if loaded else {}
-    return [name for name, value in values.items() if name in loaded and loaded[name] != value]
+    if not loaded:
+        return []
+    return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
 
 
 def _console(progress: bool) -> Any:

@@ -1,137 +1,245 @@
-"""The answer of a run in two sentences: is history worth using here, and which way, with what the seeds allow to say.
+"""The answer of a run in a few sentences: is history worth using here, and which way, with what the seeds allow to say.
 
-The way is chosen by mean *validation* accuracy; its gain over the final step alone is then read from the test set. So one
-comparison is made, and nothing is picked by test data.
+The way and what it is compared with, the better of the methods that train on the final step alone, are chosen by mean
+*validation* accuracy; the gain is then read from the test set. So an architecture makes one comparison, and nothing is
+picked by test data.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from seqfinal_jax.analysis.statistics import ALPHA, Comparison, compare, gap_closed, seeds_needed
-from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed
-from seqfinal_jax.analysis.tables.labels import REFERENCE, in_order, method_name, reference_method
+from seqfinal_jax.analysis.statistics import ALPHA, Comparison, gap_closed
+from seqfinal_jax.analysis.tables.comparisons import (
+    SMALLEST,
+    Judged,
+    Planned,
+    accuracies_by_seed,
+    planned_comparisons,
+)
+from seqfinal_jax.analysis.tables.costs import mean_costs
+from seqfinal_jax.analysis.tables.labels import listed, method_name
+from seqfinal_jax.analysis.tables.training_length import REMEDY, TrainingLength, training_length
 from seqfinal_jax.methods.recipes import METHODS
+
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Answer:
     """The answer for one architecture.
 
-    ways: how many methods that use history were compared. gain: of the chosen one over the final step alone, None
-    where no seed has both. gap: the share of the oracle's gap that it closes, NaN where there is none to close.
+    ways: how many methods that use history were run. gain: the planned comparison of the chosen one with the better of
+    those that train on the final step alone, None where no seed has both. accuracy: of the chosen one on the test set.
+    gap: the share of the oracle's gap that it closes, NaN where there is none to close.
     """
 
     architecture: str
     ways: int
-    gain: Comparison | None
+    gain: Judged | None
     accuracy: float
     gap: float
     test_selected: bool
     sentences: tuple[str, ...]
 
 
-def answers(
-    cells: pd.DataFrame, smallest: float = 0.01, costs: Mapping[tuple[str, str], float] | None = None
-) -> list[Answer]:
+def answers(cells: pd.DataFrame, smallest: float = SMALLEST, records: Sequence[Record] = ()) -> list[Answer]:
     """An answer for each architecture of done cells.
 
-    smallest: the difference that matters, a fraction. costs: by (architecture, method), in any unit; where both are known
-    the answer says what the way costs beside the final step alone.
+    smallest: the difference that matters, a fraction. records: the results of the cells; where they say it, the answer
+    tells what the way costs beside the final step alone and how long both were trained.
     """
-    costs = {} if costs is None else dict(costs)
+    planned = planned_comparisons(cells, smallest, records)
     return [
-        _answer(str(name), own, smallest, costs) for name, own in cells.groupby("architecture", sort=False)
+        _answer(str(name), own, planned[str(name)], smallest, records)
+        for name, own in cells.groupby("architecture", sort=False)
     ]
 
 
 def _answer(
-    architecture: str, cells: pd.DataFrame, smallest: float, costs: Mapping[tuple[str, str], float]
+    architecture: str, cells: pd.DataFrame, plan: Planned, smallest: float, records: Sequence[Record]
 ) -> Answer:
-    methods = in_order(cells["method"])
-    final = reference_method(methods, comparable=True)
-    ways = [m for m in methods if method_name(m).family != REFERENCE and method_name(m).comparable]
-    if final is None or not ways:
-        lacks = "the final step alone (erm_final)" if final is None else "a method that uses history"
-        said = f"{architecture}: no answer, because {lacks} was not run."
-        return Answer(architecture, len(ways), None, math.nan, math.nan, False, (said,))
-    test, valid = accuracies_by_seed(cells), accuracies_by_seed(cells, "valid_accuracy")
-    way = _chosen(valid, final, ways)
-    gain = compare(test, final, [way])[0] if way else None
-    if gain is None:
-        said = f"{architecture}: no answer, because no seed has both the final step alone and a method that uses history."
-        return Answer(architecture, len(ways), None, math.nan, math.nan, False, (said,))
-    accuracy = sum(test[way][s] for s in gain.seeds) / len(gain.seeds)
-    gap = _gap(test, final, way, gain.seeds)
-    tested = "TEST" in " ".join(map(str, cells.loc[cells["method"] == way, "selection"].unique()))
+    if plan.gain is None:
+        said = f"{architecture}: no answer, because {_lacking(plan)}."
+        return Answer(architecture, len(plan.ways), None, math.nan, math.nan, False, (said,))
+    test, gain = accuracies_by_seed(cells), plan.gain.comparison
+    accuracy = sum(test[gain.method][s] for s in gain.seeds) / len(gain.seeds)
+    gap = _gap(test, gain)
+    tested = "TEST" in " ".join(map(str, cells.loc[cells["method"] == gain.method, "selection"].unique()))
+    lengths = {
+        method: training_length(records, method, architecture, smallest, gain.seeds)
+        for method in (gain.method, gain.reference)
+    }
     sentences = (
-        _verdict(gain, way, accuracy, len(ways), smallest, architecture),
-        _rest(gap, tested, gain, smallest, _ratio(costs, architecture, way, final)),
+        _verdict(plan, accuracy, architecture),
+        _others(plan),
+        _gap_sentence(gap),
+        _updates(lengths),
+        _ratio(records, architecture, gain),
+        _chosen_by(cells, plan),
+        *_untrained(lengths, cells),
+        _support(plan.gain),
+        "Its decay of learning rates was chosen on TEST data, as published." if tested else "",
+        _controls(plan),
     )
-    return Answer(architecture, len(ways), gain, accuracy, gap, tested, tuple(s for s in sentences if s))
+    return Answer(
+        architecture, len(plan.ways), plan.gain, accuracy, gap, tested, tuple(filter(None, sentences))
+    )
 
 
-def _chosen(valid: dict[str, dict[int, float]], final: str, ways: list[str]) -> str | None:
-    """The way of the highest mean validation accuracy, among those that share most seeds with the final step alone."""
-    shared = {way: sorted(valid[way].keys() & valid[final].keys()) for way in ways}
-    most = max(map(len, shared.values()))
-    best = [way for way in ways if len(shared[way]) == most and most]
-    return max(best, key=lambda way: sum(valid[way][s] for s in shared[way]), default=None)
+def _lacking(plan: Planned) -> str:
+    if not plan.finals:
+        return "the final step alone (erm_final) was not run"
+    if not plan.ways:
+        return "a method that uses history was not run"
+    return "no seed has both the final step alone and a method that uses history"
 
 
-def _gap(test: dict[str, dict[int, float]], final: str, way: str, seeds: tuple[int, ...]) -> float:
+def final_name(method: str) -> str:
+    """How a sentence calls a method that trains on the final step alone."""
+    return method_name(method).legend.replace("ERM final", "the final step alone")
+
+
+def _gap(test: Mapping[str, Mapping[int, float]], gain: Comparison) -> float:
     oracle = next((m for m in test if m in METHODS and not METHODS.get(m).comparable), None)
-    shared = [s for s in seeds if s in test.get(oracle, {})] if oracle else []
+    shared = [s for s in gain.seeds if s in test.get(oracle, {})] if oracle else []
     if not shared:
         return math.nan
-    means = [sum(test[m][s] for s in shared) / len(shared) for m in (way, final, oracle)]
+    means = [sum(test[m][s] for s in shared) / len(shared) for m in (gain.method, gain.reference, oracle)]
     return gap_closed(*means)
 
 
-def _verdict(
-    gain: Comparison, way: str, accuracy: float, ways: int, smallest: float, architecture: str
-) -> str:
-    count, name = len(gain.seeds), method_name(way).legend
-    points = f"{100 * abs(gain.difference):.1f} points {'above' if gain.difference >= 0 else 'below'}"
-    among = f"the best of {ways} ways by validation accuracy" if ways > 1 else "the only way that was run"
-    found = f"{name}, {among}, reaches {100 * accuracy:.1f} % on the test set, {points} the final step alone"
+def _points(comparison: Comparison) -> str:
+    """ "4.0 points above", or below."""
+    size = 100 * comparison.difference
+    return f"{abs(size):.1f} points {'above' if size >= 0 else 'below'}"
+
+
+def _verdict(plan: Planned, accuracy: float, architecture: str) -> str:
+    judged, ways = plan.gain, len(plan.ways) - len({*plan.left_out} & {*plan.ways})
+    gain, count = judged.comparison, len(judged.comparison.seeds)
+    alone = "the only way that was run" if len(plan.ways) == 1 else "the only way with enough seeds"
+    among = f"the best of {ways} ways by validation accuracy" if ways > 1 else alone
+    better = ", the better of the two by validation accuracy" if plan.to_other else ""
+    found = (
+        f"{method_name(gain.method).legend}, {among}, reaches {100 * accuracy:.1f} % on the test set, {_points(gain)} "
+        f"{final_name(gain.reference)}{better}{_figures(judged)}"
+    )
     if count < 2:
         return f"{architecture}: one seed cannot say whether history is worth using here; {found}."
-    interval = (
-        f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, p = {gain.p:.2g}, {count} seeds"
-    )
-    if gain.is_called(smallest):
+    if judged.called:
         worth = "History is worth using here" if gain.difference > 0 else "History does not help here"
-        return f"{architecture}: {worth}: {found} ({interval})."
-    if count < seeds_needed():
+        return f"{architecture}: {worth}: {found}."
+    if count < judged.needed:
         few = f"{count} seeds do not suffice to say whether history is worth using here"
-        return f"{architecture}: {few}; {found} ({interval})."
-    why = (
-        f"the difference is under {100 * smallest:g} point"
-        if gain.p <= ALPHA
-        else "the seeds differ too much"
+        return f"{architecture}: {few}; {found}."
+    return f"{architecture}: no difference can be claimed ({_reason(judged)}); {found}."
+
+
+def _figures(judged: Judged) -> str:
+    """Interval, p and seeds in parentheses; nothing of one seed."""
+    gain, count = judged.comparison, len(judged.comparison.seeds)
+    if count < 2:
+        return ""
+    known = not math.isnan(gain.low)
+    interval = f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}" if known else "no interval"
+    adjusted = (
+        f", {gain.adjusted:.2g} adjusted for {judged.together} architectures" if judged.together > 1 else ""
     )
-    return f"{architecture}: no difference can be claimed ({why}); {found} ({interval})."
+    return f" ({interval}, p = {gain.p:.2g}{adjusted}, {count} seeds)"
 
 
-def _ratio(costs: Mapping[tuple[str, str], float], architecture: str, way: str, final: str) -> float:
-    """How many times the cost of the final step alone a way takes, NaN where one is not known."""
-    own, reference = costs.get((architecture, way)), costs.get((architecture, final))
-    return own / reference if own and reference else math.nan
+def _reason(judged: Judged) -> str:
+    gain = judged.comparison
+    if judged.improving:
+        return f"{listed(method_name(m).column for m in judged.improving)} {REMEDY}"
+    if gain.adjusted > ALPHA:
+        return "the seeds differ too much"
+    return f"the difference is under {100 * judged.smallest:g} point{'s' * (judged.smallest > 0.01)}"
 
 
-def _rest(gap: float, tested: bool, gain: Comparison, smallest: float, ratio: float) -> str:
-    parts = []
-    if gap > 0:  # not, where it is not known
-        parts.append(
-            f"That closes {100 * gap:.0f} % of the gap to the oracle, which has more samples of the final step."
-        )
-    if ratio > 0:
-        parts.append(f"Its training takes {ratio:.1f} times the computation of the final step alone.")
-    if len(gain.seeds) < seeds_needed() and not gain.is_called(smallest):
-        parts.append(f"{seeds_needed()} seeds or more could support a claim.")
-    if tested:
-        parts.append("Its decay of learning rates was chosen on TEST data, as published.")
-    return " ".join(parts)
+def _others(plan: Planned) -> str:
+    """The difference to the other methods that train on the final step alone."""
+    parts = [f"{_points(each)} {final_name(each.reference)}{_range(each)}" for each in plan.to_other]
+    return f"It is {' and '.join(parts)}." if parts else ""
+
+
+def _range(each: Comparison) -> str:
+    known = not math.isnan(each.low)
+    return f" (95 % interval {100 * each.low:+.1f} to {100 * each.high:+.1f})" if known else ""
+
+
+def _gap_sentence(gap: float) -> str:
+    if not gap > 0:  # it is not known, or there is none
+        return ""
+    return (
+        f"That closes {100 * gap:.0f} % of the gap to the oracle, which has more samples of the final step."
+    )
+
+
+def _updates(lengths: Mapping[str, TrainingLength]) -> str:
+    """How many updates the chosen models of both took."""
+    if any(math.isnan(length.updates) for length in lengths.values()):
+        return ""
+    (_, own), (name, final) = lengths.items()
+    return (
+        f"Its models made {own.updates:,.0f} updates over all their stages, those of {final_name(name)} "
+        f"{final.updates:,.0f} (means over seeds)."
+    )
+
+
+def _ratio(records: Sequence[Record], architecture: str, gain: Comparison) -> str:
+    """How many times the computation of the final step alone a way takes."""
+    costs = mean_costs(records)["alone"]
+    own, final = (costs.get((architecture, method)) for method in (gain.method, gain.reference))
+    if not (own and final):
+        return ""
+    return f"Its training takes {own / final:.1f} times the computation of the final step alone."
+
+
+def _chosen_by(cells: pd.DataFrame, plan: Planned) -> str:
+    """How many validation samples chose, and on which seeds where these are not those of the comparison."""
+    own = cells[cells["method"].isin({*plan.finals, *plan.ways})]
+    samples = sorted({int(n) for n in own.get("n_valid", ())})
+    between = " to ".join(dict.fromkeys(f"{n}" for n in (samples[0], samples[-1]))) if samples else ""
+    said = f"{between} validation samples of the final step chose the models and the way." if samples else ""
+    if plan.seeds != plan.gain.comparison.seeds:
+        said += f" The way was chosen on seeds {listed(plan.seeds)}, which all compared methods have."
+    if plan.left_out:
+        said += f" Left out for lack of seeds: {listed(method_name(m).column for m in plan.left_out)}."
+    return said.strip()
+
+
+def _untrained(lengths: Mapping[str, TrainingLength], cells: pd.DataFrame) -> list[str]:
+    """Which chosen models are the start of their stage, or were still improving."""
+    said = []
+    for method, length in lengths.items():
+        name = method_name(method).column
+        if length.untrained:
+            kept = "its random start" if len(length.epochs) == 1 else "the start of its last stage"
+            said.append(
+                f"The chosen model of {name} is untrained (best epoch 0, {kept}) in {length.untrained} of "
+                f"{length.seeds} seeds."
+            )
+        if length.improving:
+            said.append(
+                f"{name} was still improving: its validation accuracy rose by {100 * length.gain:.1f} points from the "
+                f"third to the last quarter of the epochs allowed."
+            )
+    return said
+
+
+def _support(judged: Judged) -> str:
+    if judged.called or len(judged.comparison.seeds) >= judged.needed:
+        return ""
+    return f"{judged.needed} seeds or more could support a claim."
+
+
+def _controls(plan: Planned) -> str:
+    """The controls that were not run."""
+    controls = (METHODS.get(name) for name in METHODS if METHODS.get(name).control)
+    lacking = [f"{each.column} ({each.id})" for each in controls if each.id not in {*plan.finals, *plan.ways}]
+    return f"Controls that were not run: {listed(lacking)}." if lacking else ""

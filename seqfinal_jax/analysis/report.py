@@ -25,7 +25,7 @@ from seqfinal_jax.analysis.page.facts import changed_fields, run_facts, stage_ro
 from seqfinal_jax.analysis.page.pictures import HEADINGS, grouped, model_groups
 from seqfinal_jax.analysis.page.template import PAGE
 from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_figure_plugins
-from seqfinal_jax.analysis.tables.costs import mean_costs
+from seqfinal_jax.analysis.tables.comparisons import smallest_difference
 from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.tables.text import (
@@ -38,13 +38,11 @@ from seqfinal_jax.analysis.tables.text import (
 from seqfinal_jax.results.run_folder import (
     RunFolderError,
     check_run_folder,
-    read_config,
     refuse_unwritable,
     write_whole,
 )
 
 log = logging.getLogger(__name__)
-SMALLEST_DIFFERENCE = 1.0  # in points, of runs that were made before the field was there
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,8 @@ def report_or_table(workdir: Path) -> None:
 
 def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
     """Whether history is worth using, and which way: a paragraph for each architecture."""
-    found = answers(table.cells, _smallest(workdir), mean_costs(table.records)["alone"])
+    found = answers(table.cells, smallest_difference(workdir), table.records)
     return [" ".join(answer.sentences) for answer in found]
-
-
-def _smallest(workdir: str | Path) -> float:
-    """The difference that matters to a run, as a fraction."""
-    return read_config(workdir).get("analysis", {}).get("smallest_difference", SMALLEST_DIFFERENCE) / 100
 
 
 def write_report(workdir: str | Path) -> list[Path]:
@@ -166,14 +159,14 @@ def _write_tables(table: ResultsTable, folder: Path) -> list[Path]:
 def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn) -> Path:
     from jinja2 import Environment, StrictUndefined
 
-    workdir, smallest = sources.workdirs[0], _smallest(sources.workdirs[0])
+    workdir, smallest = sources.workdirs[0], smallest_difference(sources.workdirs[0])
     heads, stages = stage_rows(sources.workdirs)
     groups = grouped(drawn.paths, sources.page)
     lead = groups.pop(HEADINGS["methods"], None)
     template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     text = template.from_string(PAGE).render(
         table=table, names=method_name, answer=run_answer(workdir, table), lead=lead, groups=groups.values(),
-        differences=differences(table.cells, smallest), standings=standings(table.cells),
+        differences=differences(table.cells, smallest, table.records), standings=standings(table.cells),
         noise=sampling_note(table.cells), smallest=100 * smallest,
         models=model_groups(sources.figures, sources.page), undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,

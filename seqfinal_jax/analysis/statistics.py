@@ -5,14 +5,15 @@ All inputs are accuracies as fractions. Differences are paired: the same seed dr
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-LEVEL = 0.95
-ALPHA = 0.05
-RESAMPLES = 10_000
+ALPHA = 0.05  # of tests, and what a 95 % interval may miss
 EXACT_MOST = 16  # seeds for which every change of signs is counted; more are sampled
+SAMPLED = 100_000  # changes of signs that are sampled
+ROUNDING = 1e-12  # accuracies are fractions; what is closer than this is a tie
 SMALLEST_GAP = 0.02  # of oracle and final step alone; a smaller gap cannot be closed in a meaningful way
 
 
@@ -20,8 +21,10 @@ SMALLEST_GAP = 0.02  # of oracle and final step alone; a smaller gap cannot be c
 class Comparison:
     """A method against a reference on the seeds that they share.
 
-    difference: the mean over seeds. low, high: its 95 % interval. p: exact sign-flip p, adjusted for the methods compared
-    together. All but the difference are NaN for fewer than two seeds.
+    difference: the mean over seeds. p: of the sign-flip test. low, high: the 95 % interval, all differences that this
+    test does not reject; NaN with fewer than six seeds, with which it can reject none.
+    adjusted: p adjusted by Holm for the comparisons made together, p itself for a single one. p and adjusted are NaN for
+    fewer than two seeds.
     """
 
     method: str
@@ -31,52 +34,36 @@ class Comparison:
     low: float
     high: float
     p: float
+    adjusted: float
 
     def is_called(self, smallest: float = 0.01) -> bool:
-        """Whether the difference may be claimed: its interval excludes 0, p is at most 0.05, and it is large enough."""
-        return (
-            (self.low > 0 or self.high < 0) and self.p <= ALPHA and abs(self.difference) >= smallest - 1e-12
-        )
+        """Whether it may be claimed: the interval excludes 0, the adjusted p is at most 0.05, and it is large enough."""
+        excludes = self.low > 0 or self.high < 0
+        return excludes and self.adjusted <= ALPHA and abs(self.difference) >= smallest - ROUNDING
 
 
 def compare(
     accuracies: Mapping[str, Mapping[int, float]], reference: str, methods: Sequence[str]
 ) -> list[Comparison]:
-    """Every method against a reference, each on the seeds that it shares with it.
+    """Every method against a reference, each on the seeds that it shares with it, adjusted together.
 
-    accuracies: by method and seed. p-values are adjusted by Holm over the methods compared. Methods that share no seed
-    with the reference are left out.
+    accuracies: by method and seed. Methods that share no seed with the reference are left out.
     """
     found = []
     for method in methods:
         shared = sorted(accuracies.get(method, {}).keys() & accuracies.get(reference, {}).keys())
         if shared and method != reference:
             differences = np.array([accuracies[method][s] - accuracies[reference][s] for s in shared])
-            low, high = bootstrap_interval(differences)
-            found.append((method, tuple(shared), differences, low, high, sign_flip_p(differences)))
-    adjusted = holm([each[-1] for each in found])
-    return [
-        Comparison(method, reference, seeds, float(differences.mean()), low, high, p)
-        for (method, seeds, differences, low, high, _), p in zip(found, adjusted, strict=True)
-    ]
+            mean, p = float(differences.mean()), sign_flip_p(differences)
+            interval = sign_flip_interval(differences)
+            found.append(Comparison(method, reference, tuple(shared), mean, *interval, p, p))
+    return adjusted_together(found)
 
 
-def bootstrap_interval(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean, bias-corrected and accelerated (Efron 1987, Better Bootstrap Confidence Intervals).
-
-    NaN for fewer than two values; the value itself where all are equal.
-    """
-    from scipy.stats import bootstrap
-
-    if len(values) < 2:
-        return math.nan, math.nan
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    interval = bootstrap(
-        (np.asarray(values),), np.mean, n_resamples=resamples, confidence_level=LEVEL, method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(interval.low), float(interval.high)
+def adjusted_together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons with their p adjusted by Holm for each other."""
+    adjusted = holm([each.p for each in comparisons])
+    return [replace(each, adjusted=p) for each, p in zip(comparisons, adjusted, strict=True)]
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
@@ -84,18 +71,56 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
     Exact up to 16 differences, from 100,000 random changes of signs beyond; NaN for fewer than two.
     """
-    count = len(differences)
-    if count < 2:
+    if len(differences) < 2:
         return math.nan
-    observed = abs(differences.sum())
+    low, high, observed = _split_bounds(differences)
+    as_large = np.count_nonzero((low <= ROUNDING) & (high >= -ROUNDING))
+    return float((as_large + observed) / (len(low) + observed))
+
+
+def sign_flip_interval(differences: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean that inverts `sign_flip_p`: all shifts whose removal leaves p above 0.05.
+
+    It excludes 0 exactly where p is at most 0.05. NaN where every shift is accepted, as with fewer than six differences.
+    (Lehmann and Romano 2005, Testing Statistical Hypotheses, section 3.5: confidence sets from tests.)
+    """
+    if len(differences) < 2:
+        return math.nan, math.nan
+    low, high, observed = _split_bounds(differences)
+    # p of a shift is (count + observed) / (len + observed), where count is of the splits whose bounds enclose it.
+    needed = math.floor(ALPHA * (len(low) + observed)) - observed + 1
+    ends = np.partition(low, needed - 1)[needed - 1], -np.partition(-high, needed - 1)[needed - 1]
+    if not all(map(math.isfinite, ends)):
+        return math.nan, math.nan
+    first, last = (0.0 if abs(end) <= ROUNDING else float(end) for end in ends)
+    return first, last
+
+
+def _split_bounds(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """For every change of signs the shifts between which it counts as large as no change: low (m,), high (m,).
+
+    A change of signs splits the differences in two parts. With a shift taken from all, the sum after the change is at
+    least as large, without regard to its sign, as the sum before exactly where the shift lies between the means of the
+    two parts, as the mean of all does. Where one part is empty every shift counts. The third is how
+    often the observed signs must be counted besides: once, where signs are sampled.
+    """
+    parts, numbers = _splits(len(differences))
+    means = parts @ differences / np.maximum(numbers, 1)
+    split = numbers.min(axis=0) > 0
+    low = np.where(split, means.min(axis=0), -math.inf)
+    high = np.where(split, means.max(axis=0), math.inf)
+    return low, high, int(len(differences) > EXACT_MOST)
+
+
+@lru_cache(maxsize=4)
+def _splits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every change of signs its two parts (2, m, count), 1 where a difference is in it, and their sizes (2, m)."""
     if count <= EXACT_MOST:
-        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        as_large = np.abs(signs @ differences) >= observed - 1e-12
-        return float(as_large.mean())
-    random = np.random.default_rng(0)
-    signs = random.choice([-1, 1], (100_000, count))
-    as_large = np.abs(signs @ differences) >= observed - 1e-12
-    return float((as_large.sum() + 1) / (len(signs) + 1))
+        flipped = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+    else:
+        flipped = np.random.default_rng(0).integers(0, 2, (SAMPLED, count))
+    parts = np.stack([flipped, 1 - flipped]).astype(float)
+    return parts, parts.sum(axis=2)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -110,7 +135,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(methods: int = 1) -> int:
-    """The least number of seeds with which so many comparisons can reach p = 0.05: 2 / 2^n times their number."""
+    """The least number of seeds with which one of so many comparisons can reach p = 0.05: 2 / 2^n times their number."""
     return next(n for n in range(1, 64) if methods * 2 / 2**n <= ALPHA)
 
 

@@ -170,7 +170,7 @@ def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
         return {"architectures": ("convnet-1",), "seeds": (1007,)}
     return {
         "architectures": tuple(f"convnet-{blocks}" for blocks in (1, 2, 3, 4)),
-        "seeds": (1007, 0, 1, 2, 3),
+        "seeds": (1007, 0, 1, 2, 3, 4, 5, 6),
     }
 
 

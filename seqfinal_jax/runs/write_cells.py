@@ -28,6 +28,7 @@ from seqfinal_jax.results.sealed import DamagedFolder, read_sealed, write_sealed
 from seqfinal_jax.runs.cost import cell_cost
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan, drawn_from
+from seqfinal_jax.runs.stage_lengths import stage_lengths
 from seqfinal_jax.runs.workdir import data_record, made_by
 from seqfinal_jax.training.objectives.risk import answered_right, cross_entropy
 
@@ -62,14 +63,15 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
     chain = {each: fitter.results(each, [seed])[seed] for each in fitter.chain(planned.node, seed)}
     stage, result = list(chain.items())[-1]
     figures, predictions = _evaluate(plan, fitter, stage, result, seed)
+    stages = _stage_records(fitter, chain, seed)
     record = {
         "schema": RESULT_SCHEMA, "sequence": plan.name,
         "protocol": plan.protocol, "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
         "precision": plan.training.precision, "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
-        "recipe": fitter.fingerprint(planned.node), "label": _label(planned.method),
-        "stages": [_stage_record(fitter, each, found) for each, found in chain.items()],
+        "late_gain": max(stage["late_gain"] for stage in stages),
+        "recipe": fitter.fingerprint(planned.node), "label": _label(planned.method), "stages": stages,
         "forward_passes": cell_cost(plan, fitter, planned.node, seed),
         "notes": list(fitter.pool.notes.get((drawn_from(stage.variant), seed), ())),
         "data": data_record(plan, sorted({each.variant for each in all_stages(planned.node)})),
@@ -120,14 +122,18 @@ def _step_records(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> lis
     return records
 
 
-def _stage_record(fitter: StageFitter, stage: Model, result: StageResult) -> dict[str, Any]:
-    winner = result.winner
-    return {
-        "stage": stage.label, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
-        "fingerprint": fitter.fingerprint(stage), "hyper": hyper_of(winner),
-        "best_epoch": winner["best_epoch"], "stop_epoch": winner["stop_epoch"],
-        "valid_accuracy": winner["best_accuracy"],
-    }  # fmt: skip
+def _stage_records(fitter: StageFitter, chain: dict[Model, StageResult], seed: int) -> list[dict[str, Any]]:
+    """What is written of every stage that led to the model."""
+    lengths = stage_lengths(fitter, chain, seed)
+    return [
+        {
+            "stage": stage.label, "role": stage.role, "step": stage.train[-1], "train_steps": list(stage.train),
+            "fingerprint": fitter.fingerprint(stage), "hyper": hyper_of(result.winner),
+            "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
+            **lengths[stage], "valid_accuracy": result.winner["best_accuracy"],
+        }
+        for stage, result in chain.items()
+    ]  # fmt: skip
 
 
 def _tables(fitter: StageFitter, chain: dict[Model, StageResult], seed: int) -> dict[str, str]:

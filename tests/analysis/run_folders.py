@@ -50,12 +50,16 @@ def make_cell(
     accuracy: float,
     epochs: int = 6,
     sequence: str = "digits_rcl",
+    **length: float,
 ) -> None:
-    """One done cell, whose second grid point was chosen in every stage."""
+    """One done cell, whose second grid point was chosen in every stage.
+
+    length: `epochs_allowed`, `updates` and `late_gain` of every stage, which results of earlier versions lack.
+    """
     hyper = {"learning_rate": RATES[1], "weight_decay": 0.0001, "dropout": 0.5}
     common = {"hyper": hyper, "best_epoch": epochs - 2, "stop_epoch": epochs}
     stages = [
-        {"stage": stage, "role": role, "step": 3, "fingerprint": f"{mark}-{architecture}", **common,
+        {"stage": stage, "role": role, "step": 3, "fingerprint": f"{mark}-{architecture}", **common, **length,
          "valid_accuracy": accuracy}
         for stage, role, mark in STAGES.get(method, (("final", "final", method),))
     ]  # fmt: skip
@@ -64,6 +68,7 @@ def make_cell(
         "architecture": architecture, "seed": seed, "data_seed": seed, "test_accuracy": accuracy,
         "test_loss": 1.25, "valid_accuracy": accuracy, "valid_loss": 1.125, "n_test": 500, "n_valid": 50,
         "selection": "validation accuracy of the final step", **common, "stages": stages,
+        **{name: value for name, value in length.items() if name == "late_gain"},
     })  # fmt: skip
     names = [(stage["stage"], stage["role"]) for stage in stages]
     (folder / "grid.csv").write_text(_grid(names, accuracy, epochs))

@@ -81,6 +81,21 @@ def test_marks_and_missing_cells_of_the_published_layout(two):
     )
 
 
+def test_bold_compares_on_the_seeds_that_methods_share():
+    """FT has seeds 0 and 1, Final a third of 0.9: over their own seeds Final would be the best, and alone bold."""
+    cells = pd.DataFrame(
+        [
+            *(("convnet-1", "erm_final", seed, value) for seed, value in enumerate((0.5, 0.5, 0.9))),
+            *(("convnet-1", "erm_fine_tune", seed, 0.6) for seed in range(2)),
+        ],
+        columns=["architecture", "method", "seed", "test_accuracy"],
+    )
+    table = paper_layout.paper_table(cells)
+    assert table.cells["Conv-1", "erm_fine_tune"].mark == paper_layout.BOLD
+    assert table.cells["Conv-1", "erm_final"].mark == paper_layout.PLAIN
+    assert "bold and bold italic compare on the seeds that the methods of a row share" in table.captions
+
+
 def test_near_the_oracle_is_bold_italic():
     cells = pd.DataFrame(
         [("convnet-1", m, 0, a) for m, a in (("erm_final", 0.5), ("oracle", 0.6), ("erm_fine_tune", 0.585))],
@@ -126,14 +141,14 @@ def test_comparisons_claim_only_what_seeds_allow(tmp_path):
     few = make_run_folder(tmp_path / "few", accuracies(range(4), architectures=("convnet-1",)))
     lines = comparison_lines(results_table.joined_cells([few]), "erm_final")
     fine = next(line for line in lines if "fine-tune" in line)
-    assert "+5.0 [+5.0, +5.0]" in fine and "no claim (8 seeds could support one)" in fine
+    assert fine.endswith("+5.0 [no interval], p = 0.125, n = 4, planned: none: 6 seeds could support one")
     many = make_run_folder(tmp_path / "many", accuracies(range(8), architectures=("convnet-1",)))
     fine = next(
         line
         for line in comparison_lines(results_table.joined_cells([many]), "erm_final")
         if "fine-tune" in line
     )
-    assert fine.endswith("n = 8: better")
+    assert fine.endswith("+5.0 [+5.0, +5.0], p = 0.00781, n = 8, planned: better")
     with pytest.raises(ValueError, match="no cell of 'joint'"):
         comparison_lines(results_table.joined_cells([many]), "joint")
 
@@ -144,7 +159,7 @@ def test_the_smallest_difference_is_that_of_the_run(tmp_path, capsys):
     (run / "config.json").write_text(json.dumps({**config, "analysis": {"smallest_difference": 6.0}}))
     assert command.main([str(run), "--against=erm_final"]) == 0
     fine = next(line for line in capsys.readouterr().out.splitlines() if "fine-tune" in line)
-    assert "+5.0" in fine and fine.endswith("no claim")
+    assert "+5.0" in fine and fine.endswith("n = 8, planned: none")
 
 
 def metrics(folder, method, setup, accuracy, seed=1007, model="resnet 2 blocks"):

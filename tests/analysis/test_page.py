@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from seqfinal_jax.analysis import report
+from seqfinal_jax.analysis.answer import answers
 from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
 from seqfinal_jax.analysis.tables.costs import costs, mean_costs
 from seqfinal_jax.analysis.tables.results_table import results_table
@@ -16,12 +17,22 @@ from tests.analysis.run_folders import make_run_folder
 def cells(**methods):
     """Test accuracies of each method by seed, None where a seed lacks."""
     rows = [
-        ("convnet-1", method, seed, value, 100)
+        ("convnet-1", method, seed, value, value, 100, 20, "validation accuracy")
         for method, values in methods.items()
         for seed, value in enumerate(values)
         if value is not None
     ]
-    return pd.DataFrame(rows, columns=["architecture", "method", "seed", "test_accuracy", "n_test"])
+    columns = (
+        "architecture",
+        "method",
+        "seed",
+        "test_accuracy",
+        "valid_accuracy",
+        "n_test",
+        "n_valid",
+        "selection",
+    )
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def test_standings_by_hand():
@@ -52,16 +63,63 @@ def test_there_are_no_standings_without_the_final_step_alone():
 
 def test_methods_without_shared_cells_have_no_rank():
     found = standings(cells(erm_final=[0.4, None], erm_fine_tune=[None, 0.5]))
-    assert found.shared == 0 and all(math.isnan(row.rank) for row in found.rows)
+    assert found.shared == 1 and found.apart == ("erm_fine_tune",)
+    assert [math.isnan(row.rank) for row in found.rows] == [False, True]
 
 
 def test_differences_by_hand():
     """Six equal signs of one method: p = 2 / 64; one seed supports nothing."""
     tuned = [0.45, 0.46, 0.47, 0.45, 0.46, 0.47]
-    [row] = differences(cells(erm_final=[0.4] * 6, erm_fine_tune=tuned), 0.01)["convnet-1"]
-    assert (row.difference, row.p, row.n, row.claim) == ("+6.0", "0.031", 6, "better")
-    [row] = differences(cells(erm_final=[0.4], erm_fine_tune=[0.5]), 0.01)["convnet-1"]
+    [row] = differences(cells(erm_final=[0.4] * 6, erm_fine_tune=tuned), 0.01)["convnet-1"].rows
+    assert (row.difference, row.p, row.adjusted, row.n, row.claim) == ("+6.0", "0.031", "0.031", 6, "better")
+    assert (row.interval, row.kind) == ("+5.0 to +7.0", "planned")
+    [row] = differences(cells(erm_final=[0.4], erm_fine_tune=[0.5]), 0.01)["convnet-1"].rows
     assert (row.difference, row.interval, row.claim) == ("+10.0", "–", "none: one seed has no spread")
+    [row] = differences(cells(erm_final=[0.4] * 5, erm_fine_tune=tuned[:5]), 0.01)["convnet-1"].rows
+    assert (row.interval, row.p, row.claim) == ("–", "0.062", "none: 6 seeds could support one")
+
+
+TUNED = [0.45, 0.46, 0.47, 0.45, 0.46, 0.47]
+LOWER = [value - 0.01 for value in TUNED]
+
+
+def test_the_planned_comparison_is_alone_and_the_others_are_adjusted_without_the_oracle():
+    """Two explored ways: p = 2 / 64 each, twice that by Holm. The oracle's p is not adjusted, and it claims nothing."""
+    table = cells(
+        erm_final=[0.4] * 6, oracle=[0.5] * 6, erm_all=LOWER, erm_fine_tune=TUNED, irm_fine_tune=LOWER
+    )
+    rows = {row.method: row for row in differences(table, 0.01)["convnet-1"].rows}
+    assert [row.kind for row in rows.values()] == ["reference", "explored", "planned", "explored"]
+    assert rows["erm_fine_tune"].adjusted == "0.031" and rows["erm_fine_tune"].claim == "better"
+    for name in ("erm_all", "irm_fine_tune"):
+        assert (rows[name].p, rows[name].adjusted) == ("0.031", "0.062")
+        assert rows[name].claim == "none: 7 seeds could support one"
+    assert (rows["oracle"].p, rows["oracle"].adjusted) == ("0.031", "–")
+    assert rows["oracle"].claim == "none: has other data"
+
+
+@pytest.mark.parametrize("architectures", [1, 2, 3])
+@pytest.mark.parametrize("seeds", [5, 6, 7])
+def test_the_head_of_the_page_and_the_table_never_contradict_each_other(architectures, seeds):
+    ways = {"erm_all": (2 * LOWER)[:seeds], "erm_fine_tune": (2 * TUNED)[:seeds]}
+    own = cells(erm_final=[0.4] * seeds, oracle=[0.5] * seeds, **ways)
+    table = pd.concat([own.assign(architecture=f"convnet-{n}") for n in range(1, architectures + 1)])
+    claimed = {5: (), 6: (1,), 7: (1, 2, 3)}[seeds]  # 2 / 2^n times the number of architectures
+    for answer in answers(table):
+        rows = differences(table, 0.01)[answer.architecture].rows
+        [planned] = [row for row in rows if row.kind == "planned"]
+        assert planned.method == answer.gain.comparison.method
+        assert planned.claim == answer.gain.claim
+        assert (planned.claim == "better") == (architectures in claimed)
+        assert ("History is worth using here" in answer.sentences[0]) == (planned.claim == "better")
+
+
+def test_a_method_that_lacks_cells_takes_ranks_from_no_other():
+    """ERM has one cell of six: the others are ranked on the six that they share."""
+    found = standings(cells(erm_final=[0.4] * 6, erm_all=[0.3] + [None] * 5, erm_fine_tune=TUNED))
+    ranks = {row.method: row.rank for row in found.rows}
+    assert found.shared == 6 and found.apart == ("erm_all",) and math.isnan(ranks["erm_all"])
+    assert (ranks["erm_final"], ranks["erm_fine_tune"]) == (2, 1)
 
 
 def test_the_noise_of_a_test_set_by_hand():

@@ -20,7 +20,7 @@ def test_the_page_holds_everything(workdir):
         "selection: validation accuracy of the final step", "seeds: 0, 1, 2 (each draws", ">3</td>", ">2/3</td>",
         "test samples: 500", "standardised", "embedded", "official data",
         "erm_all, convnet-2, seed 0: MemoryError: &lt;no&gt; room",
-        "<td>history</td><td>start</td><td>0.003</td><td>0.0001</td><td>0.5</td><td>4</td><td>6</td><td>65.0</td>",
+        "<td>history</td><td>start</td><td>0.003</td><td>0.0001</td><td>0.5</td><td>4 / –</td><td>6</td><td>65.0</td>",
     ):  # fmt: skip
         assert part in text
     assert "<no>" not in text

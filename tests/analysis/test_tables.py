@@ -13,11 +13,11 @@ from tests.analysis.run_folders import make_cell, make_run_folder
 
 RESULTS_CSV = """\
 sequence,protocol,method,architecture,seed,data_seed,test_accuracy,valid_accuracy,test_loss,valid_loss,learning_rate,\
-weight_decay,dropout,best_epoch,stop_epoch,selection,n_test,n_valid,precision
+weight_decay,dropout,best_epoch,stop_epoch,selection,n_test,n_valid,precision,late_gain
 digits_rcl,corrected,erm_final,convnet-1,0,0,0.5,0.5,1.25,1.125,0.003,0.0001,0.5,4,6,\
-validation accuracy of the final step,500,50,highest
+validation accuracy of the final step,500,50,highest,
 digits_rcl,corrected,erm_final,convnet-1,1,1,0.6,0.6,1.25,1.125,0.003,0.0001,0.5,4,6,\
-validation accuracy of the final step,500,50,highest
+validation accuracy of the final step,500,50,highest,
 """
 
 MARKDOWN = """\
@@ -36,7 +36,8 @@ MARKDOWN = """\
 - seeds: 0, 1, 2 (each draws its own data and trains on its own)
 - test samples: 500
 - precision of layers: highest
-- highest mean on the test set (without Oracle): convnet-1 Final 60.0 (n = 3), convnet-10 ERM 25.0 (n = 1)
+- highest mean on the test set (without Oracle): convnet-1 FT 70.0 (n = 2: on seeds 0, 1, which all these \
+methods have); convnet-10 ERM 25.0 (n = 1)
 - X failed (2): ERM convnet-2 seed 0; FT convnet-1 seed 2
 """
 
@@ -139,12 +140,26 @@ def test_command(workdir, tmp_path, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-def test_the_best_mean_is_among_the_cells_with_most_seeds_and_equal_ones_are_all_named(tmp_path):
+def test_the_best_mean_is_of_the_seeds_that_methods_share_and_equal_ones_are_all_named(tmp_path):
     accuracies = {("erm_final", "convnet-1", seed): 0.5 for seed in range(3)}
     accuracies |= {("erm_all", "convnet-1", seed): value for seed, value in enumerate((0.4, 0.5, 0.6))}
     accuracies |= {("erm_fine_tune", "convnet-1", 0): 0.9, ("oracle", "convnet-1", 0): 0.95}
     table = results_table(make_run_folder(tmp_path, accuracies))
-    assert table.best == "convnet-1 Final and ERM 50.0 (n = 3)"
+    assert table.best == (
+        "convnet-1 Final and ERM 50.0 (n = 3: on seeds 0, 1, 2, which all these methods have; FT left out for lack of "
+        "seeds)"
+    )
+
+
+def test_a_seed_added_for_two_methods_changes_no_best_mean(tmp_path):
+    """Final and the oracle with seven seeds, LP-FT with six: on the six, LP-FT is 15 points better."""
+    accuracies = {("erm_final", "convnet-1", seed): 0.68 for seed in range(7)}
+    accuracies |= {("oracle", "convnet-1", seed): 0.9 for seed in range(7)}
+    accuracies |= {("erm_linear_probe_fine_tune", "convnet-1", seed): 0.83 for seed in range(6)}
+    table = results_table(make_run_folder(tmp_path, accuracies))
+    assert table.best.startswith("convnet-1 LP-FT 83.0 (n = 6: on seeds 0, 1, 2, 3, 4, 5, which all")
+    assert f"highest mean on the test set (without Oracle): {table.best}" in tables.to_markdown(table)
+    assert "LP-FT 83.0 (n = 6: on seeds" in tables.to_latex(table)
 
 
 def length_runs(folder, protocols=("corrected", "corrected")):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqfinal_jax.api import load_config
+from seqfinal_jax.api import load_config, run
 from seqfinal_jax.config import apply_presets, base_config
 from seqfinal_jax.config.build import BUDGET, settle_budget
 from seqfinal_jax.methods.grid import Grid
@@ -200,3 +200,10 @@ def test_presets_keep_what_a_file_sets():
     own = base_config("mine", "digits", "rotation", 200, (200,), 100)
     own.training.update({"max_epochs": 10, "least_updates": 77})
     assert apply_presets(own, "quick").training.least_updates == 77
+
+
+def test_epochs_that_are_set_on_a_loaded_configuration_are_meant(tmp_path):
+    given = load_config("digits_rcl", methods=("erm_final",), seeds=(0,))
+    given.training.max_epochs = given.training.patience = 2
+    table = run(given, tmp_path)
+    assert list(table["stop_epoch"]) == [2]

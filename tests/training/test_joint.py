@@ -65,7 +65,8 @@ def spec(network, seed=0, **changes):
 def step_arguments(problem, step, seed=0, **changes):
     """The arguments of `loss` at a minibatch of the first epoch."""
     batches = problem.batches(0, 1)
-    batch = Batch(*(jnp.asarray(getattr(batches, name)[step]) for name in Batch._fields))
+    arrays = (getattr(batches, name) for name in Batch._fields)
+    batch = Batch(*(None if array is None else jnp.asarray(array[step]) for array in arrays))
     network = problem.objective.network
     start = jax.tree.map(jnp.asarray, problem.start(spec(network, seed)))
     data = jax.tree.map(jnp.asarray, problem.data)

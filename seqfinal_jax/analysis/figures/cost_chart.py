@@ -54,9 +54,13 @@ def _draw(table: ResultsTable, costs: pd.DataFrame) -> "Figure":
     for axes, architecture in zip(panels, architectures, strict=False):
         _panel(axes, table, costs.loc[architecture], architecture)
     said = "filled: a method alone; open: where stages that methods share are divided among them"
-    figure.suptitle(f"Cost and accuracy: {table.sequence}\n{said}", fontsize=TITLE_SIZE, color=INK)
+    title = "\n".join(filter(None, (f"Cost and accuracy: {table.sequence}", said, table.daggers)))
+    figure.suptitle(title, fontsize=TITLE_SIZE, color=INK)
     methods = [m for m in table.methods if m in set(costs.index.get_level_values("method"))]
-    marks = [_handle(method_name(m).legend, *method_style(table.methods.index(m))) for m in methods]
+    marks = [
+        _handle(method_name(m).legend + table.dagger(m), *method_style(table.methods.index(m)))
+        for m in methods
+    ]
     legend_below(figure, marks)
     return figure
 

@@ -58,7 +58,7 @@ def method_figure(table: ResultsTable) -> "Figure":
     figure = new_figure(WIDTH, 2.4 + height * (max(rows.values()) + 0.5) / len(rows))
     axes = figure.subplots()
     clean_axes(axes)
-    _label_rows(axes, rows)
+    _label_rows(axes, rows, table)
     _set_range(axes, table)
     for method, architecture in table.entries:
         _draw_entry(axes, table, method, architecture, rows[method])
@@ -78,9 +78,9 @@ def _rows(methods: list[str]) -> dict[str, float]:
     return rows
 
 
-def _label_rows(axes: "Axes", rows: dict[str, float]) -> None:
+def _label_rows(axes: "Axes", rows: dict[str, float], table: ResultsTable) -> None:
     """Methods from top to bottom, a band behind every other one, and the families' names."""
-    axes.set_yticks(list(rows.values()), [_row_label(method) for method in rows])
+    axes.set_yticks(list(rows.values()), [_row_label(method, table.dagger(method)) for method in rows])
     axes.set_ylim(max(rows.values()) + 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -97,11 +97,11 @@ def _label_rows(axes: "Axes", rows: dict[str, float]) -> None:
         axes.axhline(row - 0.5, color=GREY, linewidth=0.5)
 
 
-def _row_label(method: str) -> str:
-    """ "FT: ERM + fine-tune", the id alone where it is unknown, long ones on two lines."""
+def _row_label(method: str, dagger: str = "") -> str:
+    """ "FT: ERM + fine-tune", the id alone where it is unknown, long ones on two lines; a dagger last."""
     name = method_name(method)
     label = name.column if name.legend == name.column else f"{name.column}: {name.legend}"
-    return textwrap.fill(label, 32)
+    return textwrap.fill(label + dagger, 32)
 
 
 def _set_range(axes: "Axes", table: ResultsTable) -> None:
@@ -167,7 +167,11 @@ def _subtitle(table: ResultsTable) -> str:
     """Sequence, protocol, selection rule, seeds, n and the number of test samples."""
     kept = [line for line in table.captions if line.startswith(("selection", "seeds", "test samples"))]
     kept[-1] += f"; n = {len(table.seeds)} unless noted"
-    lines = [f"{table.sequence}, protocol {table.protocol}", *kept]
+    lines = [
+        f"{table.sequence}, protocol {table.protocol}",
+        *kept,
+        *([table.daggers] if table.daggers else []),
+    ]
     return "\n".join(textwrap.fill(line, 84) for line in lines)
 
 

@@ -1,24 +1,24 @@
 """What a report says of methods beside their means: differences with intervals, and standings over all cells."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from seqfinal_jax.analysis.statistics import (
-    Comparison,
-    compare,
     gap_closed,
     interquartile_mean,
     mean_ranks,
     probability_of_improvement,
     regret_profile,
     sampling_error,
-    seeds_needed,
 )
-from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed
+from seqfinal_jax.analysis.tables.comparisons import Judged, judged_comparisons
 from seqfinal_jax.analysis.tables.labels import MISSING, in_order, method_name, reference_method
+from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
 
 LIMITS = (0.0, 0.01, 0.02)  # of the regret: as good as the best, within 1 point, within 2 points
 
@@ -31,9 +31,19 @@ class Difference:
     difference: str
     interval: str
     p: str
+    adjusted: str
     n: int
+    kind: str
     claim: str
     sort: float
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The rows of one architecture, and what they are compared with."""
+
+    reference: str
+    rows: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,8 @@ class Standing:
     """One method over all cells (architecture and seed) that it can be judged on.
 
     gap: interquartile mean of the gap closed; gap_cells: how many cells it rests on. improvement: the probability to be
-    above the final step alone, and on how many cells. rank, within: on the cells that all methods share; NaN where there
-    is none.
+    above the final step alone, and on how many cells. rank, within: on the cells that the compared methods share; NaN of
+    a method that lacks them.
     """
 
     method: str
@@ -56,44 +66,49 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """Standings of all methods; shared: cells that all have; small_gaps: cells whose gap is under 2 points."""
+    """Standings of all methods.
+
+    shared: how many cells the ranked methods share. apart: methods that lack these cells. small_gaps: cells whose gap is
+    under 2 points.
+    """
 
     rows: tuple[Standing, ...]
     shared: int
+    apart: tuple[str, ...]
     small_gaps: int
 
 
-def differences(cells: pd.DataFrame, smallest: float) -> dict[str, list[Difference]]:
-    """For each architecture every method against the final step alone, paired by seed; empty where that lacks.
+def differences(
+    cells: pd.DataFrame, smallest: float, records: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Differences]:
+    """For each architecture every method against the reference of the answer, paired by seed; empty where that lacks.
 
-    smallest: the difference that matters, a fraction.
+    smallest: the difference that matters, a fraction. records: the results of the cells.
     """
-    found = {}
-    for architecture, own in cells.groupby("architecture", sort=False):
-        reference = reference_method(own["method"], comparable=True)
-        if reference is not None:
-            methods = in_order(own["method"])
-            compared = compare(accuracies_by_seed(own), reference, methods)
-            found[str(architecture)] = [_difference(each, len(compared), smallest) for each in compared]
-    return {architecture: rows for architecture, rows in found.items() if rows}
+    return {
+        architecture: Differences(rows[0].comparison.reference, tuple(map(_difference, rows)))
+        for architecture, rows in judged_comparisons(cells, smallest, records).items()
+    }
 
 
-def _difference(each: Comparison, methods: int, smallest: float) -> Difference:
-    count, points = len(each.seeds), 100 * each.difference
-    if count < 2:
-        texts = (MISSING, MISSING)
-        claim = "none: one seed has no spread"
-    else:
-        texts = (f"{100 * each.low:+.1f} to {100 * each.high:+.1f}", f"{each.p:.2g}")
-        claim = _claim(each, methods, smallest)
-    return Difference(each.method, f"{points:+.1f}", *texts, count, claim, points)
-
-
-def _claim(each: Comparison, methods: int, smallest: float) -> str:
-    if each.is_called(smallest):
-        return "better" if each.difference > 0 else "worse"
-    needed = seeds_needed(methods)
-    return f"none: {needed} seeds could support one" if len(each.seeds) < needed else "none"
+def _difference(judged: Judged) -> Difference:
+    each, points = judged.comparison, 100 * judged.comparison.difference
+    known = not math.isnan(each.low)
+    interval = f"{100 * each.low:+.1f} to {100 * each.high:+.1f}" if known else MISSING
+    p, adjusted = (MISSING if math.isnan(value) else f"{value:.2g}" for value in (each.p, each.adjusted))
+    if judged.kind == "reference":
+        adjusted = MISSING
+    return Difference(
+        each.method,
+        f"{points:+.1f}",
+        interval,
+        p,
+        adjusted,
+        len(each.seeds),
+        judged.kind,
+        judged.claim,
+        points,
+    )
 
 
 def standings(cells: pd.DataFrame) -> Standings | None:
@@ -105,18 +120,22 @@ def standings(cells: pd.DataFrame) -> Standings | None:
         return None
     oracle = reference_method(table.columns, comparable=False)
     gaps = _gaps(table, final, oracle)
-    shared = table[methods].dropna().T.to_numpy()
-    ranks = mean_ranks(shared) if shared.size else np.full(len(methods), math.nan)
-    within = regret_profile(shared, np.array(LIMITS)) if shared.size else np.full((len(methods), 3), math.nan)
+    ranked, keys = shared_seeds({m: table.index[table[m].notna()] for m in methods})
+    shared = table.loc[keys, ranked].T.to_numpy()
+    ranks = dict(zip(ranked, mean_ranks(shared), strict=True)) if ranked else {}
+    within = dict(zip(ranked, regret_profile(shared, np.array(LIMITS)), strict=True)) if ranked else {}
+    lacking = np.full(len(LIMITS), math.nan)
     rows = [
         _standing(
-            table, method, final, gaps[method] if method in gaps else pd.Series(dtype=float), rank, share
+            table, method, final, gaps[method] if method in gaps else pd.Series(dtype=float),
+            ranks.get(method, math.nan), within.get(method, lacking),
         )
-        for method, rank, share in zip(methods, ranks, within, strict=True)
-    ]
+        for method in methods
+    ]  # fmt: skip
     both = table[[final, oracle]].dropna() if oracle else table.iloc[:0]
     small = sum(math.isnan(gap_closed(a, a, o)) for a, o in both.to_numpy()) if oracle else 0
-    return Standings(tuple(rows), shared.shape[1], small)
+    apart = tuple(m for m in methods if m not in ranked)
+    return Standings(tuple(rows), len(keys), apart, small)
 
 
 def _gaps(table: pd.DataFrame, final: str, oracle: str | None) -> pd.DataFrame:

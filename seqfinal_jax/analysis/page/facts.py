@@ -1,17 +1,23 @@
 """What was run, as a report shows it: configuration, data, versions, and the chosen hyper-parameters."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
-from seqfinal_jax.analysis.tables.labels import listed, method_name, number, percent
+from seqfinal_jax.analysis.tables.labels import MISSING, listed, method_name, number, percent
 from seqfinal_jax.analysis.tables.results_table import ResultsTable
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.results.run_folder import read_config, read_environment
 
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
-OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "valid_accuracy")
+OUTCOME_COLUMNS = ("best_epoch", "stop_epoch", "updates", "late_gain", "valid_accuracy")
+HEADS = {
+    "best_epoch": "best epoch / epochs", "late_gain": "late gain (points)",
+    "valid_accuracy": "validation accuracy (%)",
+}  # fmt: skip
 SHOWN_OF_DATA = ("dataset", "origin", "note", "content_sha256")
 OFFICIAL = {True: "yes", False: "no: other files than the official ones", "unverified": "not verified"}
 SHOWN_ALREADY = ("methods", "architectures", "seeds", "name")
@@ -69,17 +75,27 @@ def stage_rows(workdirs: list[Path]) -> tuple[list[str], list[list[str]]]:
     import pandas as pd
 
     stages = pd.concat([read_stages(workdir) for workdir in workdirs], ignore_index=True)
-    fixed = {*PLACE_COLUMNS, *OUTCOME_COLUMNS, "position", "step", "train_steps", "fingerprint"}
+    fixed = {
+        *PLACE_COLUMNS,
+        *OUTCOME_COLUMNS,
+        "epochs_allowed",
+        "position",
+        "step",
+        "train_steps",
+        "fingerprint",
+    }
     more = [name for name in stages.columns if name not in fixed | set(HYPERS)]
     columns = [name for name in (*PLACE_COLUMNS, *HYPERS, *more, *OUTCOME_COLUMNS) if name in stages.columns]
-    rows = [[_stage_value(name, row[name]) for name in columns] for row in stages.to_dict("records")]
-    heads = [
-        "validation accuracy (%)" if name == "valid_accuracy" else name.replace("_", " ") for name in columns
-    ]
-    return heads, rows
+    rows = [[_stage_value(name, row) for name in columns] for row in stages.to_dict("records")]
+    return [HEADS.get(name, name.replace("_", " ")) for name in columns], rows
 
 
-def _stage_value(name: str, value: Any) -> str:
+def _stage_value(name: str, stage: Mapping[str, Any]) -> str:
+    value = stage[name]
     if name == "method":
         return method_name(value).column
+    if name == "best_epoch":
+        return f"{value} / {number(stage.get('epochs_allowed'))}"
+    if name == "late_gain":
+        return MISSING if math.isnan(value) else f"{100 * value:+.1f}"
     return percent(value) if name == "valid_accuracy" else _text(value)

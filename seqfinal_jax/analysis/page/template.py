@@ -119,20 +119,25 @@ every cell in <a href="{{ results }}">results.csv</a>.</p>
 
 {%- if differences %}
 <h2 id="differences">Against the final step alone</h2>
-<p class="note">Test accuracy minus that of the final step alone, in points, paired by seed: mean, 95 % interval
-(bias-corrected and accelerated bootstrap, 10,000 resamples) and exact sign-flip p, adjusted by Holm for all rows of a
-table. A difference is claimed if its interval excludes 0, p is at most 0.05, and it is at least
-{{ '%g' | format(smallest) }} {{ 'point' if smallest == 1 else 'points' }}. A table of k methods needs more
-seeds for a claim than the answer at the head of this page, which makes a single comparison.</p>
-{%- for architecture, rows in differences.items() %}
-<h3>{{ architecture }}</h3>
+<p class="note">Test accuracy minus that of the final step alone, in points, paired by seed: mean, 95 % interval and p of
+the exact sign-flip test. The interval holds all differences that this test does not reject, so it excludes 0 exactly
+where p is at most 0.05; fewer than six seeds have no interval, because no result of theirs can reach 0.05. One comparison
+of an architecture is planned, the one of the answer at the head of this page: its p is adjusted by Holm for the
+architectures, if there are several. All others are explored, and adjusted by Holm for the explored rows of their table;
+k explored methods need more seeds for a claim than one planned comparison. A reference with other data is no candidate. A
+difference is claimed if its interval excludes 0, its adjusted p is at most 0.05, it is at least
+{{ '%g' | format(smallest) }} {{ 'point' if smallest == 1 else 'points' }}, and both methods were trained to the end.</p>
+{%- for architecture, table in differences.items() %}
+<h3>{{ architecture }}: minus {{ names(table.reference).column }}</h3>
 <div class="wide"><table class="sortable">
 <thead><tr>{{ head('method', false) }}{{ head('difference') }}<th class="number">95 % interval</th>
-<th class="number">p</th>{{ head('n') }}<th>claim</th></tr></thead>
+<th class="number">p</th><th class="number">p (Holm)</th>{{ head('n') }}{{ head('comparison', false) }}
+<th>claim</th></tr></thead>
 <tbody>
-{%- for row in rows %}
+{%- for row in table.rows %}
 <tr>{{ name(row.method) }}{{ value(row.difference, row.sort) }}<td class="number">{{ row.interval }}</td>
-<td class="number">{{ row.p }}</td>{{ value(row.n, row.n) }}<td>{{ row.claim }}</td></tr>
+<td class="number">{{ row.p }}</td><td class="number">{{ row.adjusted }}</td>{{ value(row.n, row.n) }}
+{{ value(row.kind, row.kind, 'text') }}<td>{{ row.claim }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 {%- endfor %}
@@ -158,7 +163,9 @@ interquartile mean over cells{% if standings.small_gaps %}; {{ standings.small_g
 points above are left out{% endif %}.</li>
 <li>Above Final: the probability to be above the final step alone in the same cell, ties counted half.</li>
 <li>Mean rank (1 is best), and how often a method is best, or at most 1 or 2 points below the best: on the
-{{ standings.shared }} cells that all these methods have.
+{{ standings.shared }} cells that all {% if standings.apart %}methods but
+{%- for method in standings.apart %} {{ names(method).column }}{{ ',' if not loop.last }}{% endfor %}
+{%- else %}these methods{% endif %} have.
 The best is by test accuracy and describes these cells; it chooses nothing.</li>
 </ul>
 {%- endif %}
@@ -195,7 +202,8 @@ The best is by test accuracy and describes these cells; it chooses nothing.</li>
 
 <details id="hyperparameters"><summary>Chosen hyper-parameters</summary>
 {%- if stages %}
-<p>The chosen grid point of every stage, for each seed.</p>
+<p>The chosen grid point of every stage, for each seed. Late gain: the mean validation accuracy over the last quarter of
+the epochs allowed minus that over the third quarter; 0 where training stopped earlier.</p>
 <div class="wide"><table>
 <thead><tr>{% for head in stage_heads %}<th>{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>

@@ -1,5 +1,6 @@
 """The cells of a run folder as data frames: what was done, what failed, and how training went."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ HYPERS = ("learning_rate", "weight_decay", "dropout")
 COLUMNS = (
     "sequence", "protocol", "method", "architecture", "seed", "data_seed", "test_accuracy", "valid_accuracy",
     "test_loss", "valid_loss", *HYPERS, "best_epoch", "stop_epoch", "selection", "n_test", "n_valid",
-    "precision",
+    "precision", "late_gain",
 )  # fmt: skip
 # Those of the published methods; the ones that only some have stand in grid.csv and result.json.
 KNOWN_HYPERS = (*HYPERS, "adjacent", "final_weight", "efficient_decay", "layers")
 FAILURE_COLUMNS = ("method", "architecture", "seed", "message", "text")
-_FLOATS = ("test_accuracy", "valid_accuracy", "test_loss", "valid_loss", *HYPERS)
+_FLOATS = ("test_accuracy", "valid_accuracy", "test_loss", "valid_loss", "late_gain", *HYPERS)
+# What results of earlier versions lack.
+_LATER = {"precision": "highest", "late_gain": math.nan}
 
 
 def read_cells(workdir: str | Path) -> pd.DataFrame:
@@ -33,7 +36,8 @@ def read_cells(workdir: str | Path) -> pd.DataFrame:
 
     Returns:
         `COLUMNS`, then the hyper-parameters that only some methods have; accuracies are fractions, losses means
-        over samples, epochs counted from 0.
+        over samples, epochs counted from 0, late_gain the largest of its stages (`training_length`), NaN of results that
+        do not record it.
 
     Raises:
         RunFolderError: not a run folder, a damaged result, or cells of several sequences or protocols.
@@ -111,7 +115,7 @@ def _row(cell: CellFolder, result: dict[str, Any]) -> dict[str, Any]:
     label = result.get("label", {})
     if label.get("method") == cell.method:
         remember_label(cell.method, label)
-    flat = {**dict.fromkeys(HYPERS), "precision": "highest", **result, **result.get("hyper", {})}
+    flat = {**dict.fromkeys(HYPERS), **_LATER, **result, **result.get("hyper", {})}
     lacking = [name for name in COLUMNS if name not in flat]
     if lacking:
         path = cell.path / "result.json"

@@ -18,7 +18,7 @@ import pandas as pd
 from rich.console import Console
 
 from seqfinal_jax.analysis.tables import paper_layout, text
-from seqfinal_jax.analysis.tables.comparisons import SMALLEST, comparison_lines
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_name
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import joined_cells, results_table
@@ -78,7 +78,8 @@ def _text(options: Any) -> str:
     if len(options.runs) == 1:
         _keep_results(options.runs[0])
     if options.against:
-        return "\n".join(comparison_lines(table.cells, options.against, _smallest(options.runs[0]))) + "\n"
+        smallest = smallest_difference(options.runs[0])
+        return "\n".join(comparison_lines(table.cells, options.against, smallest, table.records)) + "\n"
     if options.format == "terminal" and not options.out:
         text.print_summary(options.runs, console=Console(highlight=False))
         return ""
@@ -92,12 +93,6 @@ def _keep_results(run: Path) -> None:
         text.write_results_csv(run)
     except OSError as error:
         print(f"warning: {run / 'results.csv'} is not written ({error.strerror})", file=sys.stderr)
-
-
-def _smallest(run: Path) -> float:
-    """The difference that matters to a run, as a fraction."""
-    points = read_config(run).get("analysis", {}).get("smallest_difference")
-    return SMALLEST if points is None else points / 100
 
 
 def _paper(options: Any) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, method_name
+from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
 from seqfinal_jax.analysis.tables.text import csv_text
 from seqfinal_jax.methods.recipes import METHODS, published_row
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
@@ -109,7 +110,8 @@ def _laid_out(
     halves = (_in_paper_order(first), (*rest, *apart))
     found: dict[tuple[str, str], PaperCell] = {}
     for row in rows:
-        found |= _row(row, means.loc[row.key], halves, published, decays)
+        shared = _shared_means(cells[cells[column] == row.key])
+        found |= _row(row, means.loc[row.key], shared, halves, published, decays)
     table = means["mean"].unstack("method") if len(means) else pd.DataFrame()
     for half in halves:
         found |= _summary_rows(table, half, apart, [m for part in halves for m in part])
@@ -138,17 +140,27 @@ def _family(architecture: str) -> str:
     return architecture.partition("-")[0]
 
 
+def _shared_means(own: pd.DataFrame) -> "pd.Series[float]":
+    """The mean accuracies of a row's methods on the seeds that the comparable ones share; bold compares these."""
+    seeds = {m: set(one["seed"]) for m, one in own.groupby("method")}
+    compared, shared = shared_seeds({m: own for m, own in seeds.items() if method_name(m).comparable})
+    kept = [m for m, have in seeds.items() if m in compared or have >= set(shared)]
+    rows = own[own["seed"].isin(shared) & own["method"].isin(kept)]
+    return rows.groupby("method")["test_accuracy"].mean()
+
+
 def _row(
     row: Row,
     own: pd.DataFrame,
+    shared: "pd.Series[float]",
     halves: Sequence[Sequence[str]],
     published: bool,
     decays: Sequence[str],
 ) -> dict[tuple[str, str], PaperCell]:
     columns = [method for half in halves for method in half]
     comparable = {*(m for m in columns if METHODS.get(m).comparable), *decays}
-    best = max((own["mean"][m] for m in own.index if m in comparable), default=math.nan)
-    oracle = next((own["mean"][m] for m in own.index if not METHODS.get(m).comparable), NO_ORACLE)
+    best = max((shared[m] for m in shared.index if m in comparable), default=math.nan)
+    oracle = next((shared[m] for m in shared.index if not METHODS.get(m).comparable), NO_ORACLE)
     cells = {}
     for method in columns:
         source = _shown_method(row.architecture, method, published)
@@ -156,7 +168,8 @@ def _row(
             cells[row.label, method] = PaperCell(math.nan, text=NOT_THERE)
         elif source in own.index:
             mean, spread, count = own.loc[source]
-            mark = PLAIN if not METHODS.get(method).comparable else _mark(mean, best, oracle)
+            marked = METHODS.get(method).comparable and source in shared.index
+            mark = _mark(shared[source], best, oracle) if marked else PLAIN
             cells[row.label, method] = PaperCell(float(mean), float(spread), int(count), mark)
         else:
             cells[row.label, method] = PaperCell(math.nan)
@@ -223,6 +236,8 @@ def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str) -> tuple[st
         f"below the best method, bold italic: at most 2 points below the oracle",
         f"Mean and Std dev (population): over the {what} that have the method",
     ]
+    if spread != f"{counts.max()}":
+        lines.append("bold and bold italic compare on the seeds that the methods of a row share")
     if few:
         lines.append(f"{what} in the Mean row, of {len(table)}: {', '.join(few)}; all others have all")
     return tuple(lines)

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from seqfinal_jax.analysis.tables.cells import done_cells, read_cells, read_failures
+from seqfinal_jax.analysis.tables.cells import FAILURE_COLUMNS, done_cells, read_cells, read_failures
+from seqfinal_jax.analysis.tables.comparisons import accuracies_by_seed, smallest_difference
 from seqfinal_jax.analysis.tables.labels import (
     FAILED,
     MISSING,
@@ -20,6 +21,8 @@ from seqfinal_jax.analysis.tables.labels import (
     percent,
 )
 from seqfinal_jax.analysis.tables.provenance import Commands, commands_of, machine_lines, note_lines
+from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
+from seqfinal_jax.analysis.tables.training_length import DAGGER, REMEDY, training_length
 from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, read_result
 
 SUMMARY_COLUMNS = ("architecture", "method", "mean", "spread", "n")
@@ -39,7 +42,7 @@ class Entry:
     """Test accuracy of a method and architecture over seeds.
 
     mean, spread: fractions, NaN where there are too few cells; spread is the sample standard deviation (n - 1).
-    done, failed, expected: numbers of seeds.
+    done, failed, expected: numbers of seeds. improving: whether it was still improving when its training ended.
     """
 
     mean: float
@@ -47,6 +50,7 @@ class Entry:
     done: int
     failed: int
     expected: int
+    improving: bool = False
 
     @property
     def status(self) -> str:
@@ -57,10 +61,13 @@ class Entry:
 
     @property
     def value(self) -> str:
-        """Per cent as "61.2 ± 0.4", the sign of a missing or failed entry where none is done."""
+        """Per cent as "61.2 ± 0.4", with a dagger where longer training would still have helped.
+
+        The sign of a missing or failed entry where none is done.
+        """
         if not self.done:
             return FAILED if self.failed else MISSING
-        return f"{percent(self.mean)} ± {percent(self.spread)}"
+        return f"{percent(self.mean)} ± {percent(self.spread)}" + f" {DAGGER}" * self.improving
 
     @property
     def count(self) -> str:
@@ -94,6 +101,16 @@ class ResultsTable:
         """The settings that were given beside the configuration file, but for what the table shows itself."""
         return self.commands.changed
 
+    def dagger(self, method: str) -> str:
+        """ " †" of a method that was still improving with one of the networks when its training ended, else nothing."""
+        improving = any(self.entries[method, each].improving for each in self.architectures)
+        return f" {DAGGER}" * improving
+
+    @property
+    def daggers(self) -> str:
+        """What the dagger means, where a method has one."""
+        return f"{DAGGER} {REMEDY}" if any(map(self.dagger, self.methods)) else ""
+
     @property
     def source(self) -> str:
         """A sentence that names the configuration file."""
@@ -111,26 +128,33 @@ class ResultsTable:
             f"test samples: {_by_method(self.cells, 'n_test')}",
             f"precision of layers: {_by_method(self.cells, 'precision')}",
             *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
+            *([self.daggers] if self.daggers else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 
     @property
     def best(self) -> str:
-        """The methods of the highest mean in each architecture, among those with the same, largest number of seeds.
+        """The methods of the highest mean in each architecture, on the seeds that the compared methods share.
 
-        Equal means (of equal per cent, as shown) are all named; methods with data that others do not have are left out.
+        Equal means (of equal per cent, as shown) are all named; methods with data that others do not have are left out,
+        and so are, by name, methods that lack most of the seeds.
         """
-        found = []
-        for architecture in self.architectures:
-            entries = {m: self.entries[m, architecture] for m in self.methods if method_name(m).comparable}
-            most = max((entry.done for entry in entries.values()), default=0)
-            means = {m: entry.mean for m, entry in entries.items() if entry.done == most and most}
-            if not means:
-                continue
-            best = max(means.values())
-            names = [method_name(m).column for m, mean in means.items() if percent(mean) == percent(best)]
-            found.append(f"{architecture} {' and '.join(names)} {percent(best)} (n = {most})")
-        return listed(found)
+        return "; ".join(filter(None, (self._best(architecture) for architecture in self.architectures)))
+
+    def _best(self, architecture: str) -> str:
+        own = accuracies_by_seed(self.cells[self.cells["architecture"] == architecture])
+        own = {m: own[m] for m in self.methods if m in own and method_name(m).comparable}
+        compared, seeds = shared_seeds(own)
+        if not compared:
+            return ""
+        means = {m: sum(own[m][seed] for seed in seeds) / len(seeds) for m in compared}
+        best = max(means.values())
+        names = [method_name(m).column for m, mean in means.items() if percent(mean) == percent(best)]
+        uneven = any(len(by_seed) > len(seeds) for by_seed in own.values()) or len(compared) < len(own)
+        on = f": on seeds {listed(seeds)}, which all these methods have" if uneven else ""
+        left = listed(method_name(m).column for m in own if m not in compared)
+        apart = f"; {left} left out for lack of seeds" if left else ""
+        return f"{architecture} {' and '.join(names)} {percent(best)} (n = {len(seeds)}{on}{apart})"
 
 
 def summary(cells: pd.DataFrame) -> pd.DataFrame:
@@ -185,14 +209,24 @@ def results_table(
         [*expected.architectures, *cells["architecture"], *failures["architecture"]]
     )
     seeds = sorted({int(seed) for seed in (*expected.seeds, *cells["seed"], *failures["seed"])})
-    entries = _entries(methods, architectures, len(seeds), cells, failures)
     sequence = listed(cells["sequence"].unique()) or str(configs[0].get("name", "unknown sequence"))
     protocol = listed(cells["protocol"].unique()) or _protocol_fields(configs[0])
     records = [read_result(cell) for folder in folders for cell in done_cells(folder)]
+    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    entries = _marked(entries, records, smallest_difference(folders[0]))
     return ResultsTable(
         methods, architectures, seeds, entries, cells, failures, records, sequence, protocol,
         commands_of([read_environment(folder) for folder in folders]),
     )  # fmt: skip
+
+
+def cells_table(cells: pd.DataFrame) -> ResultsTable:
+    """The table of cells, as a results.csv lists them, which expects no others and says nothing of how they were made."""
+    methods, architectures = in_order(cells["method"]), architectures_in_order(cells["architecture"])
+    seeds, failures = sorted(set(map(int, cells["seed"]))), pd.DataFrame(columns=list(FAILURE_COLUMNS))
+    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    sequence, protocol = (listed(cells[name].unique()) for name in ("sequence", "protocol"))
+    return ResultsTable(methods, architectures, seeds, entries, cells, failures, [], sequence, protocol)
 
 
 def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:
@@ -261,6 +295,16 @@ def _entries(
         mean, spread, n = (row.mean, row.spread, row.n) if row else (math.nan, math.nan, 0)
         entries[key] = Entry(float(mean), float(spread), int(n), failures_here, expected)
     return entries
+
+
+def _marked(
+    entries: dict[tuple[str, str], Entry], records: Sequence[dict], smallest: float
+) -> dict[tuple[str, str], Entry]:
+    """The entries, with those marked that were still improving when their training ended."""
+    return {
+        key: replace(entry, improving=training_length(records, *key, smallest).improving)
+        for key, entry in entries.items()
+    }
 
 
 def _by_method(cells: pd.DataFrame, field: str) -> str:

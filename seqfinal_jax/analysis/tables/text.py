@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,7 @@ from seqfinal_jax.analysis.tables.results_table import (
     Entry,
     Expected,
     ResultsTable,
+    cells_table,
     results_table,
     summary,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "Expected",
     "csv_text",
     "print_summary",
+    "printed_table",
     "results_table",
     "summary",
     "to_csv",
@@ -70,6 +73,12 @@ def print_summary(
     for caption in table.captions:
         console.print(escape(caption), style="dim")
     return table
+
+
+def printed_table(cells: pd.DataFrame) -> Table:
+    """The table of cells alone, without a run folder that says what was expected, for a console."""
+    table = cells_table(cells)
+    return _rich_table(table, table.architectures)
 
 
 def to_markdown(table: ResultsTable) -> str:

@@ -1,0 +1,63 @@
+"""How long the stages behind a cell's model were trained, as result.json records it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seqfinal_jax.methods.nodes import Model, Stage, Transform
+from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.network import minibatches, stage_rule
+from seqfinal_jax.methods.stages.store import StageResult
+
+LEAST_EPOCHS = 4  # that have four quarters
+
+
+def late_gain(accuracies: Sequence[float], allowed: int) -> float:
+    """The mean accuracy over the last quarter of the epochs allowed minus that over the third quarter.
+
+    accuracies: by epoch, the start (epoch 0) first. 0 where training stopped before its last epoch or is allowed under
+    four epochs. A quarter has a whole number of epochs, rounded down.
+    """
+    if allowed < LEAST_EPOCHS or len(accuracies) - 1 < allowed:
+        return 0.0
+    quarter = allowed // 4
+    last = accuracies[allowed - quarter + 1 : allowed + 1]
+    third = accuracies[allowed - 2 * quarter + 1 : allowed - quarter + 1]
+    return float(sum(last) / quarter - sum(third) / quarter)
+
+
+def stage_lengths(
+    fitter: StageFitter, chain: Mapping[Model, StageResult], seed: int
+) -> dict[Model, dict[str, Any]]:
+    """Of every stage the epochs allowed, the updates that its winner made, and the winner's late gain.
+
+    A stage that goes on from another one made the updates after that one's last epoch. A transformation makes none; its
+    late gain is the largest of its inputs.
+    """
+    found: dict[Model, dict[str, Any]] = {}
+    for stage, result in chain.items():
+        found[stage] = (
+            _transform_length(fitter, stage, seed, found)
+            if isinstance(stage, Transform)
+            else _stage_length(fitter, stage, result, seed)
+        )
+    return found
+
+
+def _stage_length(fitter: StageFitter, stage: Stage, result: StageResult, seed: int) -> dict[str, Any]:
+    allowed, winner = stage_rule(stage, fitter.training).max_epochs, result.winner
+    epochs = int(winner["stop_epoch"])
+    if stage.resume:
+        epochs -= int(fitter.results(stage.start, [seed])[seed].winner["stop_epoch"])
+    rows = [row for row in result.history if row["member"] == winner["member"]]
+    gain = late_gain([row["valid_accuracy"] for row in rows], allowed)
+    updates = epochs * minibatches(stage, fitter.training)
+    return {"epochs_allowed": allowed, "updates": updates, "late_gain": gain}
+
+
+def _transform_length(
+    fitter: StageFitter, node: Transform, seed: int, before: Mapping[Model, dict[str, Any]]
+) -> dict[str, Any]:
+    inputs = [fitter.resolve(source, seed) for source in node.inputs]
+    return {
+        "epochs_allowed": 0, "updates": 0, "late_gain": max(before[each]["late_gain"] for each in inputs),
+    }  # fmt: skip
