@@ -70,3 +70,12 @@ def test_a_table_into_a_place_that_cannot_be_is_one_line(folder, tmp_path, capsy
     assert tables([str(folder), f"--out={tmp_path / 'file' / 'table.md'}", "--format=markdown"]) == 2
     assert "table.md cannot be written" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "theirs", ignore_errors=True)
+
+
+def test_methods_without_a_common_seed_are_one_line(tmp_path, capsys):
+    for place, method, seed in (("a", "erm_final", 0), ("b", "erm_all", 1)):
+        make_run_folder(
+            tmp_path / place, {(method, "convnet-1", seed): 0.5}, methods=(method,), seeds=(seed,)
+        )
+    assert tables([str(tmp_path / "a"), str(tmp_path / "b"), "--against=erm_final"]) == 2
+    assert "no other method has a seed in common with 'erm_final'" in capsys.readouterr().err

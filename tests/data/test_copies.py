@@ -15,7 +15,9 @@ from seqfinal_jax.data.images.own_images import load_own_images
 from seqfinal_jax.data.recorded.splits import SplitRule, drawn_rows, split_rows
 from seqfinal_jax.data.sequences.source import SequenceRequest, sequence_source
 from seqfinal_jax.runs import loop
+from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder, picture, save
+from tests.runs import smoke_config
 
 
 @pytest.fixture(autouse=True)
@@ -218,6 +220,25 @@ def test_own_images_under_shifts(tmp_path):
         SourceError, match="all 8 training images are copies of test images; is one folder a link"
     ):
         load_own_images(tmp_path / "data")
+
+
+def test_how_own_images_are_read_is_chosen(tmp_path, monkeypatch):
+    for part in ("train", "test"):
+        for k, name in enumerate("ab"):
+            for i in range(20):
+                save(tmp_path / "data" / part / name / f"{i}.png", picture([part == "train", k, i]) // 4)
+    config = smoke_config(data__dataset="own_images", methods=("erm_final",), data__white=64.0)
+    config.data.source_size, config.data.target_sizes, config.data.test_size = 20, (10, 10, 10), 10
+    bright = make_plan(config, str(tmp_path / "data"), overrides=("data.white",)).source
+    config.data.white = 0.0
+    assert (
+        bright.source.train_images.max()
+        > 3 * make_plan(config, str(tmp_path / "data")).source.source.train_images.max()
+    )
+    config.data.most_megapixels = 1e-6
+    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "other-cache"))
+    with pytest.raises(SourceError, match="more than 1e-06 million"):
+        make_plan(config, str(tmp_path / "data"))
 
 
 def test_copies_among_drawn_own_images_stay_together(tmp_path):

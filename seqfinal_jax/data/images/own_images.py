@@ -12,26 +12,33 @@ import numpy as np
 
 from seqfinal_jax.data.base.sources import DATASETS, Source, SourceError
 from seqfinal_jax.data.copies import in_any, two_labels, units_of
-from seqfinal_jax.data.images.decode import Reading
+from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS, Reading
 from seqfinal_jax.data.images.image_files import contents_digest, decoded, pixel_digests
 from seqfinal_jax.data.images.image_folders import find_images, natural
 
 NAME, SIZE, TEST_SHARE, DRAW = "own_images", 32, 6, 1007
-READING = Reading(SIZE, 3)
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def load_own_images(data_dir: Path | None, duplicates: str = "remove", reading: Reading = READING) -> Source:
+def load_own_images(
+    data_dir: Path | None,
+    duplicates: str = "remove",
+    white: float = 0.0,
+    most_megapixels: float = MOST_MEGAPIXELS,
+) -> Source:
     """The images below a folder, resized to 32x32 in RGB, or the arrays of its only .npz file as they are.
 
-    duplicates: whether to "remove" or "keep" training images that are copies of test images, or to "refuse" them.
-    Raises SourceError for another layout, for files that cannot be used, and for one image under two classes.
+    white, most_megapixels: as in `decode.Reading`. duplicates: whether to "remove" or "keep" training images that are
+    copies of test images, or to "refuse" them. Raises SourceError for another layout, for files that cannot be
+    used, and for one image under two classes.
     """
     if data_dir is None:
         raise SourceError(f"{NAME}: name the folder of your images with --data_dir")
     arrays = sorted(path for path in data_dir.iterdir() if path.suffix.lower() == ".npz")
     return (
-        _from_npz(arrays[0], duplicates) if len(arrays) == 1 else _from_folders(data_dir, duplicates, reading)
+        _from_npz(arrays[0], duplicates)
+        if len(arrays) == 1
+        else _from_folders(data_dir, duplicates, Reading(SIZE, 3, white, most_megapixels))
     )
 
 
