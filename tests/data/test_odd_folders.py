@@ -10,6 +10,7 @@ import pytest
 from configs.own_data import get_config
 from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.data.base.sources import SourceError
+from seqfinal_jax.data.images.own_images import load_own_images
 from tests.data.made_images import own_folder, picture, save
 
 
@@ -185,3 +186,12 @@ def test_channels_first_and_missing_dates(tmp_path):
     np.savez(tmp_path / "data.npz", images=images, **arrays)
     with pytest.raises(SourceError, match="time holds 20 dates that are missing"):
         own_source(tmp_path / "data.npz")
+
+
+def test_channels_first_of_own_images(tmp_path):
+    images = np.stack([picture(i, 8, 8) for i in range(8)])
+    arrays = {f"{part}_labels": np.arange(8) % 2 for part in ("train", "test")}
+    arrays |= {f"{part}_images": np.moveaxis(images, -1, 1) for part in ("train", "test")}
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(SourceError, match=r"\(8, 3, 8, 8\); these look like \(n, c, h, w\)"):
+        load_own_images(tmp_path)

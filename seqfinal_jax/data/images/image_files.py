@@ -133,6 +133,11 @@ def _large_images() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
+def channels_are_first(shape: tuple[int, ...]) -> bool:
+    """Whether images of this shape look like (n, c, h, w), as PyTorch has them."""
+    return len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3)
+
+
 def pixel_digests(images: np.ndarray) -> np.ndarray:
     """A digest of each image's pixels, (n,) uint64: equal for equal images."""
     found = b"".join(hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)

@@ -13,7 +13,12 @@ import numpy as np
 from seqfinal_jax.data.base.sources import DATASETS, Source, SourceError
 from seqfinal_jax.data.copies import in_any, two_labels, units_of
 from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS, Reading
-from seqfinal_jax.data.images.image_files import contents_digest, decoded, pixel_digests
+from seqfinal_jax.data.images.image_files import (
+    channels_are_first,
+    contents_digest,
+    decoded,
+    pixel_digests,
+)
 from seqfinal_jax.data.images.image_folders import find_images, natural
 
 NAME, SIZE, TEST_SHARE, DRAW = "own_images", 32, 6, 1007
@@ -125,6 +130,11 @@ def _from_npz(path: Path, duplicates: str) -> Source:
         name: np.array([names.index(each) for each in values], np.int32) for name, values in texts.items()
     }
     images = [arrays[name][..., None] if arrays[name].ndim == 3 else arrays[name] for name in ARRAYS[::2]]
+    if channels_are_first(images[0].shape):
+        raise SourceError(
+            f"{path}: expected images as uint8 (n, h, w) or (n, h, w, c), found {images[0].dtype} {images[0].shape}; "
+            f"these look like (n, c, h, w), save np.moveaxis(images, 1, -1)"
+        )
     digests = [pixel_digests(each) for each in images]
     train, notes = _without_copies(in_any(digests[0], [digests[1]]), duplicates)
     return _source(

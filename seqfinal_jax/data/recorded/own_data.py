@@ -11,7 +11,7 @@ import numpy as np
 
 from seqfinal_jax.data.base.sources import SourceError, data_folder
 from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS, Reading
-from seqfinal_jax.data.images.image_files import contents_digest, decoded, pixel_digests
+from seqfinal_jax.data.images.image_files import channels_are_first, contents_digest, decoded, pixel_digests
 from seqfinal_jax.data.images.image_folders import Found, find_images, natural, refuse_linked_steps
 from seqfinal_jax.data.recorded.recorded import Choices, RecordedSequence, Samples, arrays_digest, samples_of
 from seqfinal_jax.data.recorded.splits import DRAWN, PARTS
@@ -212,7 +212,7 @@ def _images(path: Path, images: np.ndarray) -> np.ndarray:
     """The images of an archive as (n,h,w,c) uint8."""
     if images.ndim == 3:
         images = images[..., None]
-    channels_first = images.ndim == 4 and images.shape[3] not in (1, 3) and images.shape[1] in (1, 3)
+    channels_first = channels_are_first(images.shape)
     if images.dtype != np.uint8 or images.ndim != 4 or channels_first:
         advice = "; these look like (n, c, h, w), save np.moveaxis(images, 1, -1)" if channels_first else ""
         raise SourceError(
