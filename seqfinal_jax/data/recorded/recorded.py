@@ -237,8 +237,9 @@ class RecordedSequence:
         by_step = ", ".join(
             f"{name} {count}" for name, count in zip(self.step_names, copies, strict=True) if count
         )
+        or_groups = ", or of their groups" if (self.samples.groups != "").any() else ""
         return (
-            f"{sum(copies)} training images are copies of images of the final validation or test set, or of their groups "
+            f"{sum(copies)} training images are copies of images of the final validation or test set{or_groups} "
             f"({by_step})"
         )
 
