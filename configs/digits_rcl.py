@@ -14,7 +14,7 @@ from seqfinal_jax.config import apply_presets, base_config
 
 
 def get_config(presets: str = "") -> ConfigDict:
-    """Five methods, a narrow network, a grid of two, six seeds; only 60 samples at the final step."""
+    """Seven methods, a narrow network, one grid point, six seeds; only 60 samples at the final step."""
     config = base_config(
         name="digits_rcl",
         dataset="digits",
@@ -24,12 +24,16 @@ def get_config(presets: str = "") -> ConfigDict:
         test_size=500,
         oracle_size=1000,
     )
-    config.methods = ("erm_final", "oracle", "erm_all", "erm_fine_tune", "erm_linear_probe_fine_tune")
+    config.methods = (
+        "erm_final", "erm_final_long", "oracle", "erm_all", "erm_fine_tune", "linear_probe",
+        "erm_linear_probe_fine_tune",
+    )  # fmt: skip
     config.seeds = (0, 1, 2, 3, 4, 5)
     config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
     config.network.width_factor = 0.25
     config.grid.learning_rate = (1e-2,)
     config.grid.weight_decay = (1e-4,)
+    config.grid.dropout = (0.0,)
     config.training.batch_size = 10
-    config.training.update({"max_epochs": 30, "patience": 10, "least_updates": 1000, "patience_updates": 200})
+    config.training.update({"max_epochs": 30, "patience": 10, "least_updates": 2000, "patience_updates": 400})
     return apply_presets(config, presets)

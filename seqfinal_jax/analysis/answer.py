@@ -192,12 +192,12 @@ def _updates(lengths: Mapping[str, TrainingLength]) -> str:
 
 
 def _ratio(records: Sequence[Record], architecture: str, gain: Comparison) -> str:
-    """How many times the computation of the final step alone a way takes."""
+    """How many times the computation of what it is compared with a way takes."""
     costs = mean_costs(records)["alone"]
     own, final = (costs.get((architecture, method)) for method in (gain.method, gain.reference))
     if not (own and final):
         return ""
-    return f"Its training takes {own / final:.1f} times the computation of the final step alone."
+    return f"Its training takes {own / final:.1f} times the computation of {final_name(gain.reference)}."
 
 
 def _chosen_by(cells: pd.DataFrame, plan: Planned) -> str:
