@@ -18,6 +18,8 @@ from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
+from seqfinal_jax.records.plugin_code import PluginCode
+from seqfinal_jax.records.plugins import codes_of, names_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
     CellFolder,
@@ -27,6 +29,7 @@ from seqfinal_jax.results.run_folder import (
     read_result,
     write_whole,
 )
+from seqfinal_jax.results.run_plugins import keep_plugins
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan
 
@@ -198,24 +201,31 @@ def open_workdir(workdir: Path, plan: Plan, source: str = "", overrides: Collect
 
     source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded.
     """
-    config = resolved(plan)
+    config, plugins = resolved(plan), plugins_of(plan)
     record = {
         **made_by(),
         "settings": settings(),
         "machine": machine(plan.training.precision),
         "data": {**plan.source.record, **data_record(plan)},
         "command": _command(config, source, overrides),
+        **({"plugins": [code.record() for code in plugins]} if plugins else {}),
     }
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
         write_whole(workdir / "environment.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        keep_plugins(workdir, plugins)
         clear_leftovers(workdir)
         remove_stale(workdir, plan)
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
         ) from error
+
+
+def plugins_of(plan: Plan) -> list[PluginCode]:
+    """The code of the plugins that a run has loaded."""
+    return codes_of(names_of(plan.config.plugins))
 
 
 def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:
@@ -321,6 +331,6 @@ def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
             "network": asdict(network.config),
             "input_scaling": asdict(plan.training.scaling),
             "class_names": list(plan.source.class_names),
-            "plugins": list(plan.config.plugins),
+            "plugins": [code.record() for code in plugins_of(plan)],
         }
     }
