@@ -79,12 +79,12 @@ def status_table(sweep: Sweep, found: list[Progress]) -> Table:
     return table
 
 
-def status_line(sweep: Sweep, found: list[Progress]) -> str:
-    """The state of a sweep in one line."""
+def status_line(sweep: Sweep, found: list[Progress], at_work: bool = True) -> str:
+    """The state of a sweep in one line; at_work: whether any worker lives."""
     parts = [
         f"{sum(each.done for each in found)} of {sweep.num_cells} cells done",
         f"{sum(each.failed for each in found)} failed",
         f"{sum(len(each.working) for each in found)} stages being trained",
     ]
-    remaining = time_left(sweep, found)
+    remaining = time_left(sweep, found) if at_work else "nobody is at work" if left(found) else ""
     return ", ".join(parts) + (f", {remaining}" if remaining else "")

@@ -117,6 +117,7 @@ class Local:
             for each, handler in before.items():
                 signal.signal(each, handler)
         if self.stopping:
+            self._tell("stopped, to be continued: the state is saved, and the same command goes on")
             return TO_BE_CONTINUED
         return 1 if left(found) or any(each.failed for each in found) else 0
 
@@ -196,13 +197,23 @@ def cancel(sweep: Sweep, workdir: Path, console: Console) -> int:
 
 def stop_local_workers(workdir: Path, asked: Collection[int] = ()) -> set[int]:
     """Sends SIGTERM to the workers of this machine that have not been asked yet; returns their processes."""
+    stopped = set()
+    for pid in local_workers(workdir):
+        if pid not in asked:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+                stopped.add(pid)
+    return stopped
+
+
+def local_workers(workdir: Path) -> list[int]:
+    """The processes of the workers of this machine that live."""
     from seqfinal_jax.runs.claims import is_alive_here
 
-    stopped = set()
+    found = []
     for path in sorted((sweep_folder(workdir) / "workers").glob("worker*.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             who = json.loads(path.read_text())
-            if not who["job"] and who["pid"] not in asked and is_alive_here(who):
-                os.kill(who["pid"], signal.SIGTERM)
-                stopped.add(who["pid"])
-    return stopped
+            if not who["job"] and is_alive_here(who):
+                found.append(int(who["pid"]))
+    return found

@@ -19,8 +19,10 @@ from rich.console import Console
 
 from launch.record import Sweep, read_sweep, write_sweep
 from launch.status import left, progress, status_line, status_table
+from seqfinal_jax.config.command_line import TO_BE_CONTINUED
 
 ACTIONS = ("start", "status", "retry", "cancel", "collect")
+WORKERS_PER_DEVICE = 4  # at most, on this machine
 CLUSTERS = ("local", "slurm", "debug")
 
 
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: stopped; nothing was sent, or what was sent goes on (see status)", file=sys.stderr)
+        return TO_BE_CONTINUED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +127,16 @@ def _sweep(options: Any, runs: tuple[Any, ...]) -> Sweep:
     workers = options.workers or {
         "local": max(1, len(visible_gpus())), "debug": 1, "slurm": len(runs)
     }[options.cluster]  # fmt: skip
+    cells = sum(len(run.cells) for run in runs)
+    if workers > max(1, cells):
+        raise ValueError(
+            f"--workers={workers}: there are {cells} cells, so that more workers have nothing to do"
+        )
+    most = WORKERS_PER_DEVICE * max(usable_cores(), len(visible_gpus()))
+    if options.cluster == "local" and workers > most:
+        raise ValueError(
+            f"--workers={workers}: this machine has {usable_cores()} cores; expected {most} workers at most"
+        )
     if options.cluster == "debug" and workers > 1:
         raise ValueError("--cluster=debug runs in this process, with one worker; leave --workers out")
     threads = options.threads or (options.cpus if options.cluster == "slurm" else usable_cores())
@@ -132,6 +147,9 @@ def _sweep(options: Any, runs: tuple[Any, ...]) -> Sweep:
 
 def _slurm(options: Any) -> dict[str, Any]:
     """The parameters of submitit's executor."""
+    for name, least in (("time", 1), ("cpus", 1), ("gpus", 0), ("memory", 0), ("parallelism", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name}={getattr(options, name)}: expected {least} or more")
     more = {}
     for part in filter(None, options.slurm.split(",")):
         name, equals, value = part.partition("=")
@@ -208,6 +226,8 @@ def _status(sweep: Sweep, workdir: Path, console: Console) -> int:
 
     from rich.live import Live
 
+    from launch.submit import local_workers
+
     found = progress(sweep, workdir)
     if console.is_terminal and any(each.working for each in found):
         with Live(status_table(sweep, found), console=console, auto_refresh=False) as live:
@@ -217,13 +237,17 @@ def _status(sweep: Sweep, workdir: Path, console: Console) -> int:
                 live.update(status_table(sweep, found), refresh=True)
     else:
         console.print(status_table(sweep, found))
-    console.print(status_line(sweep, found), soft_wrap=True)
+    at_work = sweep.cluster == "slurm" or any(each.working for each in found) or bool(local_workers(workdir))
+    console.print(status_line(sweep, found, at_work), soft_wrap=True)
+    if left(found) and not at_work:
+        said = f"python -m launch.sweep retry --workdir={workdir}"
+        console.print(f"{said}   goes on with what is left", soft_wrap=True, markup=False)
     return 0
 
 
 def collect(sweep: Sweep, workdir: Path, console: Console, report: bool = False) -> int:
     """Writes results.csv and the tables of every run, with `report` its report too; 1 where cells failed."""
-    from seqfinal_jax.analysis.report import load_run_plugins, report_run
+    from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.analysis.tables.text import print_summary, write_results_csv
     from seqfinal_jax.runs.claims import Claims
 
@@ -236,7 +260,6 @@ def collect(sweep: Sweep, workdir: Path, console: Console, report: bool = False)
             if report:
                 report_run(folder, console)
             else:
-                load_run_plugins(folder)
                 console.print(f"wrote {write_results_csv(folder)}", soft_wrap=True)
                 print_summary(folder, console=console)
     found = progress(sweep, workdir)

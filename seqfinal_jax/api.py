@@ -1,6 +1,7 @@
 """The Python interface: run a configuration, load results, plot them. Quiet unless asked otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,11 @@ def load_config(name: str, **settings: Any) -> "ConfigDict":
     """
     from seqfinal_jax.config.check import flat
     from seqfinal_jax.config.command_line import read_configuration
+    from seqfinal_jax.config.values import set_field
 
     found, _ = read_configuration(name)
     for field, value in settings.items():
-        if field not in found:
-            raise ValueError(f"the configuration has no field {field!r}; docs/options.md lists all fields")
-        found[field] = value
+        set_field(found, field, value)
     object.__setattr__(found, LOADED, flat(read_configuration(name)[0]))
     return found
 
@@ -62,7 +62,8 @@ def run(
         ValueError: a configuration, data or folder that cannot be used.
         RuntimeError: cells failed; the message names them and where their errors are.
     """
-    from seqfinal_jax.analysis.report import load_run_plugins, write_report
+    from seqfinal_jax.analysis.report import write_report
+    from seqfinal_jax.analysis.run_code import load_figure_plugins
     from seqfinal_jax.analysis.tables.text import write_results_csv
     from seqfinal_jax.runs.claims import Claims
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache
@@ -79,7 +80,7 @@ def run(
         found, folder, data, console=_console(progress), overrides=tuple(changed), source=source
     )
     with Claims(folder).wait_for("report"):
-        load_run_plugins(folder)
+        load_figure_plugins(folder)
         write_results_csv(folder)
         write_report(folder)
     if failed:
@@ -88,15 +89,18 @@ def run(
 
 
 def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "ConfigDict":
+    from ml_collections import ConfigDict
+
+    from seqfinal_jax.config.values import set_field
+
+    if not isinstance(given, (str, ConfigDict)) or not given:
+        raise ValueError(
+            f"run: expected a configuration of load_config, or the name or file of one such as 'digits_rcl', found "
+            f"{given!r}"
+        )
     found = load_config(given) if isinstance(given, str) else given.copy_and_resolve_references()
     for name, value in settings.items():
-        *path, last = name.split(".")
-        node: Any = found
-        for part in path:
-            node = node.get(part, {})
-        if last not in node:
-            raise ValueError(f"the configuration has no field {name!r}; docs/options.md lists all fields")
-        node[last] = value
+        set_field(found, name, value)
     return found
 
 
@@ -118,8 +122,8 @@ def _console(progress: bool) -> Any:
     return Console(highlight=False, quiet=not progress)
 
 
-def load_results(*folders: str | Path) -> pd.DataFrame:
-    """The results of run folders of one sequence and protocol.
+def load_results(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """The results of run folders of one sequence and protocol: one after another, or a list of them.
 
     Returns:
         One row per cell: sequence, protocol, method, architecture, seed, test_accuracy, valid_accuracy (fractions), the
@@ -131,6 +135,7 @@ def load_results(*folders: str | Path) -> pd.DataFrame:
     from seqfinal_jax.analysis.tables.cells import done_cells
     from seqfinal_jax.analysis.tables.results_table import joined_cells
 
+    folders = _flat_folders(folders)
     if not folders:
         raise ValueError("load_results needs a run folder, for example load_results('runs/digits_rcl')")
     frame = joined_cells(folders)
@@ -139,7 +144,13 @@ def load_results(*folders: str | Path) -> pd.DataFrame:
     return frame.assign(path=[paths[key] for key in keys])
 
 
-def plot(*folders: str | Path) -> "Figure":
+def _flat_folders(given: Sequence[Any]) -> list[str | Path]:
+    """Folders that were named one after another or in lists."""
+    lists = [[each] if isinstance(each, (str, PathLike)) else list(each) for each in given]
+    return [folder for each in lists for folder in each]
+
+
+def plot(*folders: str | Path | Sequence[str | Path]) -> "Figure":
     """The chart of methods of run folders, every seed a point; a notebook shows it, `savefig` saves it.
 
     Raises ValueError for folders that hold no run, no cell, or do not go together.
@@ -147,7 +158,7 @@ def plot(*folders: str | Path) -> "Figure":
     from seqfinal_jax.analysis.figures.method_chart import method_figure
     from seqfinal_jax.analysis.tables.results_table import results_table
 
-    table = results_table([Path(folder) for folder in folders])
+    table = results_table([Path(folder) for folder in _flat_folders(folders)])
     if not table.entries:
         raise ValueError("there is no cell to plot")
     return method_figure(table)

@@ -1,6 +1,7 @@
 """Models that a run has stored, ready to predict."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,8 @@ from seqfinal_jax.models.convert.export import (
 )
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
-from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.checkpoints import nested, read_folder
+from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.training.objectives.risk import InputScaling
 
@@ -153,10 +154,18 @@ def form_of(described: dict[str, Any] | None) -> StepForm | None:
     )
 
 
-def load_model(path: str | Path) -> StoredModel:
+def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool = False) -> StoredModel:
     """The best model of a cell (cells/METHOD/ARCHITECTURE/seedK) or of a stage (stages/NAME/seedK) of a run folder.
 
-    Raises ValueError when the folder holds no model, or a damaged one.
+    Code of plugins that the model rests on is executed where your own runs have used it.
+
+    Args:
+        path: the folder.
+        plugins: files of plugins that you name yourself, which are executed.
+        trust_code: executes the copies of plugins that the run folder holds, whoever they come from.
+
+    Raises:
+        ValueError: the folder holds no model, or a damaged one, or a plugin is needed that may not be executed.
     """
     folder = _model_folder(Path(path).expanduser())
     try:
@@ -168,13 +177,22 @@ def load_model(path: str | Path) -> StoredModel:
     except OtherFormat as error:
         raise ValueError(str(error)) from error
     model = meta["model"]
-    load_plugins(model.get("plugins", ()))
+    try:
+        load_recorded(model.get("plugins", ()), _run_of(folder), plugins, trust_code)
+    except UntrustedPlugin as error:
+        raise ValueError(f"the model in {folder} cannot be loaded: {error}") from error
     sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in model["network"].items()}
     precision = model.get("precision", "highest")  # earlier records do not have it
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes), precision)
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
     network = stage_network(network, form_of(meta["stage"]["form"]))
     return StoredModel(network, variables_of(nested(arrays)["best"]), scaling, tuple(model["class_names"]))
+
+
+def _run_of(stage: Path) -> Path | None:
+    """The run folder that a stage's folder lies in, where it does."""
+    there = len(stage.parents) > 2 and stage.parents[1].name == "stages"
+    return stage.parents[2] if there else None
 
 
 def _model_folder(given: Path) -> Path:

@@ -6,16 +6,18 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import seqfinal_jax
-from seqfinal_jax import listing
+from seqfinal_jax import api, listing
 from seqfinal_jax.config import config_files
 from seqfinal_jax.config.command_line import read_configuration
 from seqfinal_jax.methods.method import METHODS, method_id, other_names
 from seqfinal_jax.records.registry import resolved
 from seqfinal_jax.runs.plan import make_plan
+from tests.analysis.run_folders import make_run_folder
 from tests.runs import smoke_config
 
 ROOT = Path(__file__).parents[1]
@@ -208,3 +210,53 @@ def test_a_wheel_brings_its_configurations(tmp_path):
     code = "import seqfinal_jax, launch; print(seqfinal_jax.__file__)"
     where = subprocess.run([str(python), "-c", code], cwd=tmp_path / "work", capture_output=True, text=True)
     assert str(site) in where.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "held"),
+    [
+        ("grid.learning_rate", 0.1, (0.1,)),
+        ("grid.learning_rate", np.logspace(-3, -2, 2), (0.001, 0.01)),
+        ("seeds", range(2), (0, 1)),
+        ("seeds", 0, (0,)),
+        ("seeds", np.arange(2), (0, 1)),
+        ("methods", "erm_final", ("erm_final",)),
+        ("training.max_epochs", np.int64(3), 3),
+        ("data.steps", ["a", "b"], ("a", "b")),
+    ],
+)
+def test_settings_mean_what_they_say(name, value, held):
+    found = api._configuration("digits_rcl:smoke", {name: value})
+    section, _, field = name.rpartition(".")
+    assert (found[section] if section else found)[field] == held
+    if not section:
+        assert seqfinal_jax.load_config("digits_rcl:smoke", **{name: value})[field] == held
+
+
+@pytest.mark.parametrize("config", [None, {}, "", 3])
+def test_what_is_no_configuration_is_said(config, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"run: expected a configuration of load_config, or the name or file of one"
+    ):
+        seqfinal_jax.run(config, tmp_path)
+
+
+def test_a_value_of_another_type_is_one_line():
+    with pytest.raises(
+        ValueError, match=r"config.training.max_epochs: expected a value such as \d+, found 'many'"
+    ):
+        api._configuration("digits_rcl:smoke", {"training.max_epochs": "many"})
+
+
+def test_a_learning_rate_that_is_zero_in_float32_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"config.grid.learning_rate: .*found 1e-50, which is 0 in single precision"
+    ):
+        seqfinal_jax.run("digits_rcl:smoke", tmp_path, settings={**SMALL, "grid.learning_rate": 1e-50})
+
+
+def test_results_of_a_list_of_folders(tmp_path):
+    folder = make_run_folder(tmp_path / "run", {("erm_final", "convnet-1", seed): 0.5 for seed in (0, 1)})
+    assert seqfinal_jax.load_results([folder]).equals(seqfinal_jax.load_results(str(folder)))
+    with pytest.raises(ValueError, match="load_results needs a run folder"):
+        seqfinal_jax.load_results([])

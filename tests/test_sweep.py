@@ -15,6 +15,7 @@ import pytest
 from launch import status, sweep
 from launch.record import Run, Sweep, read_sweep, write_sweep
 from launch.submit import make_workers
+from seqfinal_jax.runs.claims import process_identity
 from seqfinal_jax.runs.environment import usable_cores
 from tests import slurm
 
@@ -188,7 +189,8 @@ def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken, ho
     process = launched(tmp_path, CONFIG, *LONG, "--workers=1", start_new_session=True)
     saved_epoch(tmp_path)
     how(process.pid, asked)
-    assert "Traceback" not in finished(process, expected=75)
+    said = finished(process, expected=75)
+    assert "Traceback" not in said and said.count("stopped, to be continued: the state is saved") == 1
     assert saved_epoch(tmp_path) > 0
     finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
@@ -229,8 +231,41 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["a", "500", "400", "3", "97"],
         ["b", "500", "0", "0", "500"],
     ]
-    assert lines[-1].startswith("400 of 1000 cells done, 3 failed, 0 stages being trained, about 2 min left")
+    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, nobody is at work"
+    assert lines[-1].startswith(f"python -m launch.sweep retry --workdir={tmp_path}")
+    lines.pop()
     assert max(map(len, lines)) <= 80
+
+
+def test_other_json_among_the_locks_is_no_lock(tmp_path, capsys):
+    made_up(tmp_path)
+    (tmp_path / "a" / "claims").mkdir(parents=True)
+    (tmp_path / "sweep" / "workers").mkdir(parents=True, exist_ok=True)
+    for number, text in enumerate(("[]", "3", "null", "{}", '{"host": 1}', '"text"')):
+        (tmp_path / "a" / "claims" / f"other{number}.json").write_text(text)
+        (tmp_path / "sweep" / "workers" / f"worker{number}.json").write_text(text)
+    assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
+    assert "0 stages being fitted, nobody is at work" in capsys.readouterr().out
+
+
+def test_a_sweep_with_a_living_worker_is_at_work(tmp_path, capsys):
+    made_up(tmp_path)
+    who = {**process_identity(), "job": "", "began": 0.0}
+    (tmp_path / "sweep" / "workers").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "sweep" / "workers" / "worker1.json").write_text(json.dumps(who))
+    assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
+    assert "about 2 min left" in capsys.readouterr().out
+
+
+def test_a_keyboard_interrupt_while_planning_is_one_line(tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launch.plan.plan_runs", interrupted)
+    assert sweep.main([CONFIG, f"--workdir={tmp_path / 'x'}"]) == 75
+    assert capsys.readouterr().err.splitlines() == [
+        "error: stopped; nothing was sent, or what was sent goes on (see status)"
+    ]
 
 
 def test_the_time_left_follows_the_pace(tmp_path):
@@ -264,6 +299,9 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
         ([CONFIG, "--cluster=debug", "--workers=2"], "with one worker"),
         ([CONFIG, "--cluster=slurm", "--slurm=qos"], "--slurm: expected name=value,name=value, found 'qos'"),
         ([CONFIG, "--workers=-1"], "--workers and --threads are counts"),
+        ([CONFIG, "--workers=500"], "--workers=500: there are"),
+        ([CONFIG, "--cluster=slurm", "--time=0"], "--time=0: expected 1 or more"),
+        ([CONFIG, "--cluster=slurm", "--memory=-1"], "--memory=-1.0: expected 0 or more"),
         (["status"], "holds no sweep"),
         (["status", CONFIG], "leave --config out"),
     ],

@@ -233,9 +233,8 @@ def _untrained(lengths: Mapping[str, TrainingLength], cells: pd.DataFrame) -> li
 
 
 def _support(judged: Judged) -> str:
-    if judged.called or len(judged.comparison.seeds) >= judged.needed:
-        return ""
-    return f"{judged.needed} seeds or more could support a claim."
+    few = len(judged.comparison.seeds) < judged.needed
+    return f"{judged.needed} seeds or more could support a claim." if few else ""
 
 
 def _controls(plan: Planned) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from seqfinal_jax.analysis.figures.every import draw_figures
+from seqfinal_jax.analysis.run_code import load_figure_plugins
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.results.run_folder import check_run_folder
 
@@ -34,4 +35,8 @@ def _draw(choice: Choice, options: Any, console: Console) -> list[Path]:
         raise ValueError(
             f"--{asked[0] if asked else 'seed'} goes with --paper; a report's figures show all cells"
         )
+    if options.out:
+        raise ValueError("--out goes with --paper; a report's figures go into each run folder")
+    for run in choice.runs:
+        load_figure_plugins(run)
     return [path for run in choice.runs for path in draw_figures(check_run_folder(run)).paths]

@@ -118,7 +118,7 @@ def curves(
     Curves that the file `kept` holds for the same models are not computed again; a method that has none is said.
     """
     stored = json.loads(kept.read_text()) if kept.is_file() else {}
-    found = []
+    found, why = [], ""
     for cell in cells:
         key = _key(cell, factors, mix)
         known = stored.get(cell.method, {})
@@ -128,12 +128,15 @@ def curves(
             except ValueError as error:
                 if isinstance(error, RunFolderError):
                     raise
+                why = str(error)
                 console.print(f"left out {cell.method}: {error}", soft_wrap=True, markup=False)
                 continue
             stored[cell.method] = known
             write_whole(kept, json.dumps(stored))
         place = (cell.architecture, cell.method, cell.seed)
         found += [(*place, *point, mix) for point in zip(factors.tolist(), known["accuracies"], strict=True)]
+    if not found:
+        raise RunFolderError(f"no curve can be drawn, every method was left out; the last one because {why}")
     return pd.DataFrame(found, columns=["architecture", "method", "seed", "factor", "accuracy", "mix"])
 
 
@@ -188,7 +191,7 @@ def draw(choice: Choice, points: int, mix: Mix, console: Console) -> list[Path]:
         cells = _cells(each)
         architecture, seed = cells[0].architecture, cells[0].seed
         stem = f"interpolation{rule}-{architecture}-seed{seed}"
-        frame = curves(cells, factors, choice.folder / f"{stem}.json", data_of, console, mix)
+        frame = curves(cells, factors, choice.kept(f"{stem}.json"), data_of, console, mix)
         usual = f"{read_result(cells[0])['sequence']}: {architecture}, seed {seed}"
         rest = ", only kernels mixed" if rule else ""
         titles[architecture] = (choice.title or usual) + rest

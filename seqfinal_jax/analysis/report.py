@@ -24,6 +24,7 @@ from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, s
 from seqfinal_jax.analysis.page.facts import changed_fields, run_facts, stage_rows
 from seqfinal_jax.analysis.page.pictures import HEADINGS, grouped, model_groups
 from seqfinal_jax.analysis.page.template import PAGE
+from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_figure_plugins
 from seqfinal_jax.analysis.tables.comparisons import smallest_difference
 from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
@@ -34,8 +35,13 @@ from seqfinal_jax.analysis.tables.text import (
     to_markdown,
     write_results_csv,
 )
-from seqfinal_jax.records.plugins import load_plugins
-from seqfinal_jax.results.run_folder import RunFolderError, read_config, read_environment, write_whole
+from seqfinal_jax.results.run_folder import (
+    RunFolderError,
+    check_run_folder,
+    read_environment,
+    refuse_unwritable,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +73,7 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
         RunFolderError: not a run folder, or a damaged one.
     """
     console = console or Console(highlight=False)
-    load_run_plugins(workdir)
+    load_figure_plugins(workdir)
     results = write_results_csv(workdir)
     table = print_summary(workdir, console=console)
     paths = [results, *write_report(workdir)]
@@ -77,19 +83,25 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
+def report_or_table(workdir: Path) -> None:
+    """The report of a run; of a folder that cannot be written the table and the answer, and then RunFolderError."""
+    console = Console(highlight=False)
+    try:
+        refuse_unwritable(check_run_folder(workdir) / "report", "write the report elsewhere with --out=DIR")
+        refuse_unwritable(workdir, "write the report elsewhere with --out=DIR")
+    except RunFolderError:
+        if workdir.is_dir() and (workdir / "config.json").is_file():
+            table = print_summary(workdir, console=console)
+            for sentence in run_answer(workdir, table):
+                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        raise
+    report_run(workdir, console)
+
+
 def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
     """Whether history is worth using, and which way: a paragraph for each architecture."""
     found = answers(table.cells, smallest_difference(workdir), table.records)
     return [" ".join(answer.sentences) for answer in found]
-
-
-def load_run_plugins(workdir: str | Path) -> None:
-    """Loads the plugins of a run, which name its methods and may add figures; one that is gone is a warning."""
-    for name in read_config(workdir).get("plugins", ()):
-        try:
-            load_plugins([name])
-        except ValueError as error:
-            log.warning("%s; its figures are not drawn", error)
 
 
 def write_report(workdir: str | Path) -> list[Path]:
@@ -177,21 +189,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, help="folder of a report that joins run folders")
+    add_code_flags(parser)
     options = parser.parse_args(arguments)
     try:
-        if options.out is None and len(options.runs) > 1:
-            raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
-        if options.out is None:
-            report_run(options.runs[0])
-            return 0
-        for run in options.runs:
-            load_run_plugins(run)
-        for path in write_joined_report(options.runs, options.out):
-            print(f"wrote {path}")
+        with allowed_code(options):
+            _report(options)
     except RunFolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.out is None and len(options.runs) > 1:
+        raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
+    if options.out is None:
+        report_or_table(options.runs[0])
+        return
+    refuse_unwritable(options.out, "name a folder that you may write to with --out=DIR")
+    for run in options.runs:
+        load_figure_plugins(run)
+    for path in write_joined_report(options.runs, options.out):
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

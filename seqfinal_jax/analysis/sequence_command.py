@@ -6,15 +6,15 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from seqfinal_jax.config import read
-from seqfinal_jax.config.build import add_own_fields, split_names
+from seqfinal_jax.config.build import add_own_fields
 from seqfinal_jax.config.check import check_config
 from seqfinal_jax.data.sequences.source import SequenceSource, sequence_source
-from seqfinal_jax.records.plugins import load_plugins
+from seqfinal_jax.records.plugins import load_plugins, names_of
 
 
 def source_of(config: ConfigDict, data_dir: str | Path | None) -> SequenceSource:
     """The sequence of a configuration; raises ValueError for one that is wrong, and for data that cannot be used."""
-    load_plugins(split_names(config.plugins))
+    load_plugins(names_of(config.plugins))
     add_own_fields(config)
     check_config(config)
     return sequence_source(read.sequence_request(config, data_dir))

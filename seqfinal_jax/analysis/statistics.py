@@ -89,7 +89,7 @@ def sign_flip_interval(differences: np.ndarray) -> tuple[float, float]:
     low, high, observed = _split_bounds(differences)
     # p of a shift is (count + observed) / (len + observed), where count is of the splits whose bounds enclose it.
     needed = math.floor(ALPHA * (len(low) + observed)) - observed + 1
-    ends = np.partition(low, needed - 1)[needed - 1], -np.partition(-high, needed - 1)[needed - 1]
+    ends = np.sort(low)[needed - 1], np.sort(high)[-needed]
     if not all(map(math.isfinite, ends)):
         return math.nan, math.nan
     first, last = (0.0 if abs(end) <= ROUNDING else float(end) for end in ends)

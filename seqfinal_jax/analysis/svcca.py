@@ -123,7 +123,7 @@ def draw(choice: Choice, console: Console) -> list[Path]:
         cells, oracle = _cells(each)
         place = f"{oracle.architecture}, seed {oracle.seed}"
         stem = f"svcca-{oracle.architecture}-seed{oracle.seed}"
-        frame = compare_models(cells, oracle, choice.folder / f"{stem}.json", choice.data_dir)
+        frame = compare_models(cells, oracle, choice.kept(f"{stem}.json"), choice.data_dir)
         for layer, methods in frame[frame["x"].isna()].groupby("layer")["method"].unique().items():
             console.print(f"{layer} does not vary in {listed(methods)}; it is left out there", soft_wrap=True)
         title = f"{choice.title or read_result(oracle)['sequence']}: likeness to the oracle (x), {place}"

@@ -1,5 +1,6 @@
 """What commands that take a configuration share: its flags, and errors in one line."""
 
+import ast
 import contextlib
 import difflib
 import errno
@@ -15,12 +16,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqfinal_jax.config.config_files import config_path
-from seqfinal_jax.records.plugins import load_plugins, names_of, outside_place
+from seqfinal_jax.records.plugins import PluginError, load_plugins, outside_place
 from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 GOES_ON = "what is done is kept; run the same command to continue"
+OVERRIDE = re.compile(r"(--?config\.)([\w.]+)(?:=(.*))?", re.DOTALL)
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"", re.DOTALL)
+ELEMENT = re.compile(rf"\s*((?:{QUOTED.pattern})\s*(?=,|$)|[^,]*)(?:,|$)", re.DOTALL)
 PLUGINS, GIVEN = "--config.plugins=", "--config="
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
@@ -102,7 +106,7 @@ def parse_flags(arguments: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         _load_named_plugins(arguments)
-        return flags.FLAGS([_with_path(argument) for argument in arguments], known_only=False)
+        return flags.FLAGS(with_lists([_with_path(argument) for argument in arguments]), known_only=False)
     except flags.UnrecognizedFlagError as error:
         fail(unknown_flag(f"--{error.flagname}"))
     except Exception as error:  # the parser of ml_collections raises many kinds
@@ -157,7 +161,7 @@ def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigD
     try:
         config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=command)
         _load_named_plugins(command)
-        values(command)
+        values(with_lists(command))
         config = values["config"].value
         _ = config.name  # what is lazy is loaded here
     except Exception as error:  # the parser of ml_collections raises many kinds
@@ -165,15 +169,48 @@ def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigD
     return config, tuple(config_flags.get_override_values(values["config"]))
 
 
+def with_lists(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the values of fields that hold lists of texts as Python writes them.
+
+    `--config.data.steps=2019,2020` and `--config.data.steps 2019,2020` are two texts, never numbers.
+    """
+    from seqfinal_jax.config.schema import text_lists
+
+    lists, found, waits = text_lists(), [], False
+    for argument in arguments:
+        match = OVERRIDE.fullmatch(argument)
+        if waits:
+            argument = repr(listed_texts(argument))
+        waits = bool(match) and match[2] in lists and match[3] is None and not waits
+        if match and match[2] in lists and match[3] is not None:
+            argument = f"{match[1]}{match[2]}={listed_texts(match[3])!r}"
+        found.append(argument)
+    return found
+
+
+def listed_texts(value: str) -> tuple[str, ...]:
+    """Texts by comma, without the blanks around them; in quotes where one holds a comma or ends in a blank.
+
+    A tuple or list as Python writes it is taken as it is.
+    """
+    if value.strip()[:1] in ("(", "["):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return tuple(map(str, ast.literal_eval(value.strip())))
+    parts = [match[1].strip() for match in ELEMENT.finditer(value)]
+    return tuple(part[1:-1] if QUOTED.fullmatch(part) else part for part in parts if part)
+
+
 def _load_named_plugins(arguments: Sequence[str]) -> None:
     """Loads the files that the command line names, which declare fields that it may set."""
     for argument in arguments:
         if argument.startswith(PLUGINS):
-            load_plugins(names_of(argument.removeprefix(PLUGINS)))
+            load_plugins(listed_texts(argument.removeprefix(PLUGINS)))
 
 
 def explain(error: Exception) -> str:
     """The one sentence of an error in flags or in a configuration file that a user needs."""
+    if isinstance(error, PluginError):
+        return str(error)
     text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')
     place = outside_place(error)
     if isinstance(error, SyntaxError):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from seqfinal_jax.data.copies import DUPLICATES
+from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS
 from seqfinal_jax.data.matching.links import MEMORY_GIB
 from seqfinal_jax.data.recorded.splits import FINAL_SHARES
 from seqfinal_jax.data.recorded.step_order import PERIODS
@@ -15,7 +17,14 @@ from seqfinal_jax.records.kinds import Kind, choice, flag, like, optional, real,
 
 FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 LARGEST_SEED = 2**32 - 1
-RATES, DECAYS = several(real(above=0), 1, True), several(real(), 1, True)
+SMALLEST_RATE = 1.2e-38  # smaller numbers are 0 in float32
+RATE = Kind(
+    "a number above 0",
+    lambda v: (
+        real(above=0).wrong(v) or (f"{v!r}, which is 0 in single precision" if v < SMALLEST_RATE else None)
+    ),
+)
+RATES, DECAYS = several(RATE, 1, True), several(real(), 1, True)
 DROPOUTS = several(real(below=1), 1, True)
 NAMES = Kind(
     "names by comma, or a tuple of them",
@@ -121,8 +130,13 @@ FIELDS: tuple[ConfigField, ...] = (
     _data("split_seed", -1, whole(-1, LARGEST_SEED),
           "The seed that splits recorded data; -1: the seed of the data."),
     _data("split_file", "", text("the path of a CSV file"),
-          "Own images that belong to a given split: columns `file` and `part` (train, valid, test). "
+          "Own images that belong to a given split: columns `file`, `part` (train, valid, test) and `group`. "
           "The others are drawn."),
+    _run("data.duplicates", "remove", choice(DUPLICATES),
+         "Training images of your own data that are copies of images of the final validation or test set, or of their "
+         "groups."),
+    _data("white", 0.0, real(), "The stored value that is white in own image files; 0: the largest of 8 or 16 bits."),
+    _run("data.most_megapixels", MOST_MEGAPIXELS, real(above=0), "The largest size of own image files, in megapixels."),
     _data("keep", 1.0, real(above=0, most=1),
           "The share of each class that is used of the training and validation samples of every recorded step."),
     _data("most_per_class", 0, whole(0), "The largest number of recorded samples per class and split; 0: all."),
@@ -238,6 +252,17 @@ def own_fields() -> tuple[ConfigField, ...]:
 def all_fields() -> tuple[ConfigField, ...]:
     """The fields of the package, then those of users' records."""
     return (*FIELDS, *own_fields())
+
+
+def text_lists() -> set[str]:
+    """The fields that hold a list of texts, which the command line gives with commas."""
+    return {
+        each.name
+        for each in all_fields()
+        if isinstance(each.default, (tuple, list))
+        and each.kind.wrong(("a",)) is None
+        and each.kind.wrong((1,)) is not None
+    }
 
 
 def default_of(name: str) -> Any:

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-CACHE_DIR_VARIABLE = "SEQFINAL_CACHE_DIR"
+from seqfinal_jax.records.cache_place import CACHE_DIR_VARIABLE, cache_dir
+
+__all__ = ["CACHE_DIR_VARIABLE", "add_array", "cache_dir", "read_arrays", "write_arrays"]
 log = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path:
-    """SEQFINAL_CACHE_DIR, or ~/.cache/seqfinal_jax."""
-    return Path(os.environ.get(CACHE_DIR_VARIABLE) or "~/.cache/seqfinal_jax").expanduser()
 
 
 def read_arrays(path: Path, key: str, names: Sequence[str]) -> dict[str, np.ndarray] | None:

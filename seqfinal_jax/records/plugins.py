@@ -4,31 +4,64 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import io
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 from seqfinal_jax.records.code_identity import fresh_digest, imported_files, is_outside
+from seqfinal_jax.records.plugin_code import PluginCode, execute, read_code
 from seqfinal_jax.records.registry import Registry
 
-_loaded: dict[Path, str] = {}
+
+class PluginError(ValueError):
+    """A plugin cannot be loaded; the message says why, in one line."""
 
 
-def load_plugins(names: Sequence[str]) -> None:
+_loaded: dict[Path, tuple[str, PluginCode]] = {}  # by the file: `fresh_digest` of it, and what was executed
+
+
+def load_plugins(names: Sequence[str]) -> list[PluginCode]:
     """Loads each plugin once: a path to a Python file, or the name of a module that can be imported.
 
     A file that has changed since it was loaded is loaded again, with the modules of the user's own that it imports. A
-    file's folder is put on the module path. Raises ValueError for one that is not there or that raises an error itself.
+    file's folder is put on the module path. Returns the code of each. Raises PluginError for one that is not there or
+    that raises an error itself.
     """
-    for name in names:
-        path = _find(name)
-        digest = fresh_digest(path)
-        if _loaded.get(path) != digest:
+    return [_load(name, _find(name)) for name in names]
+
+
+def _load(name: str, path: Path) -> PluginCode:
+    digest = fresh_digest(path)
+    if path not in _loaded or _loaded[path][0] != digest:
+        run_code(read_code(name, path), digest)
+    return _loaded[path][1]
+
+
+def run_code(code: PluginCode, digest: str = "") -> None:
+    """Executes a plugin; other code of the same plugin that was loaded before, from wherever it came, is dropped.
+
+    digest: what `fresh_digest` said of its file before it was read.
+    """
+    for path, (_, other) in list(_loaded.items()):
+        is_copy = code.path != code.origin
+        if other.origin == code.origin or (is_copy and other.main == code.main):
             _forget(path)
-            _execute(name, path)
-            _loaded[path] = digest
+            del _loaded[path]
+    _forget(code.path)
+    _execute(code)
+    _loaded[code.path] = (digest or fresh_digest(code.path), code)
+
+
+def codes_of(names: Sequence[str]) -> list[PluginCode]:
+    """The code of plugins that are loaded, as it was executed, whatever has become of their files since."""
+    return [_loaded[path][1] for path in map(_find, names) if path in _loaded]
+
+
+def is_loaded(digest: str) -> bool:
+    """Whether the plugin with that digest has been executed, and not been replaced since."""
+    return any(code.digest == digest for _, code in _loaded.values())
 
 
 def _find(name: str) -> Path:
@@ -36,14 +69,14 @@ def _find(name: str) -> Path:
     path = Path(name).expanduser()
     if path.suffix == ".py":
         if not path.is_file():
-            raise ValueError(f"config.plugins: there is no file {name}; give the path of a Python file")
+            raise PluginError(f"config.plugins: there is no file {name}; give the path of a Python file")
         return path.resolve()
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        raise ValueError(
+        raise PluginError(
             f"config.plugins: there is no module {name!r}; give a file that ends in .py, or a module that can be imported"
         )
     return Path(spec.origin).resolve()
@@ -53,7 +86,7 @@ def _forget(path: Path) -> None:
     """Drops the records and modules of a file that was loaded before."""
     for registry in Registry.every:
         registry.forget(str(path))
-    files = {str(each) for each in imported_files(path)}
+    files = {str(each) for each in imported_files(path)} if path.is_file() else {str(path)}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file and str(Path(file).resolve()) in files and module.__name__ != "__main__":
@@ -61,29 +94,50 @@ def _forget(path: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _execute(name: str, path: Path) -> ModuleType:
-    folder = str(path.parent)
+def _execute(code: PluginCode) -> None:
+    """Executes a plugin, and turns what it raises into one line; what it prints before an exit is not shown."""
     try:
-        if Path(name).suffix != ".py":
-            return importlib.import_module(name)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-        module_name = f"seqfinal_plugin_{path.stem}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
-        return module
+        with _held_output():
+            execute(code)
+    except SystemExit as exit_:
+        place = _place(exit_, code.path)
+        raise PluginError(
+            f"config.plugins: {code.name} cannot be loaded: {place}it called sys.exit({exit_.code!r}); a plugin is "
+            f"imported, so keep what belongs to a program behind if __name__ == '__main__'"
+        ) from exit_
     except Exception as error:
-        raise ValueError(f"config.plugins: {name} cannot be loaded: {user_error(error, path)}") from error
+        raise PluginError(
+            f"config.plugins: {code.name} cannot be loaded: {user_error(error, code.path)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _held_output() -> Iterator[None]:
+    """Keeps what is printed until the end; after a sys.exit, such as that of argparse, it is dropped."""
+    out, err = io.StringIO(), io.StringIO()
+    dropped = False
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+    except SystemExit:
+        dropped = True
+        raise
+    finally:
+        if not dropped:
+            print(out.getvalue(), end="")
+            print(err.getvalue(), end="", file=sys.stderr)
 
 
 def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
-    """The plugins that a flag or field names: by comma, or as a tuple."""
+    """The plugins that a flag or field names: by comma, or as a tuple; the name of a file may hold commas."""
     with contextlib.suppress(ValueError, SyntaxError):
         value = ast.literal_eval(value) if isinstance(value, str) else value
     elements = (value,) if isinstance(value, str) else value
-    return tuple(part.strip() for each in elements for part in str(each).split(",") if part.strip())
+    named: list[str] = []
+    for each in map(str, elements):
+        is_file = not isinstance(value, str) and Path(each).expanduser().is_file()
+        named += [each] if is_file else [part.strip() for part in each.split(",") if part.strip()]
+    return tuple(named)
 
 
 def outside_place(error: BaseException) -> str:
@@ -103,7 +157,10 @@ def user_error(error: Exception, path: Path) -> str:
     """Where an error arose in a user's file, and what it says, in one line."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"
+    return f"{_place(error, path)}{type(error).__name__}: {error}"
+
+
+def _place(error: BaseException, path: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == path] or frames[-1:]
-    where = f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
-    return f"{where}{type(error).__name__}: {error}"
+    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""

@@ -120,6 +120,15 @@ def read_environment(workdir: str | Path) -> dict[str, Any]:
     return read_json(path, "delete it, or run again to write it") if path.is_file() else {}
 
 
+def refuse_unwritable(folder: Path, remedy: str) -> None:
+    """Raises RunFolderError, with what to do instead, for a folder that cannot be made or written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise RunFolderError(f"{there}: expected a folder, found a file; {remedy}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunFolderError(f"{folder} cannot be written; {remedy}")
+
+
 def write_whole(path: Path, content: str | bytes) -> Path:
     """Writes a file beside its place, then renames it; folders are made as needed."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ class Claims:
     def _release(self, name: str) -> None:
         with self._lock:
             self._held.discard(name)
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # other JSON than a claim
             if json.loads(self._path(name).read_text()).get("token") == self.token:
                 self._path(name).unlink(missing_ok=True)
 
@@ -199,6 +199,8 @@ def held_claims(workdir: Path) -> list[dict[str, Any]]:
     for path in sorted((workdir / FOLDER).glob("[!.]*.json")):
         with contextlib.suppress(OSError, ValueError):
             text = path.read_text()
-            if not _is_gone(text):
-                found.append({**json.loads(text), "name": path.stem, "touched": path.stat().st_mtime})
+            owner = json.loads(text)
+            is_claim = isinstance(owner, dict) and {"host", "what"} <= owner.keys()
+            if is_claim and not _is_gone(text):
+                found.append({**owner, "name": path.stem, "touched": path.stat().st_mtime})
     return found

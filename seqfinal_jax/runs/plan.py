@@ -29,7 +29,7 @@ from seqfinal_jax.models.convert.checkpoint import check_checkpoint, checkpoint_
 from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import check_images
-from seqfinal_jax.records.plugins import load_plugins
+from seqfinal_jax.records.plugins import load_plugins, names_of
 from seqfinal_jax.runs.effects import refuse_idle_fields
 
 
@@ -98,7 +98,7 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
 
     `overrides` names the fields that the command line set. Raises ValueError with what to mend.
     """
-    load_plugins(build.split_names(config.plugins))
+    load_plugins(names_of(config.plugins))
     build.add_own_fields(config)
     settled = build.settle_budget(config, overrides)
     check_config(config)

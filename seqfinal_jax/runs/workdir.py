@@ -18,6 +18,8 @@ from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
+from seqfinal_jax.records.plugin_code import PluginCode
+from seqfinal_jax.records.plugins import codes_of, names_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
     CellFolder,
@@ -27,6 +29,7 @@ from seqfinal_jax.results.run_folder import (
     read_result,
     write_whole,
 )
+from seqfinal_jax.results.run_plugins import keep_plugins
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan
 
@@ -205,7 +208,7 @@ def open_workdir(
     source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded, with
     the folder of the data sets, in the history of the commands that have worked in this folder.
     """
-    config = resolved(plan)
+    config, plugins = resolved(plan), plugins_of(plan)
     command = _command(config, source, overrides)
     record = {
         **made_by(),
@@ -214,6 +217,7 @@ def open_workdir(
         "data": {**plan.source.record, **data_record(plan)},
         "command": command,
         "commands": [*_commands_before(workdir), _whole_command(command, config, data_dir)],
+        **({"plugins": [code.record() for code in plugins]} if plugins else {}),
     }
     if record["commands"][-2:-1] == record["commands"][-1:]:
         del record["commands"][-1]
@@ -221,12 +225,18 @@ def open_workdir(
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
         write_whole(workdir / "environment.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        keep_plugins(workdir, plugins)
         clear_leftovers(workdir)
         remove_stale(workdir, plan)
     except OSError as error:
         raise ValueError(
             f"--workdir={workdir} cannot be written ({error}); name a folder that you may write to"
         ) from error
+
+
+def plugins_of(plan: Plan) -> list[PluginCode]:
+    """The code of the plugins that a run has loaded."""
+    return codes_of(names_of(plan.config.plugins))
 
 
 def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:
@@ -323,6 +333,6 @@ def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
             "network": asdict(network.config),
             "input_scaling": asdict(plan.training.scaling),
             "class_names": list(plan.source.class_names),
-            "plugins": list(plan.config.plugins),
+            "plugins": [code.record() for code in plugins_of(plan)],
         }
     }

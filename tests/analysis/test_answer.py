@@ -36,6 +36,7 @@ def test_a_clear_gain_is_said_with_its_share_of_the_gap():
     assert first.startswith(
         "convnet-1: History is worth using here: ERM + fine-tune, the best of 2 ways by validation"
     )
+    assert "reaches 45.0 % on the test set, 4.0 points" in first
     assert "4.0 points above the final step alone (95 % interval +3.8 to +4.2, p = 0.031, 6 seeds)" in first
     assert second.startswith("That closes 40 % of the gap")
     assert third == "20 validation samples of the final step chose the models and the way."
@@ -164,6 +165,35 @@ def test_the_answer_says_updates_and_untrained_models():
     old = [{**each, "stages": [{"stage": "stage0", "best_epoch": 4}]} for each in own]
     said = " ".join(answers(table, 0.01, old)[0].sentences)
     assert "updates over all" not in said and "improving" not in said
+    said = " ".join(answers(table, 0.01, own[:6] + old[6:])[0].sentences)  # one of the two says it
+    assert "updates over all" not in said
+
+
+@pytest.mark.parametrize("seeds", range(1, 8))
+def test_no_sentence_has_a_figure_that_is_not_known(seeds):
+    table = cells(seeds, erm_final=FINAL, erm_final_long=(0.3, 0.3), erm_fine_tune=(0.6, 0.45))
+    for each in (table, table.drop(columns="n_valid")):
+        said = " ".join(answers(each)[0].sentences)
+        assert "nan" not in said and "oracle" not in said
+        assert ("95 % interval" in said) == (seeds >= 6) and ("could support a claim" in said) == (seeds < 6)
+        assert ("validation samples" in said) == ("n_valid" in each)
+    assert ("one seed cannot say" in said) == (seeds == 1) and ("p = " in said) == (seeds > 1)
+
+
+def test_a_gap_that_is_too_small_or_not_closed_is_not_said():
+    for oracle, tuned in ((0.415, 0.44), (0.5, 0.39)):
+        table = cells(6, erm_final=FINAL, oracle=(0.6, oracle), erm_fine_tune=(0.6, tuned))
+        assert "gap" not in " ".join(answers(table)[0].sentences)
+
+
+def test_how_the_way_was_found_is_said():
+    one = cells(6, erm_final=FINAL, erm_fine_tune=(0.6, 0.45))
+    assert "ERM + fine-tune, the only way that was run, reaches" in answers(one)[0].sentences[0]
+    two = cells(6, erm_final=FINAL, erm_fine_tune=(0.6, 0.45), erm_all=(0.6, 0.45))
+    two = two[(two["method"] != "erm_all") | (two["seed"] < 1)]
+    assert "ERM + fine-tune, the only way with enough seeds, reaches" in answers(two)[0].sentences[0]
+    one["selection"] = "TEST accuracy of the final step"
+    assert "Its decay of learning rates was chosen on TEST data, as published." in answers(one)[0].sentences
 
 
 def test_a_control_that_was_not_run_is_named():

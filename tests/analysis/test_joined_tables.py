@@ -142,6 +142,13 @@ def test_comparisons_claim_only_what_seeds_allow(tmp_path):
     lines = comparison_lines(results_table.joined_cells([few]), "erm_final")
     fine = next(line for line in lines if "fine-tune" in line)
     assert fine.endswith("+5.0 [no interval], p = 0.125, n = 4, planned: none: 6 seeds could support one")
+    two = make_run_folder(tmp_path / "two", accuracies(range(2), architectures=("convnet-1",)))
+    lines = comparison_lines(results_table.joined_cells([two]), "erm_final")
+    assert any(line.endswith("fine-tune: +5.0 [no interval], p = 0.5, n = 2, planned: none: 6 seeds could support one")
+               for line in lines)  # fmt: skip
+    one = make_run_folder(tmp_path / "one", accuracies(range(1), architectures=("convnet-1",)))
+    lines = comparison_lines(results_table.joined_cells([one]), "erm_final")
+    assert any(line.endswith("fine-tune: +5.0 (n = 1: no spread and no claim)") for line in lines)
     many = make_run_folder(tmp_path / "many", accuracies(range(8), architectures=("convnet-1",)))
     fine = next(
         line

@@ -9,6 +9,7 @@ import pytest
 from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.answer import answers
 from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, judged_comparisons
 from seqfinal_jax.analysis.tables.costs import costs, mean_costs
 from seqfinal_jax.analysis.tables.results_table import results_table
 from tests.analysis.run_folders import make_run_folder
@@ -114,6 +115,54 @@ def test_the_head_of_the_page_and_the_table_never_contradict_each_other(architec
         assert ("History is worth using here" in answer.sentences[0]) == (planned.claim == "better")
 
 
+def test_architectures_stay_in_the_order_of_the_cells():
+    """By name convnet-10 would come first."""
+    own = cells(erm_final=[0.4] * 6, erm_fine_tune=TUNED)
+    table = pd.concat([own.assign(architecture=name) for name in ("convnet-2", "convnet-10")])
+    assert list(differences(table, 0.01)) == ["convnet-2", "convnet-10"]
+    assert [answer.architecture for answer in answers(table)] == ["convnet-2", "convnet-10"]
+
+
+def test_claims_of_either_sign_and_none():
+    [row] = differences(cells(erm_final=[0.5] * 6, erm_fine_tune=TUNED), 0.01)["convnet-1"].rows
+    assert row.claim == "worse"
+    mixed = [0.45, 0.46, 0.47, 0.45, 0.46, 0.35]
+    [row] = differences(cells(erm_final=[0.4] * 6, erm_fine_tune=mixed), 0.01)["convnet-1"].rows
+    assert row.claim == "none"
+
+
+def test_the_reference_is_that_of_the_answer_and_otherwise_the_final_step_alone():
+    both = cells(erm_final=[0.4] * 6, erm_final_long=[0.42] * 6, erm_fine_tune=TUNED)
+    found = differences(both, 0.01)["convnet-1"]
+    assert found.reference == "erm_final_long" and [row.method for row in found.rows] == [
+        "erm_final", "erm_fine_tune",
+    ]  # fmt: skip
+    found = differences(cells(erm_final=[0.4] * 6, oracle=[0.5] * 6), 0.01)["convnet-1"]
+    assert found.reference == "erm_final" and [row.kind for row in found.rows] == ["reference"]
+    assert differences(cells(erm_final=[0.4, None], erm_fine_tune=[None, 0.5]), 0.01) == {}
+
+
+def test_comparisons_as_lines_of_text():
+    table = cells(
+        erm_final=[0.4] * 6, oracle=[0.5] * 6, erm_all=LOWER, erm_fine_tune=TUNED, irm_fine_tune=LOWER
+    )
+    assert comparison_lines(table, "erm_final")[1:] == [
+        "  ERM final oracle: +10.0 [+10.0, +10.0], p = 0.0312, n = 6: reference, no candidate",
+        "  ERM all: +5.0 [+4.0, +6.0], p = 0.0312 (0.0625 by Holm), n = 6, explored: none: 7 seeds could support one",
+        "  ERM + fine-tune: +6.0 [+5.0, +7.0], p = 0.0312, n = 6, planned: better",
+        "  IRM + fine-tune: +5.0 [+4.0, +6.0], p = 0.0312 (0.0625 by Holm), n = 6, explored: none: 7 seeds could support "
+        "one",
+    ]  # fmt: skip
+
+
+def test_against_another_reference_no_comparison_is_planned():
+    table = cells(erm_final=[0.4] * 6, erm_all=LOWER, erm_fine_tune=TUNED)
+    found = judged_comparisons(table, reference="erm_all")["convnet-1"]
+    assert [(each.comparison.method, each.kind, each.together) for each in found] == [
+        ("erm_final", "explored", 2), ("erm_fine_tune", "explored", 2),
+    ]  # fmt: skip
+
+
 def test_a_method_that_lacks_cells_takes_ranks_from_no_other():
     """ERM has one cell of six: the others are ranked on the six that they share."""
     found = standings(cells(erm_final=[0.4] * 6, erm_all=[0.3] + [None] * 5, erm_fine_tune=TUNED))
@@ -169,6 +218,13 @@ def test_settings_beside_the_file_stand_in_title_page_and_tables(workdir):
     text = report.write_report(workdir)[-1].read_text()
     assert "Other settings than those of the configuration file: training.patience=10" in text
     assert "Configuration file: configs/digits_rcl.py:quick; set besides: training.patience=10." in text
+
+
+def test_the_page_shows_best_epochs_and_epochs_allowed(workdir):
+    """Made-up results of an earlier version: best epoch 4, and no word of the epochs allowed."""
+    text = report.write_report(workdir)[-1].read_text()
+    assert "Best epoch / epochs allowed of Final, mean over seeds:\nfinal: 4 / –." in text
+    assert "<td>history: 4 / –, tune: 4 / –</td>" in text
 
 
 def test_folders_are_joined_in_one_report(tmp_path, capsys):

@@ -34,7 +34,7 @@ def test_many_differences_are_sampled():
 
 def test_holm_by_hand():
     assert s.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert s.holm([0.5, 0.4]) == pytest.approx([0.8, 0.8])
+    assert s.holm([0.5, 0.4]) == pytest.approx([0.8, 0.8]) and s.holm([0.6, 0.9]) == [1, 1]
     assert s.holm([0.02, math.nan])[0] == 0.02 and math.isnan(s.holm([0.02, math.nan])[1])
 
 

@@ -1,6 +1,7 @@
 """Projections, SVCCA and interpolation: by hand, by their invariances, and on a run."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from seqfinal_jax.analysis import svcca as svcca_command
 from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.weight_space import run_data, svcca
 from seqfinal_jax.analysis.weight_space.projection import UndefinedProjection, coordinates, cosines
+from tests.analysis.read_only import make_read_only
 from tests.runs import smoke_run
 
 
@@ -138,6 +140,26 @@ def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
         assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
     monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
     assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
+
+
+def test_figures_of_a_folder_that_cannot_be_written_go_elsewhere(finished, tmp_path, monkeypatch, capsys):
+    """What the run folder has of the numbers is used there."""
+    assert interpolation.main([str(finished), "--points=3"]) == 0
+    make_read_only(monkeypatch, finished)
+    monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
+    assert interpolation.main([str(finished), "--points=3"]) == 2
+    assert interpolation.main([str(finished), "--points=3", f"--out={tmp_path}"]) == 0
+    assert (tmp_path / "interpolation-convnet-1-seed0.png").is_file()
+
+
+def test_a_run_without_its_models_is_one_line(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("stages", "figures"))
+    assert interpolation.main([str(tmp_path / "run"), "--points=3"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        "error: no curve can be drawn, every method was left out; the last one because "
+    )
+    assert len(said.err.splitlines()) == 1
 
 
 def test_kernels_alone_are_mixed_and_the_ends_stay(finished):

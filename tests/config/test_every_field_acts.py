@@ -109,6 +109,7 @@ RECORDED = {
     "data.split": (0.6, 0.2, 0.2),
     "data.split_seed": 4,
     "data.split_file": "split.csv",
+    "data.white": 200.0,
     "data.keep": 0.5,
     "data.most_per_class": 3,
 }
@@ -117,6 +118,8 @@ ELSEWHERE = {
     "plugins": "tests/test_extending.py",
     "data.dataset": "tests/test_extending.py",
     "protocol.subpop_sizes": "tests/data/test_sequence_spec.py",
+    "data.duplicates": "tests/data/test_copies.py",
+    "data.most_megapixels": "tests/data/test_odd_files.py",
     "data.period": "tests/data/test_portraits.py",
     "joint.matching_memory_gib": "tests/test_joint_runs.py",
     "pretrained.resnet18": "tests/models/test_pretrained.py",

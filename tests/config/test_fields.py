@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from seqfinal_jax.config import PROTOCOLS, base_config
-from seqfinal_jax.config.check import check_config, flat
+from seqfinal_jax.config.check import check_config, flat, refuse_repeats
 from seqfinal_jax.config.read import network_config, options, precision
 from seqfinal_jax.config.schema import FIELDS
 from tests.runs import smoke_config, smoke_run
@@ -91,6 +91,23 @@ def test_unknown_and_missing_fields_are_named():
     del found.training.patience
     with pytest.raises(ValueError, match=r"config.training.patience is missing"):
         check_config(found)
+
+
+def test_a_value_that_stands_twice_is_named():
+    refuse_repeats((0, 1, 2), "seeds")
+    with pytest.raises(ValueError, match=r"config.seeds names 1 2 times; name each once"):
+        refuse_repeats((0, 1, 2, 1), "seeds")
+
+
+def test_a_later_patience_matters_only_to_a_run_that_resumes():
+    found = config()
+    found.training.patience, found.joint.resume_patience = 12, 11
+    check_config(found)
+    found.joint.resume_to_epochs = 200
+    with pytest.raises(ValueError, match=r"resume_patience = 11 is below config.training.patience = 12"):
+        check_config(found)
+    found.joint.resume_patience = 12
+    check_config(found)
 
 
 def test_a_configuration_takes_no_new_field():

@@ -1,5 +1,6 @@
 """Small made-up folders of images for tests."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,11 @@ def save(path: Path, pixels, **options) -> Path:
 
 
 def own_folder(folder: Path, steps=("step1", "step2"), classes=("cat", "dog"), count=10, end=".png") -> Path:
-    """STEP/CLASS/IMAGE, a bright corner for the class that moves with the step."""
+    """STEP/CLASS/IMAGE, a bright corner for the class that moves with the step; no image occurs twice."""
     for t, step in enumerate(steps):
         for k, name in enumerate(classes):
             for i in range(count):
-                pixels = picture([t, k, i]) // 3
+                pixels = picture([t, k, i, zlib.crc32(f"{folder.name}/{step}".encode())]) // 3
                 pixels[4 * k : 4 * k + 4, t % 6 : t % 6 + 4] += 150
                 save(folder / step / name / f"{i}{end}", pixels)
     return folder

@@ -336,7 +336,7 @@ def test_decoded_images_come_from_the_cache_until_a_file_changes(tmp_path, monke
     folder = own_folder(tmp_path / "data")
     first = own_source(folder)
     monkeypatch.setattr(
-        "seqfinal_jax.data.images.image_files.decode", lambda *_: pytest.fail("decoded again")
+        "seqfinal_jax.data.images.image_files.decode_file", lambda *_: pytest.fail("decoded again")
     )
     again = own_source(folder)
     assert np.array_equal(again.samples.images, first.samples.images)

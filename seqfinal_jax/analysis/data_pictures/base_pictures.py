@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqfinal_jax.analysis.data_pictures.panels import image_grid
+from seqfinal_jax.analysis.plain_text import drawable
 from seqfinal_jax.data.base.cifar_names import SUPERCLASSES
 from seqfinal_jax.data.base.sources import Source
 from seqfinal_jax.data.shifts.shift import ShiftState, apply_shifts, check_needs
@@ -64,7 +65,8 @@ def subclass_pictures(source: Source) -> list["Figure"]:
     for first in range(0, source.num_classes, SUPER_CLASSES_A_PICTURE):
         labels = range(first, min(first + SUPER_CLASSES_A_PICTURE, source.num_classes))
         images = [[_first_of(source, label, j) for j in range(source.num_subclasses)] for label in labels]
-        names = [source.class_names[label] for label in labels]
+        all_names = drawable(source.class_names, "class")
+        names = [all_names[label] for label in labels]
         titles = [[fine_name(name, j) for j in range(source.num_subclasses)] for name in names]
         rows = ["\n".join(textwrap.wrap(name.replace("_", " "), 16)) for name in names]
         figures.append(image_grid(images, rows, titles=titles))

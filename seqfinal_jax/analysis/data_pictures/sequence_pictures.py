@@ -8,6 +8,7 @@ import numpy as np
 
 from seqfinal_jax.analysis.data_pictures.panels import image_grid
 from seqfinal_jax.analysis.figures.palette import CAPTION_SIZE, INK, LABEL_SIZE, heat_map, new_figure
+from seqfinal_jax.analysis.plain_text import drawable
 from seqfinal_jax.data.sequences.examples import Examples
 from seqfinal_jax.data.shifts import SHIFTS
 
@@ -24,7 +25,8 @@ PART_NAMES = ("training", "validation", "test")
 def example_figure(examples: Examples, titles: Sequence[str] = ()) -> "Figure":
     """A row of images for every time step, a column for every class; titles: other words for the classes."""
     steps, classes, each = examples.there.shape
-    names = titles or [examples.class_names[label] for label in examples.classes]
+    all_names = drawable(examples.class_names, "class")
+    names = titles or [all_names[label] for label in examples.classes]
     rows = [
         [
             examples.images[t, k, i] if examples.there[t, k, i] else None
@@ -34,7 +36,7 @@ def example_figure(examples: Examples, titles: Sequence[str] = ()) -> "Figure":
         for t in range(steps)
     ]
     columns = [shortened(name) if i == 0 else "" for name in names for i in range(each)]
-    labels = [step_label(t, name) for t, name in enumerate(examples.step_names)]
+    labels = [step_label(t, name) for t, name in enumerate(drawable(examples.step_names, "step"))]
     return image_grid(rows, labels, columns, says=shift_lines(examples.step_names))
 
 
@@ -72,7 +74,9 @@ def count_figure(examples: Examples) -> "Figure":
         axes.set_title(f"{PART_NAMES[place]} samples", fontsize=LABEL_SIZE, loc="left", color=INK)
         axes.set_xlabel("time step", fontsize=CAPTION_SIZE)
     panels[0].set_yticks(
-        range(classes), [shortened(name) for name in examples.class_names], fontsize=CAPTION_SIZE
+        range(classes),
+        [shortened(name) for name in drawable(examples.class_names, "class")],
+        fontsize=CAPTION_SIZE,
     )
     return figure
 

@@ -20,6 +20,7 @@ from seqfinal_jax.analysis.figures.palette import (
     save_png,
 )
 from seqfinal_jax.analysis.figures.record import figure
+from seqfinal_jax.analysis.plain_text import drawable
 from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.tables.comparisons import planned_comparisons, smallest_difference
 from seqfinal_jax.analysis.tables.labels import method_name
@@ -113,7 +114,7 @@ def confusion_figure(
     panels = drawn.subplots(1, len(counts) + 1, squeeze=False, width_ratios=[side] * len(counts) + [2.6])[0]
     for axes, (method, own) in zip(panels, counts.items(), strict=False):
         _matrix(axes, own, f"{method_name(method).column} ({seeds[method]} seed{'s' * (seeds[method] > 1)})")
-    short = [shortened(name) for name in names]
+    short = [shortened(name) for name in drawable(names, "class")]
     panels[0].set_yticks(range(len(names)), short, fontsize=CAPTION_SIZE)
     panels[0].set_ylabel("label", fontsize=LABEL_SIZE)
     for axes in panels[:-1]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqfinal_jax.analysis.figures.log_axis import short_number
 from seqfinal_jax.analysis.figures.palette import (
     BLUE,
     INK,
@@ -84,6 +85,7 @@ def _draw_panel(axes: "Axes", counts: np.ndarray, step: int, is_final: bool) -> 
         axes.set_ylim(0, 1.05)
     else:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.set_ylim(0.5 / len(counts), 2)
 
 

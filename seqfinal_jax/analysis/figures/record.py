@@ -8,11 +8,13 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
+from seqfinal_jax.analysis.plain_text import draw_texts_as_they_are
 from seqfinal_jax.records.code_identity import defined_in
 from seqfinal_jax.records.registry import Registry
 from seqfinal_jax.results.run_folder import RunFolderError
@@ -46,21 +48,26 @@ def figure(name: str) -> Callable[[Draw], Draw]:
     """Registers the function below it as a figure of every report; it is drawn with this project's settings."""
 
     def register(draw: Draw) -> Draw:
+        origin = defined_in(draw)
+
         @wraps(draw)
         def styled(workdir: str | Path) -> Path | list[Path] | None:
-            with house_style():
+            with house_style(mathematics=bool(origin)):
                 return draw(Path(workdir))
 
         title = (draw.__doc__ or name).strip().split("\n")[0]
-        FIGURES.add(name, Figure(name, styled, title), origin=defined_in(draw))
+        FIGURES.add(name, Figure(name, styled, title), origin=origin)
         return styled
 
     return register
 
 
 @contextlib.contextmanager
-def house_style() -> Iterator[None]:
-    """Matplotlib without a display and with its default settings, whatever the user's own are; they are put back."""
+def house_style(mathematics: bool = False) -> Iterator[None]:
+    """Matplotlib without a display and with its default settings, whatever the user's own are; they are put back.
+
+    mathematics: whether texts between dollar signs are typeset; names of users are drawn as they are.
+    """
     if "matplotlib" not in sys.modules:
         before = os.environ.get("MPLBACKEND")
         os.environ["MPLBACKEND"] = "agg"
@@ -72,8 +79,9 @@ def house_style() -> Iterator[None]:
                 os.environ["MPLBACKEND"] = before
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
+        draw_texts_as_they_are(mathematics)
         yield
 
 

@@ -19,6 +19,7 @@ from seqfinal_jax.analysis.statistics import (
 from seqfinal_jax.analysis.tables.comparisons import Judged, judged_comparisons
 from seqfinal_jax.analysis.tables.labels import MISSING, in_order, method_name, reference_method
 from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
+from seqfinal_jax.analysis.tables.training_length import training_length
 
 LIMITS = (0.0, 0.01, 0.02)  # of the regret: as good as the best, within 1 point, within 2 points
 
@@ -34,15 +35,17 @@ class Difference:
     adjusted: str
     n: int
     kind: str
+    epochs: str
     claim: str
     sort: float
 
 
 @dataclass(frozen=True)
 class Differences:
-    """The rows of one architecture, and what they are compared with."""
+    """The rows of one architecture, and what they are compared with, with the epochs of its stages."""
 
     reference: str
+    epochs: str
     rows: tuple[Difference, ...]
 
 
@@ -85,13 +88,19 @@ def differences(
 
     smallest: the difference that matters, a fraction. records: the results of the cells.
     """
-    return {
-        architecture: Differences(rows[0].comparison.reference, tuple(map(_difference, rows)))
-        for architecture, rows in judged_comparisons(cells, smallest, records).items()
-    }
+    found = {}
+    for architecture, rows in judged_comparisons(cells, smallest, records).items():
+        reference = rows[0].comparison.reference
+        epochs = {
+            method: ", ".join(training_length(records, method, architecture, smallest).epochs)
+            for method in (reference, *(row.comparison.method for row in rows))
+        }
+        texts = tuple(_difference(row, epochs[row.comparison.method]) for row in rows)
+        found[architecture] = Differences(reference, epochs[reference], texts)
+    return found
 
 
-def _difference(judged: Judged) -> Difference:
+def _difference(judged: Judged, epochs: str) -> Difference:
     each, points = judged.comparison, 100 * judged.comparison.difference
     known = not math.isnan(each.low)
     interval = f"{100 * each.low:+.1f} to {100 * each.high:+.1f}" if known else MISSING
@@ -99,16 +108,8 @@ def _difference(judged: Judged) -> Difference:
     if judged.kind == "reference":
         adjusted = MISSING
     return Difference(
-        each.method,
-        f"{points:+.1f}",
-        interval,
-        p,
-        adjusted,
-        len(each.seeds),
-        judged.kind,
-        judged.claim,
-        points,
-    )
+        each.method, f"{points:+.1f}", interval, p, adjusted, len(each.seeds), judged.kind, epochs, judged.claim, points
+    )  # fmt: skip
 
 
 def standings(cells: pd.DataFrame) -> Standings | None:

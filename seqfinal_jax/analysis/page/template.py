@@ -131,15 +131,19 @@ difference is claimed if its interval excludes 0, its adjusted p is at most 0.05
 {{ '%g' | format(smallest) }} {{ 'point' if smallest == 1 else 'points' }}, and both methods were trained to the end.</p>
 {%- for architecture, table in differences.items() %}
 <h3>{{ architecture }}: minus {{ names(table.reference).column }}</h3>
+{%- if table.epochs %}
+<p class="note">Best epoch / epochs allowed of {{ names(table.reference).column }}, mean over seeds:
+{{ table.epochs }}.</p>
+{%- endif %}
 <div class="wide"><table class="sortable">
 <thead><tr>{{ head('method', false) }}{{ head('difference') }}<th class="number">95 % interval</th>
 <th class="number">p</th><th class="number">p (Holm)</th>{{ head('n') }}{{ head('comparison', false) }}
-<th>claim</th></tr></thead>
+<th>claim</th><th>best epoch / epochs</th></tr></thead>
 <tbody>
 {%- for row in table.rows %}
 <tr>{{ name(row.method) }}{{ value(row.difference, row.sort) }}<td class="number">{{ row.interval }}</td>
 <td class="number">{{ row.p }}</td><td class="number">{{ row.adjusted }}</td>{{ value(row.n, row.n) }}
-{{ value(row.kind, row.kind, 'text') }}<td>{{ row.claim }}</td></tr>
+{{ value(row.kind, row.kind, 'text') }}<td>{{ row.claim }}</td><td>{{ row.epochs or '–' }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 {%- endfor %}

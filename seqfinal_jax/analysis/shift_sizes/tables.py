@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.shift_sizes.sizes import KINDS, ShiftSizes, shift_ratios
 
 MEANINGS = {
@@ -68,12 +69,12 @@ def to_markdown(tables: Sequence[tuple[str, pd.DataFrame]]) -> str:
     parts = []
     for said, table in tables:
         lines = [["sequence", *table.columns], ["---"] * (1 + table.shape[1]), *_rows(table)]
-        parts.append(f"{said}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append(f"{markdown_text(said)}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
 def _rows(table: pd.DataFrame) -> list[list[str]]:
-    return [[name, *row] for name, row in zip(table.index, table.values, strict=True)]
+    return [[markdown_text(name), *row] for name, row in zip(table.index, table.values, strict=True)]
 
 
 def to_latex(tables: Sequence[tuple[str, pd.DataFrame]]) -> str:
@@ -81,10 +82,11 @@ def to_latex(tables: Sequence[tuple[str, pd.DataFrame]]) -> str:
     parts = [
         table.rename_axis("sequence")
         .reset_index()
-        .to_latex(index=False, escape=True, caption=said.replace("%", r"\%"))
+        .map(lambda text: latex_text(str(text)))
+        .to_latex(index=False, escape=False, caption=latex_text(said))
         for said, table in tables
     ]
-    return "\n".join(parts).replace("±", r"$\pm$")
+    return "\n".join(parts)
 
 
 def mean_ratios(rows: pd.DataFrame, kind: str, what: str) -> tuple[list[str], np.ndarray]:

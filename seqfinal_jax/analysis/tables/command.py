@@ -67,8 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(shown, encoding="utf-8")
+        try:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(shown, encoding="utf-8")
+        except OSError as error:
+            print(f"error: --out={options.out} cannot be written ({error.strerror})", file=sys.stderr)
+            return 2
     elif shown:
         print(shown, end="")
     return 0
@@ -82,7 +86,7 @@ def _text(options: Any) -> str:
         return _paper(options)
     table = results_table(options.runs)
     if len(options.runs) == 1:
-        text.write_results_csv(options.runs[0])
+        _keep_results(options.runs[0])
     smallest, methods = smallest_difference(options.runs[0]), _named(options.methods, table.methods)
     if options.against:
         reference = method_called(options.against, table.methods)
@@ -137,6 +141,14 @@ def _comparisons(
     if options.format == "latex":
         return formats.comparisons_latex(found, options.ids, options.notes)
     return formats.comparisons_markdown(found, options.ids)
+
+
+def _keep_results(run: Path) -> None:
+    """Writes results.csv into the run folder; a folder that cannot be written is one line, and the table is shown."""
+    try:
+        text.write_results_csv(run)
+    except OSError as error:
+        print(f"warning: {run / 'results.csv'} is not written ({error.strerror})", file=sys.stderr)
 
 
 def _paper(options: Any) -> str:

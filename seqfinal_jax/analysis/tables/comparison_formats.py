@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.tables.comparisons import Judged
 from seqfinal_jax.analysis.tables.labels import MISSING, method_name
 from seqfinal_jax.analysis.tables.latex import Notes, latex_table, tabular
-from seqfinal_jax.analysis.tables.text import csv_text, latex_text
+from seqfinal_jax.analysis.tables.text import csv_text
 
 CSV_COLUMNS = (
     "architecture", "method", "reference", "n", "difference", "low", "high", "p", "adjusted", "together", "kind", "claim",
@@ -36,11 +37,10 @@ def comparisons_markdown(found: Rows, ids: bool = False) -> str:
     """One table per architecture."""
     parts = []
     for architecture, judged in found.items():
-        lines = [HEADS, ["---", *["---:"] * 5, "---", "---"], *(_texts(row, ids) for row in judged)]
-        shown = "\n".join(
-            f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines
-        )
-        parts.append(f"**{_title(architecture, judged, ids)}**\n\n{shown}")
+        lines = [HEADS, ["---", *["---:"] * 5, "---", "---"]]
+        lines += [list(map(markdown_text, _texts(row, ids))) for row in judged]
+        shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f"**{markdown_text(_title(architecture, judged, ids))}**\n\n{shown}")
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in SAID)]) + "\n"
 
 

@@ -194,7 +194,7 @@ def _against(
 def comparison_lines(
     cells: pd.DataFrame, reference: str, smallest: float = SMALLEST, records: Sequence[Record] = ()
 ) -> list[str]:
-    """For each architecture a line for each method; raises ValueError for a reference without cells."""
+    """For each architecture a line for each method; raises ValueError for a reference without cells or pairs."""
     if reference not in set(cells["method"]):
         raise ValueError(f"no cell of {reference!r}; there are {listed(in_order(cells['method']))}")
     lines = []
@@ -204,6 +204,11 @@ def comparison_lines(
             f"interval and p of the exact sign-flip test; p by Holm for the explored comparisons"
         )
         lines += [f"  {_line(each)}" for each in rows]
+    if not lines:
+        raise ValueError(
+            f"no other method has a seed in common with {reference!r}, and comparisons are paired by seed; fit both with "
+            f"the same --config.seeds"
+        )
     return lines
 
 

@@ -40,10 +40,13 @@ def remember_label(method: str, label: Mapping[str, Any]) -> None:
 def method_name(method: str) -> MethodLabel:
     """A method's column, legend and family.
 
-    An id that neither the records nor the results that were read know stands for itself.
+    Methods of users are called as the results say that were read, whatever their files say now. An id that neither the
+    records nor the results know stands for itself.
     """
     if method not in METHODS:
         return _read.get(method, MethodLabel(method, method, method, "other"))
+    if method in _read and METHODS.origin(method):
+        return _read[method]
     record = METHODS.get(method)
     return MethodLabel(record.id, record.column, record.legend, record.family, record.comparable)
 

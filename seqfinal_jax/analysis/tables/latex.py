@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from seqfinal_jax.analysis.plain_text import latex_text
 from seqfinal_jax.analysis.tables.comparisons import SMALLEST, Judged, judged_comparisons
 from seqfinal_jax.analysis.tables.labels import listed, method_name, percent
 from seqfinal_jax.analysis.tables.results_table import ResultsTable
-from seqfinal_jax.analysis.tables.text import latex_text
 
 Notes = Literal["plain", "threeparttable"]
 BETTER, WORSE = r"$^{*}$", r"$^{\circ}$"

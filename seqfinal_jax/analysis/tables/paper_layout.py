@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, in_order, method_name
 from seqfinal_jax.analysis.tables.latex import Notes, latex_table
 from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
-from seqfinal_jax.analysis.tables.text import csv_text, latex_text
+from seqfinal_jax.analysis.tables.text import csv_text
 from seqfinal_jax.methods.recipes import METHODS, published_row
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
 
@@ -282,7 +283,7 @@ def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2, no
         lines.append(r"\midrule")
         for row in table.rows:
             shown = [_latex_cell(table.cells[row, method], with_spread, decimals) for method in half]
-            lines.append(" & ".join([row, *shown]) + r" \\")
+            lines.append(" & ".join([latex_text(row), *shown]) + r" \\")
             if row in table.rules:
                 lines.append(r"\midrule")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
@@ -308,11 +309,13 @@ def _marked(text: str, mark: int) -> str:
 def _halves(table: PaperTable, shown: Callable[[PaperCell], str]) -> str:
     parts = []
     for half in table.halves:
-        heads = ["", *(method_name(method).column for method in half)]
+        heads = ["", *(markdown_text(method_name(method).column) for method in half)]
         lines = [heads, ["---", *["---:"] * len(half)]]
-        lines += [[row, *(shown(table.cells[row, method]) for method in half)] for row in table.rows]
+        lines += [
+            [markdown_text(row), *(shown(table.cells[row, method]) for method in half)] for row in table.rows
+        ]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in table.captions)]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {markdown_text(line)}" for line in table.captions)]) + "\n"
 
 
 def best_tested_decay(cells: pd.DataFrame, variants: Sequence[str], method: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from seqfinal_jax.analysis.plain_text import markdown_text
 from seqfinal_jax.analysis.tables.cells import read_cells
 from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.results_table import (
@@ -88,18 +89,10 @@ def printed_table(cells: pd.DataFrame) -> Table:
 def to_markdown(table: ResultsTable, ids: bool = False) -> str:
     """The table with its title and captions as Markdown; `ids`: methods by their ids instead of their columns."""
     heads = ["method", "", *(head for architecture in table.architectures for head in (architecture, "n"))]
-    lines = [f"**{table.title}**", "", _markdown_row(heads)]
+    lines = [f"**{markdown_text(table.title)}**", "", _markdown_row(heads)]
     lines.append(_markdown_row(["---", "---", *["---:"] * (2 * len(table.architectures))]))
     lines += [_markdown_row(_texts(table, method, table.architectures, ids)) for method in table.methods]
-    return "\n".join([*lines, "", *(f"- {caption}" for caption in table.captions), ""])
-
-
-def latex_text(text: str) -> str:
-    """A text with what LaTeX would read as commands written out."""
-    signs = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{",
-             "}": r"\}", "±": r"$\pm$", "–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-             "†": r"\dag{}"}  # fmt: skip
-    return "".join(signs.get(sign, sign) for sign in text)
+    return "\n".join([*lines, "", *(f"- {markdown_text(caption)}" for caption in table.captions), ""])
 
 
 def to_csv(table: ResultsTable) -> str:
@@ -141,7 +134,7 @@ def _texts(table: ResultsTable, method: str, architectures: Sequence[str], ids: 
 
 
 def _markdown_row(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(map(markdown_text, texts)) + " |"
 
 
 def _rich_table(table: ResultsTable, architectures: Sequence[str], ids: bool = False) -> Table:

@@ -9,10 +9,17 @@ from typing import Any
 
 from rich.console import Console
 
+from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code
 from seqfinal_jax.analysis.tables.cells import done_cells, read_cells
 from seqfinal_jax.analysis.tables.labels import in_order, listed, method_called, method_name
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.results.run_folder import CellFolder, RunFolderError
+from seqfinal_jax.results.run_folder import (
+    CellFolder,
+    RunFolderError,
+    check_run_folder,
+    refuse_unwritable,
+    write_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Choice:
 
     architectures, methods: names; empty for the first architecture and for all methods. seed: None for the first.
     legends: what a method is called in the legend, where it is not its usual name. title: of the figure; empty for the
-    usual one.
+    usual one. out: the folder of the figures, where it is not that of the first run.
     """
 
     runs: tuple[Path, ...]
@@ -31,11 +38,19 @@ class Choice:
     legends: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
     data_dir: str | None = None
+    out: Path | None = None
 
     @property
     def folder(self) -> Path:
         """Where the figures go."""
-        return self.runs[0] / "figures"
+        return self.out or self.runs[0] / "figures"
+
+    def kept(self, name: str) -> Path:
+        """A file of what was computed, in the folder of the figures; what the run folder has of it is taken over."""
+        path, there = self.folder / name, self.runs[0] / "figures" / name
+        if not path.is_file() and there.is_file():
+            write_whole(path, there.read_bytes())
+        return path
 
     def legend(self, method: str) -> str:
         """What a method is called in the legend."""
@@ -92,7 +107,11 @@ def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser
     parser.add_argument(
         "--title", default="", help="title of the figure; default: sequence, architecture and seed"
     )
+    parser.add_argument(
+        "--out", type=Path, help="folder for the figures; default: figures of the first run folder"
+    )
     parser.add_argument("--data_dir", help="folder with the data sets; default: SEQFINAL_DATA_DIR")
+    add_code_flags(parser)
     return parser
 
 
@@ -107,6 +126,7 @@ def read_choice(options: Any) -> Choice:
     return Choice(
         tuple(options.runs), _parts(options.architecture), options.seed, methods,
         dict(zip(methods, names, strict=False)), options.title, options.data_dir,
+        options.out,
     )  # fmt: skip
 
 
@@ -129,8 +149,13 @@ def run_command(
     """Reads the flags, draws, and prints the paths of the files; returns 2 after an error of the user."""
     options, console = parser.parse_args(arguments), Console(highlight=False)
     try:
-        written = draw(read_choice(options), options, console)
-    except ValueError as error:
+        choice = read_choice(options)
+        for run in choice.runs:
+            check_run_folder(run)
+        refuse_unwritable(choice.folder, "name another folder for the figures with --out=DIR")
+        with allowed_code(options):
+            written = draw(choice, options, console)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for path in written:

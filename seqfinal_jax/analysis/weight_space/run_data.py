@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from seqfinal_jax.analysis.run_code import load_run_plugins
 from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.config import base_config, read
 from seqfinal_jax.config.check import flat
@@ -25,12 +26,14 @@ DataOf = Callable[[CellFolder], tuple[Sequence, InputScaling]]
 def config_of(workdir: str | Path) -> ConfigDict:
     """The configuration of a run, from its config.json; fields that came later have their defaults."""
     stored = read_config(workdir)
-    config = base_config(stored["name"], stored["data"]["dataset"], plugins=tuple(stored.get("plugins", ())))
+    load_run_plugins(workdir)
+    config = base_config(stored["name"], stored["data"]["dataset"])
     known = flat(config)
     with config.unlocked():
         for name, value in flat(stored).items():
             if name in known:
                 _put(config, name.split("."), value)
+        config.plugins = ()  # they are loaded, as they were in the run
     return config
 
 

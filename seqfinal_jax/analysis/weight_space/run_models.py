@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from seqfinal_jax.analysis.run_code import load_run_model
 from seqfinal_jax.analysis.tables.labels import in_order, listed
 from seqfinal_jax.analysis.weight_space.choice import Choice
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.network import StepNetwork, extract
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
-from seqfinal_jax.stored_model import load_model
 
 START, PROBE = "start", "probe"
 
@@ -91,7 +91,7 @@ def _read(
         except ValueError as error:
             left_out[cell.method] = str(error)
     oracle, final, start = (_passed(spanning[name]) for name in spanning)
-    groups = tuple(load_model(spanning["oracle"].path).network.group_names)
+    groups = tuple(load_run_model(spanning["oracle"].path).network.group_names)
     return RunModels(
         architecture, seed, groups, oracle[1][-1], start[1][0], final[1][-1], tuple(paths), left_out
     )
@@ -145,7 +145,7 @@ def passed_models(cell: CellFolder) -> list[Model]:
     stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
     run, found = cell.path.parents[3], []
     for stage in stages:
-        model = load_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
+        model = load_run_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
         if isinstance(model.network, StepNetwork) and len(stages) == 1:
             steps = range(model.network.num_steps)
             found += [Model(f"step {t}", model.network, model.variables, t) for t in steps]

@@ -1,8 +1,9 @@
-"""Image files below a folder: found, identified by their contents, decoded once and kept in the cache."""
+"""Image files identified by their contents, decoded once and kept in the cache."""
 
+import contextlib
 import hashlib
+import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,74 +11,49 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from seqfinal_jax.data.base.sources import SourceError
-from seqfinal_jax.data.images.decode import RULES, SUFFIXES, BadImage, decode
+from seqfinal_jax.data.images.decode import (
+    EIGHT_BITS,
+    RULES,
+    BadImage,
+    Decoded,
+    PixelRoom,
+    Reading,
+    decode_file,
+)
 from seqfinal_jax.data.stored_arrays import cache_dir, read_arrays, write_arrays
 
-JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MOST_LISTED = 100
-# Why files are left out, of one and of several.
-HIDDEN = ("hidden or system file", "hidden or system files")
-OTHER = ("file that is no image", "files that are no images")
-DIGITS = re.compile(r"(\d+)")
+DARK = 0.1  # the share of their range below which images are suspicious
+KEPT = ("images", "digests", "bits", "odd_metadata")
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The files below a folder.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded image files.
 
-    images: in the order of their paths. left_out: how many others, by reason (as it reads for one and for many).
+    images (n, h, w, channels) uint8; digests (n,) uint64 of their pixels; bits (n,) uint8 of a stored value.
     """
 
-    folder: Path
-    images: tuple[Path, ...]
-    left_out: dict[tuple[str, str], int]
+    images: np.ndarray
+    digests: np.ndarray
+    bits: np.ndarray
 
     def note(self) -> str:
-        """What was left out, as a sentence; empty where nothing was."""
-        parts = [f"{count} {reason[count > 1]}" for reason, count in self.left_out.items() if count]
-        return f"left out {' and '.join(parts)}" if parts else ""
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts `step2` before `step10`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in DIGITS.split(name) if part]
-
-
-def find_images(folder: Path) -> Found:
-    """Looks for image files at any depth, follows links once, and counts junk and other files.
-
-    Raises SourceError where there is no image.
-    """
-    images, left_out = [], {HIDDEN: 0, OTHER: 0}
-    for path in sorted(_files(folder)):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part.lower() in JUNK for part in parts):
-            left_out[HIDDEN] += 1
-        elif path.suffix.lower() not in SUFFIXES:
-            left_out[OTHER] += 1
-        else:
-            images.append(path)
-    found = Found(folder, tuple(images), left_out)
-    if not images:
-        raise SourceError(
-            f"{folder}: expected image files ({', '.join(sorted(SUFFIXES))}), found none"
-            + (f" ({found.note()})" if found.note() else "")
-        )
-    return found
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(place) / name for name in names)
+        """A warning where the images use little of the range of their type; empty otherwise."""
+        brightest = self.images.max(axis=(1, 2, 3))
+        for bits in (8, 16):
+            own = self.bits == bits
+            if own.any() and (high := int(brightest[own].max())) < DARK * EIGHT_BITS:
+                return (
+                    f"the {int(own.sum())} images of {bits} bits use {100 * high / EIGHT_BITS:.0f} % of their range at "
+                    f"most; where another value than {2**bits - 1} is white, name it with --config.data.white"
+                )
+        return ""
 
 
 def contents_digest(folder: Path, paths: Sequence[Path]) -> str:
@@ -98,39 +74,74 @@ def _digest_of(path: Path) -> bytes:
         raise SourceError(f"{path}: the file cannot be read ({error})") from error
 
 
-def decoded(paths: Sequence[Path], contents: str, size: int, channels: int, cache: bool = True) -> np.ndarray:
-    """The pixels (n, h, w, channels) uint8 of image files, from the cache where it holds them.
+def decoded(paths: Sequence[Path], contents: str, reading: Reading, cache: bool = True) -> Pictures:
+    """Image files as pixels, from the cache where it holds them.
 
     `contents` identifies what the files hold. Raises SourceError that lists every file which cannot be used, or where
-    `size` is 0 and the images are of several sizes.
+    `reading.size` is 0 and the images are of several sizes.
     """
-    key = hashlib.sha256(f"{contents} {size} {channels} {RULES}".encode()).hexdigest()
+    key = hashlib.sha256(f"{contents} {reading.key} {RULES}".encode()).hexdigest()
     path = cache_dir() / f"images-{key[:16]}.npz"
-    stored = read_arrays(path, key, ("images",)) if cache else None
-    if stored is not None:
-        return stored["images"]
-    images = _decode_all(paths, size, channels)
-    if cache:
-        write_arrays(path, key, {"images": images}, "the decoded images")
-    return images
+    stored = read_arrays(path, key, KEPT) if cache else None
+    if stored is None:
+        stored = _decode_all(paths, reading)
+        if cache:
+            write_arrays(path, key, stored, "the decoded images")
+    if odd := int(stored["odd_metadata"].sum()):
+        log.warning(
+            "%d image file%s metadata that cannot be read; only the orientation would have been used",
+            odd,
+            "s have" if odd > 1 else " has",
+        )
+    return Pictures(stored["images"], stored["digests"], stored["bits"])
 
 
-def _decode_all(paths: Sequence[Path], size: int, channels: int) -> np.ndarray:
-    def pixels(path: Path) -> np.ndarray | str:
+def _decode_all(paths: Sequence[Path], reading: Reading) -> dict[str, np.ndarray]:
+    room = PixelRoom(reading.most_megapixels * 1e6)
+
+    def found(path: Path) -> Decoded | str:
         try:
-            return decode(path.read_bytes(), size, channels)
+            return decode_file(path.read_bytes(), reading, room)
         except BadImage as error:
             return str(error)
         except OSError as error:
             return f"the file cannot be read ({error})"
 
-    results = list(_in_threads(pixels, paths, "decoding images"))
+    with _large_images():
+        results = list(_in_threads(found, paths, "decoding images"))
     bad = [f"  {path}: {found}" for path, found in zip(paths, results, strict=True) if isinstance(found, str)]
     if bad:
         said = f"{len(bad)} of {len(paths)} image files cannot be used; mend or remove them:"
         more = [f"  and {len(bad) - MOST_LISTED} more"] if len(bad) > MOST_LISTED else []
         raise SourceError("\n".join([said, *bad[:MOST_LISTED], *more]))
-    return _stacked(paths, results)
+    images = _stacked(paths, [each.pixels for each in results])
+    return {
+        "images": images,
+        "digests": pixel_digests(images),
+        "bits": np.array([each.bits for each in results], np.uint8),
+        "odd_metadata": np.array([each.odd_metadata for each in results], bool),
+    }
+
+
+@contextlib.contextmanager
+def _large_images() -> Iterator[None]:
+    """Takes Pillow's own bound on pixels away: there is one here, of which the user can set the value."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def channels_are_first(shape: tuple[int, ...]) -> bool:
+    """Whether images of this shape look like (n, c, h, w), as PyTorch has them."""
+    return len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3)
+
+
+def pixel_digests(images: np.ndarray) -> np.ndarray:
+    """A digest of each image's pixels, (n,) uint64: equal for equal images."""
+    found = b"".join(hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
+    return np.frombuffer(found, np.uint64)
 
 
 def _stacked(paths: Sequence[Path], images: Sequence[Any]) -> np.ndarray:

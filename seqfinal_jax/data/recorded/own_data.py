@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from seqfinal_jax.data.base.sources import SourceError, data_folder
-from seqfinal_jax.data.images.image_files import Found, contents_digest, decoded, find_images, natural
+from seqfinal_jax.data.images.decode import MOST_MEGAPIXELS, Reading
+from seqfinal_jax.data.images.image_files import channels_are_first, contents_digest, decoded, pixel_digests
+from seqfinal_jax.data.images.image_folders import Found, find_images, natural, refuse_linked_steps
 from seqfinal_jax.data.recorded.recorded import Choices, RecordedSequence, Samples, arrays_digest, samples_of
 from seqfinal_jax.data.recorded.splits import DRAWN, PARTS
 from seqfinal_jax.data.sequences.source import SequenceRequest, sequence
 
 LAYOUTS = "STEP/CLASS/IMAGE or YEAR/MONTH/CLASS/IMAGE"
 YEAR, MONTH = re.compile(r"\d{4}"), re.compile(r"0?[1-9]|1[0-2]")
-FEW = 5  # examples in a message
-READ_WITH = ("image_size", "grey", "split_file")
+FEW, SHOWN = 5, 80  # examples in a message, characters of a name
+READ_WITH = ("image_size", "grey", "split_file", "white")
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @sequence("own_data")
@@ -61,13 +64,44 @@ def read_folders(folder: Path, data: Mapping[str, Any]) -> tuple[Samples, tuple[
     placed = [place_of(path, folder) for path in found.images]
     _refuse_layout(folder, found, placed)
     times, classes = zip(*placed, strict=True)
+    if not data.get("steps"):
+        refuse_linked_steps({time: path.parents[1] for time, path in zip(times, found.images, strict=True)})
     class_names = tuple(sorted(set(classes), key=natural))
+    refuse_alike(folder, times, classes)
     labels = [class_names.index(name) for name in classes]
-    parts = named_parts(data.get("split_file", ""), folder, found.images)
+    parts, groups = named_parts(data.get("split_file", ""), folder, found.images)
     contents = contents_digest(folder, found.images)
-    images = decoded(found.images, contents, data.get("image_size", 32), 1 if data.get("grey") else 3)
-    record = {"origin": "folder", "note": found.note(), "files_sha256": contents}
-    return samples_of(images, labels, times, parts), class_names, record
+    pictures = decoded(found.images, contents, reading_of(data))
+    notes = [note for note in (found.note(), pictures.note()) if note]
+    record = {"origin": "folder", "note": "; ".join(notes), "files_sha256": contents}
+    names = [path.relative_to(folder).as_posix() for path in found.images]
+    samples = samples_of(pictures.images, labels, times, parts, pictures.digests, groups, names)
+    return samples, class_names, record
+
+
+def reading_of(data: Mapping[str, Any]) -> Reading:
+    """How image files are read, from the section `config.data`."""
+    return Reading(
+        data.get("image_size", 32),
+        1 if data.get("grey") else 3,
+        data.get("white", 0.0),
+        data.get("most_megapixels", MOST_MEGAPIXELS),
+    )
+
+
+def refuse_alike(folder: Path, times: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises SourceError for two classes that differ by case alone and never stand in one step, such as Cat and cat."""
+    steps: dict[str, set[str]] = {}
+    for time, name in zip(times, classes, strict=True):
+        steps.setdefault(name, set()).add(time)
+    first: dict[str, str] = {}
+    for name in sorted(steps):
+        other = first.setdefault(name.casefold(), name)
+        if other != name and not steps[other] & steps[name]:
+            raise SourceError(
+                f"{folder}: the classes {other!r} and {name!r} differ in capital letters alone, and no time step has "
+                f"both; give the folders of one class one name"
+            )
 
 
 def place_of(path: Path, folder: Path) -> tuple[str, str] | None:
@@ -81,55 +115,82 @@ def place_of(path: Path, folder: Path) -> tuple[str, str] | None:
 
 
 def _refuse_layout(folder: Path, found: Found, placed: Sequence[Any]) -> None:
-    depths = {len(path.relative_to(folder).parts) for path in found.images}
-    strange = [path for path, place in zip(found.images, placed, strict=True) if place is None]
+    paths = [path.relative_to(folder) for path in found.images]
+    depths = {len(path.parts) for path in paths}
+    strange = [path for path, place in zip(paths, placed, strict=True) if place is None]
+    for level in (0, 1):
+        names = {path.parts[level] for path in paths if len(path.parts) > level + 2}
+        if len(names) > 1 and {name.lower() for name in names} <= SPLIT_NAMES:
+            raise SourceError(
+                f"{folder}: found the folders {', '.join(sorted(names))}, which are parts of a split and no time steps; "
+                f"expected {LAYOUTS}. Name parts in a file (--config.data.split_file); for images of one time, see "
+                f"--config.data.dataset=own_images"
+            )
     if not strange and len(depths) == 1:
         return
     examples = strange or [
-        next(path for path in found.images if len(path.relative_to(folder).parts) == depth)
-        for depth in sorted(depths)
+        next(path for path in paths if len(path.parts) == depth) for depth in sorted(depths)
     ]
-    shown = ", ".join(repr(path.relative_to(folder).as_posix()) for path in examples[:FEW])
+    shown = ", ".join(repr(path.as_posix()) for path in examples[:FEW])
     raise SourceError(f"{folder}: expected images in one layout, {LAYOUTS}, found {shown}")
 
 
-def named_parts(file: str, folder: Path, paths: Sequence[Path]) -> np.ndarray | None:
-    """The parts that a CSV file with columns `file` and `part` gives to images; -1 for those that it does not name.
+def named_parts(file: str, folder: Path, paths: Sequence[Path]) -> tuple[np.ndarray | None, list[str] | None]:
+    """The parts and groups that a CSV file with columns `file`, `part` and `group` gives to images.
 
-    Raises SourceError for other columns, parts that are none, and files that are not there.
+    Parts are -1 for images that the file does not name, or names without one; groups are empty for them. Either column
+    may lack. Raises SourceError for parts that are none, files that are not there, and images named twice.
     """
     if not file:
-        return None
+        return None, None
     place = {path.relative_to(folder).as_posix(): row for row, path in enumerate(paths)}
-    parts, path = np.full(len(paths), DRAWN), Path(file).expanduser()
+    parts, groups, path = np.full(len(paths), DRAWN), [""] * len(paths), Path(file).expanduser()
+    seen: dict[str, tuple[int, str, str]] = {}
+    for number, row in _csv_rows(file, path):
+        name, part, group = ((row.get(column) or "").strip() for column in ("file", "part", "group"))
+        missing = not part and "group" not in row
+        if part not in (*PARTS, "") or missing or name not in place:
+            wrong = f"no image {name[:SHOWN]!r} below {folder}" if name not in place else f"part {part!r}"
+            raise SourceError(
+                f"{path}, line {number}: expected the columns file and part, or file, part and group, with a path below "
+                f"--data_dir and one of {', '.join(PARTS)}, found {wrong}"
+            )
+        before, *there = seen.setdefault(name, (number, part, group))
+        if there != [part, group]:
+            raise SourceError(
+                f"{path}, lines {before} and {number}: the image {name!r} is named twice, as {there[0] or 'drawn'!r} and "
+                f"as {part or 'drawn'!r}{'' if there[1] == group else f', of groups {there[1]!r} and {group!r}'}; "
+                f"leave one of the two"
+            )
+        parts[place[name]] = PARTS.index(part) if part else DRAWN
+        groups[place[name]] = group
+    return parts, groups
+
+
+def _csv_rows(file: str, path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file with the numbers of the lines that they begin on."""
+    rows: list[tuple[int, dict[str, str]]] = []
+    begin = 2
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines))
+            reader = csv.DictReader(lines)
+            for row in reader:
+                rows.append((begin, row))
+                begin = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(
+            f"{path}, line {begin}: expected a row of CSV, found one that cannot be read ({error}); look for a quote "
+            f"that is not closed"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"config.data.split_file={file!r} cannot be read: {error}") from None
-    for number, row in enumerate(rows, start=2):
-        name, part = (row.get("file") or "").strip(), (row.get("part") or "").strip()
-        if part not in PARTS or name not in place:
-            wrong = f"no image {name!r} below {folder}" if part in PARTS else f"part {part!r}"
-            raise SourceError(
-                f"{path}, line {number}: expected the columns file and part, a path below --data_dir and one of "
-                f"{', '.join(PARTS)}, found {wrong}"
-            )
-        parts[place[name]] = PARTS.index(part)
-    return parts
+    return rows
 
 
 def read_npz(path: Path, data: Mapping[str, Any]) -> tuple[Samples, tuple[str, ...], dict[str, Any]]:
-    """The same of a .npz file with images (n,h,w[,c]) uint8, labels (n,) and time (n,); `part` (n,) may be there."""
+    """The same of a .npz file with images (n,h,w[,c]) uint8, labels (n,), time (n,), and perhaps `part`, `group` (n,)."""
     arrays = _arrays(path)
-    images = arrays["images"]
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise SourceError(
-            f"{path}: expected images as uint8 (n, h, w) or (n, h, w, c) with values 0..255, found {images.dtype} "
-            f"{images.shape}"
-        )
+    images = _images(path, arrays["images"])
     labels, times = (_texts(path, name, arrays[name], len(images)) for name in ("labels", "time"))
     class_names = tuple(sorted(set(labels), key=natural))
     parts = None
@@ -140,7 +201,25 @@ def read_npz(path: Path, data: Mapping[str, Any]) -> tuple[Samples, tuple[str, .
             raise SourceError(f"{path}: expected part to hold {', '.join(PARTS)} or '', found {unknown[0]!r}")
         parts = [PARTS.index(part) if part else DRAWN for part in named]
     labelled = [class_names.index(label) for label in labels]
-    return samples_of(images, labelled, times, parts), class_names, {"origin": "file", "note": ""}
+    refuse_alike(path, times, labels)
+    groups = _texts(path, "group", arrays["group"], len(images)) if "group" in arrays else None
+    names = [f"image {row}" for row in range(len(images))]
+    samples = samples_of(images, labelled, times, parts, pixel_digests(images), groups, names)
+    return samples, class_names, {"origin": "file", "note": ""}
+
+
+def _images(path: Path, images: np.ndarray) -> np.ndarray:
+    """The images of an archive as (n,h,w,c) uint8."""
+    if images.ndim == 3:
+        images = images[..., None]
+    channels_first = channels_are_first(images.shape)
+    if images.dtype != np.uint8 or images.ndim != 4 or channels_first:
+        advice = "; these look like (n, c, h, w), save np.moveaxis(images, 1, -1)" if channels_first else ""
+        raise SourceError(
+            f"{path}: expected images as uint8 (n, h, w) or (n, h, w, c) with values 0..255, found {images.dtype} "
+            f"{images.shape}{advice}"
+        )
+    return images
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -161,9 +240,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _texts(path: Path, name: str, values: np.ndarray, count: int) -> list[str]:
-    """Whole numbers, dates or texts as texts."""
+    """Whole numbers, dates or texts as texts; dates of any unit to the day, or to the month or year that they have."""
     if values.shape != (count,) or values.dtype.kind not in "iuUM":
         raise SourceError(
             f"{path}: expected {name} as ({count},) whole numbers, texts or dates, found {values.dtype} {values.shape}"
         )
+    if values.dtype.kind == "M":
+        if np.isnat(values).any():
+            raise SourceError(
+                f"{path}: {name} holds {int(np.isnat(values).sum())} dates that are missing (NaT)"
+            )
+        unit = np.datetime_data(values.dtype)[0]
+        values = values if unit in ("Y", "M") else values.astype("datetime64[D]")
     return [unicodedata.normalize("NFC", str(value)) for value in values]

@@ -15,8 +15,10 @@ import numpy as np
 
 from seqfinal_jax.data.base.sources import SourceError, data_folder
 from seqfinal_jax.data.base.upstream import LARGEST_FILE, archive_md5
-from seqfinal_jax.data.images.decode import SUFFIXES, BadImage, decode
-from seqfinal_jax.data.images.image_files import contents_digest, decoded, find_images
+from seqfinal_jax.data.images.decode import BadImage, Reading, decode
+from seqfinal_jax.data.images.formats import SUFFIXES
+from seqfinal_jax.data.images.image_files import contents_digest, decoded
+from seqfinal_jax.data.images.image_folders import find_images
 from seqfinal_jax.data.recorded.recorded import Choices, RecordedSequence, arrays_digest, samples_of
 from seqfinal_jax.data.sequences.source import SequenceRequest, sequence
 
@@ -73,7 +75,7 @@ def read_folder(place: Path) -> tuple[np.ndarray, list[int], list[str], dict[str
     prepared = (place / "time0").is_dir()
     groups = list(_prepared(place) if prepared else _upstream(place))
     paths = [path for _, _, files in groups for path in files]
-    images = decoded(paths, contents_digest(place, paths), SIZE, 3)
+    images = decoded(paths, contents_digest(place, paths), Reading(SIZE, 3)).images
     labels = [label for _, label, files in groups for _ in files]
     decades = [decade for decade, _, files in groups for _ in files]
     layout = "time0 to time7" if prepared else "folders M and F"

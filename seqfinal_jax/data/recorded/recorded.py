@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from seqfinal_jax.data.base.sources import SourceError
-from seqfinal_jax.data.recorded.splits import DRAWN, FINAL_SHARES, SplitRule, check_splits, split_rows
+from seqfinal_jax.data.copies import have_repeats, two_labels, units_of
+from seqfinal_jax.data.recorded.splits import (
+    DRAWN,
+    FINAL_SHARES,
+    Rows,
+    SplitRule,
+    check_splits,
+    drawn_rows,
+    thinned_rows,
+    training_copies,
+)
 from seqfinal_jax.data.recorded.step_order import in_order, period_of
 from seqfinal_jax.data.sequences import sequence as sequences
 from seqfinal_jax.data.stored_arrays import add_array
@@ -22,24 +32,41 @@ class Samples:
     """Samples with their times.
 
     images (n,h,w,c) uint8, labels (n,) int32, times (n,) text, parts (n,) int8: a place in `splits.PARTS`, or -1.
+    digests (n,) uint64 of pixels, by which copies are found; groups (n,) text, empty for none; names (n,) for messages.
     """
 
     images: np.ndarray
     labels: np.ndarray
     times: np.ndarray
     parts: np.ndarray
+    digests: np.ndarray
+    groups: np.ndarray
+    names: np.ndarray
 
     def of(self, rows: np.ndarray) -> "Samples":
         """Some of them."""
         return Samples(*(column[rows] for column in vars(self).values()))
 
 
-def samples_of(images: np.ndarray, labels: Any, times: Any, parts: Any = None) -> Samples:
-    """Samples of plain arrays; no parts: all are drawn."""
-    parts = np.full(len(labels), DRAWN) if parts is None else parts
+def samples_of(
+    images: np.ndarray,
+    labels: Any,
+    times: Any,
+    parts: Any = None,
+    digests: np.ndarray | None = None,
+    groups: Any = None,
+    names: Any = None,
+) -> Samples:
+    """Samples of plain arrays; no parts: all are drawn. No digests: no image counts as a copy of another."""
+    count = len(labels)
+    parts = np.full(count, DRAWN) if parts is None else parts
+    digests = np.arange(count, dtype=np.uint64) if digests is None else digests
+    groups = [""] * count if groups is None else groups
+    names = range(count) if names is None else names
     return Samples(
-        images, np.asarray(labels, np.int32), np.asarray(times, dtype=object), np.asarray(parts, np.int8)
-    )
+        images, np.asarray(labels, np.int32), np.asarray(times, dtype=object), np.asarray(parts, np.int8), digests,
+        np.asarray(groups, dtype=object), np.asarray(names, dtype=object),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class Choices:
     period: str = "as_given"
     rule: SplitRule = SplitRule()
     test_all_steps: bool = False
+    duplicates: str = "remove"
 
     @classmethod
     def of(cls, data: Mapping[str, Any], by_class: bool = True) -> "Choices":
@@ -68,10 +96,9 @@ class Choices:
             data.get("keep", 1.0),
             data.get("most_per_class", 0),
         )
-        steps = tuple(
-            name.strip() for each in data.get("steps", ()) for name in each.split(",") if name.strip()
-        )
-        return cls(steps, data.get("period", "as_given"), rule, data["test_all_steps"])
+        steps = tuple(data.get("steps", ()))
+        duplicates = data.get("duplicates", "remove")
+        return cls(steps, data.get("period", "as_given"), rule, data["test_all_steps"], duplicates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +128,13 @@ class RecordedSequence:
                 f"{self.name}: a sequence needs two time steps or more, found one ({found!r}); "
                 f"config.data.steps and config.data.period say what a step is"
             )
-        check_splits(self.name, self.step_names, self._rows(0))
+        self._refuse_two_classes()
+        self._rows(0)
+        if self.has_copies:
+            units = np.concatenate(self.units)
+            counts = np.unique(units, return_counts=True)[1]
+            repeated = int(counts[counts > 1].sum())
+            self.record["copies"] = {"duplicates": self.choices.duplicates, "samples_with_others": repeated}
 
     def chosen(self, data: Mapping[str, Any]) -> "RecordedSequence | None":
         """The same samples under another section `config.data`; None where they have to be read again for it."""
@@ -131,35 +164,94 @@ class RecordedSequence:
         """The samples of each step, in the order in which they were read."""
         return tuple(self.samples.of(np.flatnonzero(self.periods == name)) for name in self.step_names)
 
+    @cached_property
+    def units(self) -> tuple[np.ndarray, ...]:
+        """The unit of each step's samples: equal for copies and for samples of one group, over all steps."""
+        counts = np.cumsum([len(step.labels) for step in self.steps])[:-1]
+        columns = ([getattr(step, name) for step in self.steps] for name in ("digests", "groups"))
+        return tuple(np.split(units_of(*map(np.concatenate, columns)), counts))
+
+    @cached_property
+    def has_copies(self) -> bool:
+        """Whether any two samples are copies or of one group."""
+        return have_repeats(np.concatenate(self.units))
+
+    def _refuse_two_classes(self) -> None:
+        for name, step in zip(self.step_names, self.steps, strict=True):
+            if clash := two_labels(step.digests, step.labels):
+                one, other = (f"{step.names[row]} ({self.class_names[step.labels[row]]!r})" for row in clash)
+                raise SourceError(
+                    f"{self.name}: one image stands under two classes of the time step {name!r}: {one} and {other} have "
+                    f"the same pixels; remove one of them"
+                )
+
     def sizes(self, variant: str) -> tuple[int, ...]:
         """Training and validation samples of each step."""
-        return tuple(len(train) + len(valid) for train, valid, _ in self._rows(0))
+        return tuple(len(train) + len(valid) for train, valid, _ in self._rows(0)[0])
 
     def training_sizes(self, variant: str) -> tuple[int, ...]:
         """Training samples of each step."""
-        return tuple(len(train) for train, _, _ in self._rows(0))
+        return tuple(len(train) for train, _, _ in self._rows(0)[0])
 
     def identity(self, variant: str) -> Any:
-        """Contents, steps and the rule of the split."""
+        """Contents, steps and the rule of the split; what becomes of copies and groups where there are any."""
         choices = self.choices
+        together = [["copies", choices.duplicates, self._groups_digest()]] if self.has_copies else []
         return [
             VERSION, self.name, self.record["content_sha256"], list(self.step_names), choices.period,
-            choices.rule.record(), choices.test_all_steps,
+            choices.rule.record(), choices.test_all_steps, *together,
         ]  # fmt: skip
+
+    def _groups_digest(self) -> str:
+        return hashlib.sha256("\0".join(map(str, self.samples.groups)).encode()).hexdigest()[:16]
 
     def build(self, variant: str, seed: int) -> sequences.Sequence:
         """Split by the rule; the seed counts only where the rule fixes none."""
-        rows, steps, begin = self._rows(seed), [], 0
+        (rows, copies), steps, begin = self._rows(seed), [], 0
         for t, (samples, own) in enumerate(zip(self.steps, rows, strict=True)):
             tested = len(own[2]) and (t == len(rows) - 1 or self.choices.test_all_steps)
             splits = [_split(samples, part, begin) for part in own]
             steps.append(sequences.Step(splits[0], splits[1], splits[2] if tested else None))
             begin += len(samples.labels)
-        return sequences.sequence_of(self, steps, seed, self.notes)
+        return sequences.sequence_of(self, steps, seed, (*self.notes, *self._copies_note(copies)))
 
-    def _rows(self, seed: int) -> list[Any]:
+    def _rows(self, seed: int) -> tuple[list[Rows], list[int]]:
+        """The split of every step, and how many of its training samples are copies of what the model is judged by."""
         labels, parts = zip(*((step.labels, step.parts) for step in self.steps), strict=True)
-        return split_rows(labels, parts, self.choices.rule, seed)
+        rule, units = self.choices.rule, self.units if self.has_copies else None
+        drawn, copies = drawn_rows(labels, parts, rule, seed, units), [0] * len(labels)
+        if units:
+            found = training_copies(drawn, units, self.choices.test_all_steps)
+            copies = [int(each.sum()) for each in found]
+            if self.choices.duplicates == "refuse" and any(copies):
+                raise SourceError(
+                    f"{self.name}: {self._copied(copies)}; config.data.duplicates = 'refuse' accepts none"
+                )
+            if self.choices.duplicates == "remove":
+                drawn = [(train[~each], *rest) for (train, *rest), each in zip(drawn, found, strict=True)]
+        rows = thinned_rows(drawn, labels, rule, seed)
+        check_splits(self.name, self.step_names, rows, copies)
+        return rows, copies
+
+    def _copied(self, copies: Sequence[int]) -> str:
+        by_step = ", ".join(
+            f"{name} {count}" for name, count in zip(self.step_names, copies, strict=True) if count
+        )
+        or_groups = ", or of their groups" if (self.samples.groups != "").any() else ""
+        return (
+            f"{sum(copies)} training images are copies of images of the final validation or test set{or_groups} "
+            f"({by_step})"
+        )
+
+    def _copies_note(self, copies: Sequence[int]) -> tuple[str, ...]:
+        if not any(copies):
+            return ()
+        if self.choices.duplicates == "keep":
+            return (
+                f"{self._copied(copies)} and were kept, so accuracy is not that on new images "
+                f"(config.data.duplicates = 'keep')",
+            )
+        return (f"{self._copied(copies)}; they were taken out of training",)
 
 
 def _split(samples: Samples, rows: np.ndarray, begin: int) -> sequences.Split:

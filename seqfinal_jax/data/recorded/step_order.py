@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from seqfinal_jax.data.base.sources import SourceError
-from seqfinal_jax.data.images.image_files import natural
+from seqfinal_jax.data.images.image_folders import natural
 
 PERIODS = ("as_given", "month", "year", "decade")
 DATE = re.compile(r"(\d{4})(?:[-_.](\d{1,2}))?(?:[-_.](\d{1,2}))?")
@@ -16,9 +16,10 @@ def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]
 
     Raises SourceError where the order is not clear, and where `asked` names other steps than there are.
     """
-    found = sorted(set(names), key=natural)
+    found = sorted(sorted(set(names)), key=natural)
     if asked:
         return _as_asked(found, tuple(asked))
+    _refuse_no_dates(found)
     if len(found) == 1 or all(DATE.fullmatch(name) for name in found) or _numbered(found):
         return tuple(found)
     raise SourceError(
@@ -26,6 +27,27 @@ def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]
         f"expected dates such as 2019 or 2019-04, or one name with a number such as step1, step2. Say it with "
         f"--config.data.steps=FIRST,SECOND,..."
     )
+
+
+def _refuse_no_dates(names: Sequence[str]) -> None:
+    """Raises SourceError for names that look like dates and are none, and for one date that is written in two ways."""
+    first: dict[tuple[int, ...], str] = {}
+    dates = [DATE.fullmatch(name) for name in names]
+    for name, date in zip(names, dates, strict=True) if all(dates) else ():
+        parts = tuple(int(part) for part in date.groups() if part)
+        _refuse_no_month(name, parts, "say the order with --config.data.steps=FIRST,SECOND,...")
+        if (other := first.setdefault(parts, name)) != name:
+            raise SourceError(
+                f"the time steps {other!r} and {name!r} are one date; give their folders or times one name"
+            )
+
+
+def _refuse_no_month(name: str, parts: Sequence[int], remedy: str) -> None:
+    if any(not 1 <= part <= most for part, most in zip(parts[1:], (12, 31), strict=False)):
+        which = "month" if not 1 <= parts[1] <= 12 else "day"
+        raise SourceError(
+            f"the time {name!r} is no date: there is no {which} {parts[2 - (which == 'month')]}; mend it, or {remedy}"
+        )
 
 
 def _numbered(names: Sequence[str]) -> bool:
@@ -58,5 +80,6 @@ def period_of(time: str, period: str) -> str:
         wanted = "a month, such as 2019-04" if period == "month" else "a year, such as 2019"
         raise SourceError(f"config.data.period = {period!r}: the time {time!r} does not begin with {wanted}")
     if period == "month":
+        _refuse_no_month(time, [int(date[1]), int(date[2])], "take another --config.data.period")
         return f"{date[1]}-{int(date[2]):02d}"
     return date[1] if period == "year" else f"{date[1][:3]}0s"

@@ -188,7 +188,7 @@ def build_from_spec(spec: SequenceSpec, source: Source, cache: bool = True) -> S
         steps = _build_steps(spec, source)
         if cache:
             sequence_cache.write(spec.name, key, _to_rows(steps))
-    notes = spec.notes + _size_notes(spec, steps)
+    notes = spec.notes + _size_notes(spec, steps) + tuple(source.record.get("notes", ()))
     for note in notes:
         log.warning("%s: %s", spec.name, note)
     return Sequence(

@@ -13,6 +13,13 @@ from seqfinal_jax.data.shifts.shift import check_needs
 from seqfinal_jax.records.code_identity import code_digest, defined_in
 from seqfinal_jax.records.registry import Registry, nearest
 
+READ_WITH = (
+    "duplicates",
+    "white",
+    "most_megapixels",
+)  # fields of config.data that reading own images depends on
+OWN = ("own_data", "own_images")  # data of users, in which copies are looked for
+
 
 class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
@@ -76,10 +83,11 @@ def sequence(name: str) -> Callable[[Callable], Callable]:
 
 @dataclass(frozen=True)
 class ShiftedSequence:
-    """A base data set that shifts from step to step."""
+    """A base data set that shifts from step to step; read_with: the options with which images of users were read."""
 
     source: Source
     specs: Mapping[str, SequenceSpec]
+    read_with: Mapping[str, Any] = field(default_factory=dict)
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,11 +147,12 @@ def shifted_sequence(request: SequenceRequest, like: SequenceSource | None = Non
     data, targets = request.data, tuple(request.data["target_sizes"])
     specs = {"main": _spec(request, targets)}
     specs["oracle"] = _spec(request, (*targets[:-1], request.oracle_size))
-    if isinstance(like, ShiftedSequence):
-        return ShiftedSequence(like.source, specs)
-    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir))
+    read_with = {name: data[name] for name in READ_WITH if name in data} if data["dataset"] in OWN else {}
+    if isinstance(like, ShiftedSequence) and like.read_with == read_with:
+        return ShiftedSequence(like.source, specs, read_with)
+    source = DATASETS.get(data["dataset"])(data_folder(request.data_dir), **read_with)
     check_needs(specs["main"].shifts, source.image_shape)
-    return ShiftedSequence(source, specs)
+    return ShiftedSequence(source, specs, read_with)
 
 
 def _spec(request: SequenceRequest, target_sizes: tuple[int, ...]) -> SequenceSpec:
@@ -168,7 +177,12 @@ def sequence_source(request: SequenceRequest, like: SequenceSource | None = None
     `like` is a source of the same data for another request, which saves reading them again. Raises ValueError for an
     unknown name, and what the source raises.
     """
-    name = request.data["dataset"]
+    name, duplicates = request.data["dataset"], request.data.get("duplicates", "remove")
+    if duplicates != "remove" and name not in OWN:
+        raise ValueError(
+            f"config.data.duplicates = {duplicates!r} is for {' and '.join(OWN)}; leave it at 'remove' for {name!r}, "
+            f"of which all images are taken"
+        )
     if name in SEQUENCES:
         known = like.chosen(request.data) if like is not None and hasattr(like, "chosen") else like
         return SEQUENCES.get(name)(request) if known is None else known

@@ -1,7 +1,7 @@
 """The data of a stage: streams, minibatches, evaluation sets, all as row numbers of the pool."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from seqfinal_jax.data.sequences.pool import ImagePool
@@ -30,18 +30,28 @@ def training_set(stage: Model, pool: ImagePool, seed: int) -> EvaluationSet:
     return stage.objective.training_set(stage.train, stage_rows(stage, pool, seed))
 
 
+def alike_in_size(stage: Stage, training: Training, pool: ImagePool, seeds: Sequence[int]) -> list[list[int]]:
+    """The seeds in groups whose training and validation sets have one size: only such seeds can share a fit."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for seed in seeds:
+        sets = evaluation_sets(stage, pool, training, seed).values()
+        sizes = [len(each.rows) for each in (*stage_streams(stage, pool, seed), *sets)]
+        groups.setdefault(tuple(sizes), []).append(seed)
+    return list(groups.values())
+
+
 def evaluation_sets(stage: Model, pool: ImagePool, training: Training, seed: int) -> dict[str, EvaluationSet]:
     """The validation set that selects and, with `train_metrics="eval"`, the training set."""
     rows, with_train = stage_rows(stage, pool, seed), training.train_metrics == "eval"
     return stage.objective.evaluation(stage.train, stage.valid, rows, with_train)
 
 
-def drops_single_samples(
-    stage: Stage, network: Network, training: Training, pool: ImagePool, seed: int
-) -> bool:
+def drops_single_samples(stage: Stage, network: Network, training: Training, pool: ImagePool) -> bool:
     """Whether a last minibatch of one sample is left out: where a batch norm would see one value a channel."""
     single = smallest_map(network) == 1
-    short = [s for s in stage_streams(stage, pool, seed) if len(s.rows) % training.batch_size == 1]
+    seeds = [seed for variant, seed in pool.rows if variant == stage.variant]
+    streams = [stream for seed in seeds for stream in stage_streams(stage, pool, seed)] if single else []
+    short = [stream for stream in streams if len(stream.rows) % training.batch_size == 1]
     if single and short:
         log.warning(
             "stage %s, %s: a last minibatch of one sample is left out, because a batch norm would see one value a "
@@ -55,7 +65,7 @@ def drops_single_samples(
 def stage_batches(stage: Stage, network: Network, training: Training, pool: ImagePool) -> Callable:
     """Minibatches of an epoch as a pure function of (seed, epoch)."""
     size = training.batch_size
-    drop_single = drops_single_samples(stage, network, training, pool, next(iter(pool.rows))[1])
+    drop_single = drops_single_samples(stage, network, training, pool)
 
     def batches(seed: int, epoch: int) -> Any:
         streams = stage.objective.in_order(stage_streams(stage, pool, seed), size, drop_single)

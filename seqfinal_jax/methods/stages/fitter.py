@@ -14,7 +14,7 @@ import numpy as np
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
 from seqfinal_jax.methods.stages.claiming import Busy, NoClaims, StageClaims
-from seqfinal_jax.methods.stages.data import training_set
+from seqfinal_jax.methods.stages.data import alike_in_size, training_set
 from seqfinal_jax.methods.stages.fingerprint import describe_node, node_fingerprint
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.objectives import Anchor
@@ -211,7 +211,9 @@ class StageFitter:
             }  # others may have fitted it meanwhile
             kept = {seed: result for seed, result in found.items() if result}
             left = [seed for seed in seeds if seed not in kept]
-            return kept | (self._train(stage, left, starts, anchors) if left else {})
+            for together in alike_in_size(stage, self.training, self.pool, left):
+                kept |= self._train(stage, together, starts, anchors)
+            return kept
 
     def _train(
         self,
