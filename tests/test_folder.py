@@ -425,14 +425,14 @@ def test_only_the_stages_asked_for_last_stay_in_memory(tmp_path, monkeypatch):
     assert all(result.last == {} for each in held for many in each.values() for result in many)
 
 
-def test_a_batch_far_beyond_the_set_is_not_padded_to_its_size(tmp_path):
+def test_minibatches_are_padded_to_the_set_where_it_is_smaller(tmp_path):
     from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
 
     stream = Stream(0, np.arange(180))
     batches = epoch_batches([stream], shuffled(0, "final"), 1, 20_000)
-    assert batches.index.shape[-1] == 1000 and batches.count == 1
-    assert sorted(batches.index[0, 0][batches.mask[0, 0]]) == list(range(180))
-    assert EvaluationSet(0, np.arange(45)).batches(20_000).index.shape[-1] == 1000
+    assert batches.index.shape[-1] == 180 and batches.count == 1 and batches.mask is None
+    assert sorted(batches.index[0, 0]) == list(range(180))
+    assert EvaluationSet(0, np.arange(45)).batches(20_000).index.shape[-1] == 45
     smoke_run(tmp_path, **ONE, training__batch_size=20_000)
 
 
