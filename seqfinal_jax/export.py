@@ -23,11 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("cell", type=Path, help="folder of a cell, or of a stage's seed")
     parser.add_argument("--format", choices=("orbax", "safetensors", "torch"), default="safetensors")
     parser.add_argument("--out", type=Path, required=True, help="folder that is made for the model")
-    options = parser.parse_args(arguments)
+    from seqfinal_jax.analysis.run_code import add_code_flags
+    from seqfinal_jax.records.plugins import names_of
     from seqfinal_jax.stored_model import load_model
 
+    add_code_flags(parser)
+    options = parser.parse_args(arguments)
     try:
-        for path in load_model(options.cell).export(options.out, options.format):
+        model = load_model(options.cell, names_of(options.plugins), options.trust_code)
+        for path in model.export(options.out, options.format):
             print(f"wrote {path}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
