@@ -23,14 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("cell", type=Path, help="folder of a cell, or of a stage's seed")
     parser.add_argument("--format", choices=("orbax", "safetensors", "torch"), default="safetensors")
     parser.add_argument("--out", type=Path, required=True, help="folder that is made for the model")
-    from seqfinal_jax.analysis.run_code import add_code_flags
-    from seqfinal_jax.records.plugins import names_of
-    from seqfinal_jax.stored_model import load_model
+    from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_run_model
 
     add_code_flags(parser)
     options = parser.parse_args(arguments)
     try:
-        model = load_model(options.cell, names_of(options.plugins), options.trust_code)
+        with allowed_code(options):
+            model = load_run_model(options.cell)
         for path in model.export(options.out, options.format):
             print(f"wrote {path}")
     except (ValueError, OSError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import seqfinal_jax
+from seqfinal_jax import export
 from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.tables.command import main as tables
 from seqfinal_jax.records import plugins
@@ -180,6 +181,14 @@ def test_tables_and_reports_of_a_stranger_run_no_code(made, place, stranger, cap
     assert "A wide one" in (place / "run" / "report" / "index.html").read_text()
     assert ran(made) == 0 and "figures of plugins are not drawn" in caplog.text
     assert report.main([str(place / "run"), "--trust_code"]) == 0
+    assert ran(made) == 1
+
+
+def test_a_model_of_a_stranger_is_exported_where_its_code_is_trusted(made, place, stranger, capsys):
+    flags = [str(place / "run" / CELL), f"--out={place / 'exported'}"]
+    assert export.main(flags) == 2
+    assert "no run of yours has used" in capsys.readouterr().err and ran(made) == 0
+    assert export.main([*flags, "--trust_code"]) == 0
     assert ran(made) == 1
 
 

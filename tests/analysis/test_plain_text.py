@@ -13,8 +13,9 @@ from seqfinal_jax.analysis.data_pictures import sequence_pictures
 from seqfinal_jax.analysis.figures.palette import new_figure
 from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.plain_text import drawable, html_text, latex_text, markdown_text
+from seqfinal_jax.analysis.tables.latex import to_latex
 from seqfinal_jax.analysis.tables.results_table import results_table
-from seqfinal_jax.analysis.tables.text import to_latex, to_markdown
+from seqfinal_jax.analysis.tables.text import to_markdown
 from seqfinal_jax.data.sequences.examples import Examples
 from tests.analysis.run_folders import make_run_folder
 
