@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wrong:
             from seqfinal_jax.config.command_line import unknown_flag
 
-            raise ValueError(unknown_flag(wrong[0]))
+            own = [name.lstrip("-") for each in _parser()._actions for name in each.option_strings]
+            raise ValueError(unknown_flag(wrong[0], own))
         if options.action == "start":
             return _start(options, rest, console)
         if rest or options.config:

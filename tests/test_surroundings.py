@@ -64,7 +64,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_is_to_be_continued(tmp_
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 75
     assert errors.splitlines() == [
-        f"{sign.name}: stopping after the running epoch",
+        f"{sign.name}: stopping after the current epoch",
         "error: interrupted; the state is saved. Run the same command to resume",
     ]
     [meta] = tmp_path.glob("stages/*/progress/*/meta.json")

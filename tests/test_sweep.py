@@ -245,7 +245,7 @@ def test_other_json_among_the_locks_is_no_lock(tmp_path, capsys):
         (tmp_path / "a" / "claims" / f"other{number}.json").write_text(text)
         (tmp_path / "sweep" / "workers" / f"worker{number}.json").write_text(text)
     assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
-    assert "0 stages being fitted, nobody is at work" in capsys.readouterr().out
+    assert "0 stages being trained, nobody is at work" in capsys.readouterr().out
 
 
 def test_a_sweep_with_a_living_worker_is_at_work(tmp_path, capsys):
@@ -292,7 +292,7 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
     ("flags", "message"),
     [
         ([], "give a configuration"),
-        ([CONFIG, "--wrkers=2"], "unknown argument '--wrkers=2'"),
+        ([CONFIG, "--wrkers=2"], "unknown flag --wrkers; did you mean --workers?"),
         ([CONFIG, CONFIG], "has the name 'digits_rcl-smoke', as one before it has"),
         (["--config=configs/nothing.py"], "--config: there is no file configs/nothing.py"),
         ([CONFIG, "--config.training.patienc=3"], "did you mean 'patience'?"),
@@ -302,7 +302,7 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
         ([CONFIG, "--workers=500"], "--workers=500: there are"),
         ([CONFIG, "--cluster=slurm", "--time=0"], "--time=0: expected 1 or more"),
         ([CONFIG, "--cluster=slurm", "--memory=-1"], "--memory=-1.0: expected 0 or more"),
-        (["status"], "holds no sweep"),
+        (["status"], "has no sweep"),
         (["status", CONFIG], "leave --config out"),
     ],
 )

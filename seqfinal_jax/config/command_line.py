@@ -133,12 +133,12 @@ def help_text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def unknown_flag(argument: str) -> str:
-    """The message about a flag that does not exist, with the field or flag that was meant."""
+def unknown_flag(argument: str, own: Sequence[str] = ("workdir", "dry_run", "data_dir")) -> str:
+    """The message about a flag that does not exist, with the field or flag that was meant; own: flags of the command."""
     from seqfinal_jax.config.schema import all_fields
 
     name = argument.lstrip("-").partition("=")[0]
-    meant = {"config": "--config", "data_dir": "--data_dir", "workdir": "--workdir", "dry_run": "--dry_run"}
+    meant = {flag: f"--{flag}" for flag in ("config", *own)}
     for field in all_fields():
         for known in (field.name, field.name.rpartition(".")[2]):
             meant.setdefault(known, f"--config.{field.name}")

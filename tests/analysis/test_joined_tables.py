@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seqfinal_jax.analysis.tables import command, paper_layout, results_table, text
+from seqfinal_jax.analysis.plain_text import latex_text
+from seqfinal_jax.analysis.tables import command, paper_layout, results_table
 from seqfinal_jax.analysis.tables.comparisons import comparison_lines
 from seqfinal_jax.results.run_folder import RunFolderError
 from tests.analysis.run_folders import make_run_folder
@@ -207,4 +208,4 @@ def test_numbers_are_those_of_the_cells(two):
             ]
             assert np.isclose(table.cells[row, method].mean, own.mean())
             assert np.isclose(table.cells[row, method].spread, own.std(ddof=1))
-    assert text.latex_text("50 % & a_b") == r"50 \% \& a\_b"
+    assert latex_text("50 % & a_b") == r"50 \% \& a\_b"

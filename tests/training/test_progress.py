@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -32,7 +33,7 @@ def test_a_slow_first_epoch_promises_nothing(monkeypatch):
     """With one epoch there is no pace: an earlier version said "at most 0 s left" after a first epoch of over 10 s."""
     console = Console(file=io.StringIO(), width=200)
     seconds = itertools.count(step=20.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     reporter = FitProgress("final", 2, 3, console)
     epochs = []
     fit(
@@ -66,7 +67,7 @@ def test_the_last_line_says_that_all_are_done(terminal):
 def test_the_pace_of_a_run_leaves_compiling_out(monkeypatch):
     """100 s for a tenth of the operations, 90 of them for compiling: the other nine tenths take 90 s."""
     now, compiled = [0.0], [0.0]
-    monkeypatch.setattr(cells.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cells, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(cells, "compile_seconds", lambda: compiled[0])
     pace = cells.Pace(1000.0)
     now[0], compiled[0] = 100.0, 90.0
