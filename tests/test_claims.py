@@ -107,7 +107,7 @@ def test_without_a_folder_for_claims_the_work_goes_on(tmp_path, caplog):
     (tmp_path / "claims").write_text("a file")
     with Claims(tmp_path).hold(["stage"]), Claims(tmp_path).hold(["stage"]):
         pass
-    assert "claims cannot be written" in caplog.text
+    assert "locks cannot be written" in caplog.text
 
 
 def plan_of(methods, architectures, seeds):

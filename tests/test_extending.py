@@ -244,7 +244,7 @@ def test_after_an_edit_of_an_imported_module_just_its_cells_are_made_anew(own, t
     assert after["recipe"] != before["recipe"] and after["test_loss"] != before["test_loss"]
     assert (cell(workdir, "erm_final") / "result.json").stat().st_mtime_ns == kept
     assert not cell(workdir, "scaled_final", seed=1).exists()  # made by the earlier code, not to be mixed in
-    assert "was made by code that has changed since" in caplog.text
+    assert "was computed by code that has changed since" in caplog.text
 
 
 def test_after_an_edit_of_a_shift_all_its_cells_are_made_anew(own, tmp_path, caplog):
@@ -255,7 +255,7 @@ def test_after_an_edit_of_a_shift_all_its_cells_are_made_anew(own, tmp_path, cap
     own("blur", EXAMPLES["blur"].replace("0.7 * occurred", "1.4 * occurred"))
     smoke_run(workdir, **fields)
     assert result(workdir, "erm_final")["test_loss"] != before["test_loss"]
-    assert "was made by code that has changed since" in caplog.text
+    assert "was computed by code that has changed since" in caplog.text
 
 
 def test_a_configuration_file_may_define_records_itself(own, tmp_path):

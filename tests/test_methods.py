@@ -25,6 +25,7 @@ CONVNET = tuple(m for m in METHODS if m not in ("erm_side_tune", "sequential_sid
 # (2e-3, 2e-4; 1e-3, 1e-4; 3e-3); see tests/methods/test_recipes.py for the published counts.
 FITS = 6 + 2 + 2 + 2 + 2 + 1 + 5 + (3 + 2 * 3 + 3 * 3) + 3 + 3
 FITS += 2  # the joint model and its side blocks
+FITS += 1  # the control of the final step alone; the linear probe is a stage of LP-FT
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,11 @@ def test_sizes_are_read_from_the_arrays():
     blocks = {f"block0__unit{unit}__conv_{part}__kernel": (5, 5, 3, 3) for unit in range(3) for part in "ab"}
     heights = {"stem": np.zeros((2, 9, 8, 8)), "block0": np.zeros((2, 5, 4, 4))}
     resnet = plain_network(made_up(**ENDS, **blocks), images, heights)
-    assert (resnet.name, resnet.config.units, resnet.config.strides) == ("resnet-1", 3, (2,))
+    assert (resnet.name, resnet.config.units, resnet.config.strides) == (
+        "resnet-1",
+        3,
+        (),
+    )  # the stride is the preset's
     layers = {f"block0__dense{k}__conv_b__kernel": (16, 64, 3, 3) for k in range(4)}
     densenet = plain_network(made_up(**ENDS, **layers), images)
     assert (densenet.name, densenet.config.dense_layers) == ("densenet-1", (4,))
