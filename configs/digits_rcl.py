@@ -2,10 +2,11 @@
 
 Command   python -m seqfinal_jax.main --config=configs/digits_rcl.py
 Hardware  2 CPU cores
-Time      1 to 2.5 minutes
-Result    corrected, seeds 0 to 5, test accuracy in %: erm_final 68.5 ± 4.0, oracle 92.8 ± 1.8, erm_all 13.1 ± 4.3,
-          erm_fine_tune 69.1 ± 2.2, erm_linear_probe_fine_tune 83.9 ± 3.1: history helps, and it matters how it is
-          used. Pooling learns the labels from before the flip; training the head first keeps the features.
+Time      2 minutes with an empty cache
+Result    corrected, seeds 0 to 5, test accuracy in %: erm_final 73.1 ± 2.0, erm_final_long 71.6 ± 5.1, oracle
+          90.3 ± 2.5, erm_all 13.0 ± 4.3, erm_fine_tune 73.1 ± 3.8, linear_probe 87.4 ± 1.7,
+          erm_linear_probe_fine_tune 86.7 ± 1.3: history helps, and it matters how it is used. Pooling learns the
+          labels from before the flip; fine-tuning all layers loses the features that a new head alone keeps.
 """
 
 from ml_collections import ConfigDict
@@ -35,5 +36,5 @@ def get_config(presets: str = "") -> ConfigDict:
     config.grid.weight_decay = (1e-4,)
     config.grid.dropout = (0.0,)
     config.training.batch_size = 10
-    config.training.update({"max_epochs": 30, "patience": 10, "least_updates": 2000, "patience_updates": 400})
+    config.training.update({"max_epochs": 30, "patience": 10, "least_updates": 1000, "patience_updates": 400})
     return apply_presets(config, presets)
