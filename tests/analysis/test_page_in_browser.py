@@ -34,7 +34,9 @@ window.addEventListener("load", function () {
   });
   var width = document.documentElement.clientWidth;
   document.querySelectorAll("h1, h2, h3, p, li, img, summary").forEach(function (each) {
-    var box = each.getBoundingClientRect();
+    var shown = each.closest(".wide") || each;  // a picture that is wider than the window scrolls in its paragraph
+    if (shown !== each && getComputedStyle(shown).overflowX !== "auto") found.errors.push("does not scroll");
+    var box = shown.getBoundingClientRect();
     if (box.width && (box.right > width + 1 || box.left < -1)) found.cut.push(each.outerHTML.slice(0, 80));
   });
   document.querySelectorAll("img").forEach(function (each) {
