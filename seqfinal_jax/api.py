@@ -123,7 +123,7 @@ def _console(progress: bool) -> Any:
 
 
 def load_results(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """Reads the results of one or more run folders, which must be of one sequence and protocol.
+    """Reads the results of run folders, one by one or as a list, which must be of the same sequence and protocol.
 
     Returns:
         One row per cell: sequence, protocol, method, architecture, seed, test_accuracy, valid_accuracy (fractions), the
