@@ -16,17 +16,17 @@ LOADED = "_loaded"  # of a configuration: its fields as they were loaded
 
 
 def load_config(name: str, **settings: Any) -> "ConfigDict":
-    """The configuration of a name or file, with presets behind a colon, to be changed and given to `run`.
+    """Reads a configuration by name or file, with presets after a colon; change it as you like and give it to `run`.
 
         config = seqfinal_jax.load_config("digits_rcl:smoke", seeds=(0, 1))
         config.training.max_epochs = 5
 
     Args:
         name: such as "digits_rcl", "cifar10_rcl:quick" or "my/config.py".
-        settings: fields that have no dot.
+        settings: values for fields whose names have no dot, such as `seeds`.
 
     Raises:
-        ValueError: no such file, preset or field.
+        ValueError: there is no such file, preset or field.
     """
     from seqfinal_jax.config.check import flat
     from seqfinal_jax.config.command_line import read_configuration
@@ -46,21 +46,21 @@ def run(
     progress: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Fits what is missing in a run folder, writes its report, and returns its results.
+    """Trains what is missing in a run folder, writes its report, and returns its results.
 
     Args:
         config: a configuration, or the name or file of one.
         workdir: the run folder; default runs/NAME.
         data_dir: the folder with the data sets; default SEQFINAL_DATA_DIR.
-        progress: whether to show how far it is, also in a notebook.
+        progress: whether to show progress, in a terminal or a notebook.
         settings: fields to set, by their names with dots, such as {"training.max_epochs": 5}.
 
     Returns:
         One row per cell, as `load_results` gives them.
 
     Raises:
-        ValueError: a configuration, data or folder that cannot be used.
-        RuntimeError: cells failed; the message names them and where their errors are.
+        ValueError: the configuration, the data or the folder cannot be used.
+        RuntimeError: cells failed; the message names them and the files with their errors.
     """
     from seqfinal_jax.analysis.report import write_report
     from seqfinal_jax.analysis.run_code import load_figure_plugins
@@ -123,14 +123,14 @@ def _console(progress: bool) -> Any:
 
 
 def load_results(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """The results of run folders of one sequence and protocol: one after another, or a list of them.
+    """Reads the results of run folders, one by one or as a list, which must be of the same sequence and protocol.
 
     Returns:
         One row per cell: sequence, protocol, method, architecture, seed, test_accuracy, valid_accuracy (fractions), the
         chosen hyper-parameters, and `path`, the cell's folder, which `load_model` reads.
 
     Raises:
-        ValueError: no folder, or folders that hold no run or do not go together.
+        ValueError: no folder was given, a folder contains no run, or the folders differ in sequence or protocol.
     """
     from seqfinal_jax.analysis.tables.cells import done_cells
     from seqfinal_jax.analysis.tables.results_table import joined_cells
@@ -151,9 +151,9 @@ def _flat_folders(given: Sequence[Any]) -> list[str | Path]:
 
 
 def plot(*folders: str | Path | Sequence[str | Path]) -> "Figure":
-    """The chart of methods of run folders, every seed a point; a notebook shows it, `savefig` saves it.
+    """Draws the chart of methods of run folders, with one point per seed; a notebook shows it, `savefig` saves it.
 
-    Raises ValueError for folders that hold no run, no cell, or do not go together.
+    Raises ValueError where a folder contains no run or no completed cell, or the folders differ in sequence or protocol.
     """
     from seqfinal_jax.analysis.figures.method_chart import method_figure
     from seqfinal_jax.analysis.tables.results_table import results_table

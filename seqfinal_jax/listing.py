@@ -102,7 +102,7 @@ def print_list(kind: str, console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what was asked for, all kinds by default."""
+    """Prints the kinds that the command line names, all kinds by default."""
     from seqfinal_jax.records.plugins import load_plugins, names_of
 
     parser = argparse.ArgumentParser(prog="python -m seqfinal_jax list", description=__doc__,

@@ -1,4 +1,4 @@
-"""Models that a run has stored, ready to predict."""
+"""Stored models of a run, ready to predict."""
 
 import json
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ from seqfinal_jax.training.objectives.risk import InputScaling
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A network with its best variables; call it with images of pixels 0..255 to get logits.
+    """A network with its best weights; call it with images whose pixels are 0..255 to get logits.
 
-    A per-step network answers with its last time step, or with the one that `step` names, counted from 0.
+    A network with one model per time step uses the last step, or the one that `step` names, counted from 0.
     """
 
     network: Network | StepNetwork
@@ -72,8 +72,8 @@ class StoredModel:
     def export(self, out: str | Path, format: str = "safetensors") -> list[Path]:
         """Writes the model of the last time step into a new folder, in the format "orbax", "safetensors" or "torch".
 
-        Beside the weights stands description.json: layers, order of dimensions, scaling of images, classes. Returns both.
-        Raises ValueError for a folder that exists already, an unknown format, or a package that is missing.
+        The folder also gets description.json: layers, order of dimensions, scaling of images, classes. Returns the paths
+        of both. Raises ValueError for a folder that exists already, an unknown format, or a package that is missing.
         """
         out = Path(out).expanduser()
         check_package(format)
@@ -155,17 +155,17 @@ def form_of(described: dict[str, Any] | None) -> StepForm | None:
 
 
 def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool = False) -> StoredModel:
-    """The best model of a cell (cells/METHOD/ARCHITECTURE/seedK) or of a stage (stages/NAME/seedK) of a run folder.
+    """Loads the best model of a cell (cells/METHOD/ARCHITECTURE/seedK) or of a stage (stages/NAME/seedK) of a run folder.
 
-    Code of plugins that the model rests on is executed where your own runs have used it.
+    Plugins that the model needs are executed only if your own runs have used the same code.
 
     Args:
         path: the folder.
         plugins: files of plugins that you name yourself, which are executed.
-        trust_code: executes the copies of plugins that the run folder holds, whoever they come from.
+        trust_code: also executes the copies of plugins in the run folder, whoever they come from.
 
     Raises:
-        ValueError: the folder holds no model, or a damaged one, or a plugin is needed that may not be executed.
+        ValueError: the folder contains no model or a damaged one, or the model needs a plugin that may not be executed.
     """
     folder = _model_folder(Path(path).expanduser())
     try:

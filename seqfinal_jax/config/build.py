@@ -1,7 +1,7 @@
 """A configuration with all fields, and the presets of protocol and size that change some.
 
 `base_config` gives every field; a file of configs/ changes what its benchmark sequence needs, then applies the
-presets that stand behind the colon of `--config=configs/cifar10_rcl.py:released,quick`.
+presets that follow the colon in `--config=configs/cifar10_rcl.py:released,quick`.
 """
 
 from collections.abc import Collection, Sequence
@@ -57,10 +57,10 @@ def base_config(
     oracle_size: int = 20000,
     plugins: Sequence[str] = (),
 ) -> ConfigDict:
-    """All fields with their defaults; a field that does not exist cannot be added to it.
+    """All fields with their defaults; setting a field that does not exist is an error.
 
-    Sizes count samples; `target_sizes` has one for each step of `shifts`. A recorded sequence has its own sizes and no
-    shifts. `plugins` are loaded first, so that the fields which they declare are there.
+    Sizes count samples; `target_sizes` has one size per step of `shifts`. A recorded sequence has its own sizes and no
+    shifts. `plugins` are loaded first, so that the fields which they declare exist.
     """
     load_plugins(plugins)
     config = ConfigDict()
@@ -96,7 +96,7 @@ def _add(config: ConfigDict, field: ConfigField) -> None:
 
 
 def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
-    """Applies presets, named by commas, in order; raises ValueError that names the nearest one."""
+    """Applies presets, a comma-separated list, in order; raises ValueError, which suggests the nearest name."""
     for preset in filter(None, (part.strip() for part in presets.split(","))):
         if preset in PROTOCOLS:
             config.protocol.update(PROTOCOLS[preset])
@@ -145,10 +145,10 @@ def _smoke(config: ConfigDict) -> None:
 
 
 def settle_budget(config: ConfigDict, given: Collection[str] = ()) -> list[str]:
-    """Gives both budgets in updates a number where they have none, and says where a number of epochs takes their place.
+    """Fills in both budgets in updates where they are not set, and says where a number of epochs replaces them.
 
-    Epochs or a patience that a user asks for are meant: `given` names the fields of the command line or the API; in a
-    file of a user's own they differ from the defaults. Whoever wants both sets both.
+    A number of epochs or a patience that the user sets takes precedence: `given` names the fields of the command line or
+    the API; in a user's own file they are those that differ from the defaults. To have both limits, set both.
     """
     said, training = [], config.training
     for budget, epochs in NO_BUDGET.items():
@@ -175,12 +175,12 @@ def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
 
 
 def chosen_architectures(config: ConfigDict, backend: str) -> tuple[str, ...]:
-    """The architectures of a run: those named, the published twelve for "all", else what suits the hardware."""
+    """The architectures of a run: those named, the published twelve for "all", else a default for the hardware."""
     names = split_names(config.architectures) or hardware_defaults(backend)["architectures"]
     return tuple(each for name in names for each in (published_architectures() if name == "all" else (name,)))
 
 
 def split_names(values: Any) -> tuple[str, ...]:
-    """Names from a tuple or text, commas inside elements split, blanks stripped."""
+    """Names from a tuple or a comma-separated string; elements with commas are split, blanks are stripped."""
     elements = (values,) if isinstance(values, str) else values
     return tuple(part.strip() for value in elements for part in str(value).split(",") if part.strip())

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, found before anything is loaded or trained."""
+"""Checks a configuration before anything is loaded or trained."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from seqfinal_jax.records.registry import nearest
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises ValueError for a field that does not exist, or whose value cannot be right."""
+    """Raises ValueError for a field that does not exist, or whose value is not allowed."""
     known = {each.name: each for each in all_fields()}
     leaves = flat(config)
     for name in leaves:
@@ -37,7 +37,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def refuse_repeats(values: tuple[Any, ...], field: str) -> None:
-    """Raises ValueError that names a value which stands twice."""
+    """Raises ValueError where a value is listed twice, and names it."""
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"config.{field} names {value!r} {values.count(value)} times; name each once")

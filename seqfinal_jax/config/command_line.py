@@ -1,4 +1,4 @@
-"""What commands that take a configuration share: its flags, and errors in one line."""
+"""The flags of all commands that take a configuration, and error messages of one line."""
 
 import ast
 import contextlib
@@ -31,7 +31,7 @@ TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
 
 
 def plain_messages() -> None:
-    """Warnings as lines that begin with their level, not as absl writes them."""
+    """Prints warnings as lines that begin with their level, not in absl's format."""
     logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
 
@@ -52,7 +52,7 @@ def given_config(arguments: Sequence[str]) -> ConfigDict:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns what a user can mend, or has asked for, into one line and an exit status."""
+    """Turns errors that a user can fix, and interruptions by the user, into one line and an exit status."""
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stop)
@@ -96,10 +96,10 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 
 def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Parses the command line; what is wrong with it becomes one line that names the nearest match.
+    """Parses the command line; an error becomes one line that suggests the nearest match.
 
-    Plugins that it names are loaded first: the fields that they declare can be set behind them. --help prints what the
-    command does and all its flags, and ends the process.
+    Plugins that it names are loaded first, so that the fields which they declare can be set by later flags. --help prints
+    a description of the command and all its flags, and ends the process.
     """
     if {"--help", "-h", "-help"} & {*arguments[1:]}:
         print(help_text(), end="")
@@ -114,7 +114,7 @@ def parse_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def help_text() -> str:
-    """What the running command does, and its flags with their defaults."""
+    """The description of the running command, and its flags with their defaults."""
     doc = (getattr(sys.modules["__main__"], "__doc__", None) or "").strip()
     if not sys.argv[0].endswith(".py"):  # another command's entry point, such as seqfinal run
         doc = (sys.modules["seqfinal_jax.main"].__doc__ or "").strip()
@@ -153,9 +153,9 @@ def _with_path(argument: str) -> str:
 
 
 def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigDict, tuple[str, ...]]:
-    """The configuration of a file (with presets behind a colon) under settings such as "--config.seeds=0,1".
+    """The configuration of a file (with presets after a colon) with settings such as "--config.seeds=0,1" applied.
 
-    Returns it with the names of the fields that the settings set. Raises ValueError, in one sentence, for what is wrong.
+    Also returns the names of the fields that the settings set. Raises ValueError, whose message is one sentence.
     """
     command, values = ["configuration", _with_path(f"{GIVEN}{file}"), *settings], flags.FlagValues()
     try:
@@ -170,9 +170,9 @@ def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigD
 
 
 def with_lists(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the values of fields that hold lists of texts as Python writes them.
+    """The arguments, with the values of fields that are lists of strings written as Python tuples.
 
-    `--config.data.steps=2019,2020` and `--config.data.steps 2019,2020` are two texts, never numbers.
+    `--config.data.steps=2019,2020` and `--config.data.steps 2019,2020` give two strings, never numbers.
     """
     from seqfinal_jax.config.schema import text_lists
 
@@ -189,9 +189,9 @@ def with_lists(arguments: Sequence[str]) -> list[str]:
 
 
 def listed_texts(value: str) -> tuple[str, ...]:
-    """Texts by comma, without the blanks around them; in quotes where one holds a comma or ends in a blank.
+    """The strings of a comma-separated list, blanks stripped; quote a string that contains a comma or ends in a blank.
 
-    A tuple or list as Python writes it is taken as it is.
+    A tuple or list in Python's notation is taken as it is.
     """
     if value.strip()[:1] in ("(", "["):
         with contextlib.suppress(ValueError, SyntaxError):
@@ -208,7 +208,7 @@ def _load_named_plugins(arguments: Sequence[str]) -> None:
 
 
 def explain(error: Exception) -> str:
-    """The one sentence of an error in flags or in a configuration file that a user needs."""
+    """The sentence that a user needs to fix an error in the flags or in a configuration file."""
     if isinstance(error, PluginError):
         return str(error)
     text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')

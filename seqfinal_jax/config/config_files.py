@@ -9,14 +9,14 @@ PLACES = ("configs",)  # below the working directory
 
 
 def config_folders() -> list[Path]:
-    """Where named configurations are looked up: the working directory's, those of a checkout, those of a wheel."""
+    """The folders in which named configurations are looked up: in the working directory, a checkout, or a wheel."""
     checkout = Path(__file__).parents[2] / "configs"
     installed = Path(sysconfig.get_path("data")) / "share" / "seqfinal_jax" / "configs"
     return [folder for folder in (Path("configs"), checkout, installed) if folder.is_dir()]
 
 
 def named_configs() -> dict[str, Path]:
-    """The configurations that can be named, by name; of two of the same name the one in the working directory."""
+    """The files of all named configurations, by name; the working directory comes first where two have the same name."""
     found: dict[str, Path] = {}
     for folder in config_folders():
         for path in sorted(folder.glob("*.py")):
@@ -28,7 +28,7 @@ def named_configs() -> dict[str, Path]:
 def config_path(text: str) -> str:
     """The path, with presets, that `--config=TEXT` stands for: a file, or a name such as cifar10_rcl.
 
-    Raises ValueError that names the nearest match where there is neither.
+    Raises ValueError, which suggests the nearest match, where there is neither.
     """
     place, colon, presets = text.partition(":")
     if not place or Path(place).is_file():
@@ -48,7 +48,7 @@ def _as_given(name: Path, close: str) -> str:
 
 
 def summary(path: Path) -> str:
-    """The first line of a configuration file's docstring, without the file being run."""
+    """The first line of a configuration file's docstring, read without running the file."""
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     except (OSError, SyntaxError, ValueError):

@@ -18,7 +18,7 @@ from seqfinal_jax.models.families.architectures import FAMILIES
 
 
 def method_table() -> str:
-    """One row per method: id, column of the table, whether it is in the published row, and its sentence."""
+    """One row per method: id, column of the table, whether it is in the published row, and its summary."""
     rows = [METHODS.get(name) for name in in_table_order(METHODS)]
     lines = [
         f"| `{each.id}` | {each.column} | {'yes' if each.published else ''} | {each.summary.rstrip('.')} |"
@@ -38,7 +38,7 @@ def field_table() -> str:
 
 
 def readers(field: ConfigField) -> str:
-    """The methods or networks whose records read a field; empty for what every run reads."""
+    """The methods or networks whose records read a field; empty for a field that every run reads."""
     if field.size:
         return ", ".join(name for name in FAMILIES if field.size in FAMILIES.get(name).reads)
     if not field.option:
@@ -47,7 +47,7 @@ def readers(field: ConfigField) -> str:
 
 
 def default_text(value: Any) -> str:
-    """A default as short text."""
+    """A default as a short string."""
     if value is None:
         return "by protocol"
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""What the parts of the program are given of the configuration."""
+"""Reads the parts of a configuration as the objects that the program uses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,18 +22,18 @@ from seqfinal_jax.training.objectives.risk import InputScaling
 
 
 def protocol_name(config: ConfigDict) -> str:
-    """ "corrected", "released", or "custom" when the fields are those of neither."""
+    """The protocol that the fields belong to: "corrected", "released", or "custom" for neither."""
     fields = config.protocol.to_dict()
     return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
 
 
 def precision(config: ConfigDict) -> Precision:
-    """The precision of the products of layers: that which the configuration names, or its protocol's."""
+    """The precision of the products of layers: the configured one, or the protocol's default."""
     return config.precision or PRECISIONS[protocol_name(config)]
 
 
 def get(config: ConfigDict, field: str) -> Any:
-    """The value of a field named with dots."""
+    """The value of a field, given by its dotted name."""
     for part in field.split("."):
         config = config[part]
     return config
@@ -55,7 +55,7 @@ def network_config(config: ConfigDict, image_shape: tuple[int, int, int]) -> Net
 
 
 def grid(config: ConfigDict, field: str = "grid") -> Grid:
-    """The grid of hyper-parameters of every search; of the joint model's with field "joint_grid"."""
+    """The grid of hyper-parameters of every search; with field "joint_grid", that of the joint model."""
     return Grid(**{name: tuple(float(v) for v in values) for name, values in config[field].items()})
 
 
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
 
 
 def options(config: ConfigDict) -> Options:
-    """How methods adapt a model, and what of it the protocol says. Raises ValueError for malformed side sizes."""
+    """The options of methods, including those that the protocol sets. Raises ValueError for malformed side sizes."""
     tune, protocol, adapter = config.fine_tune, config.protocol, config.adapter
     return Options(
         layers=tune.layers,
@@ -90,7 +90,7 @@ def options(config: ConfigDict) -> Options:
 
 
 def joint_options(config: ConfigDict) -> JointOptions:
-    """How the networks of all time steps hang together."""
+    """The options of the joint model: how the networks of all time steps are tied together."""
     joint = config.joint
     return JointOptions(
         mode=joint.mode,
@@ -109,7 +109,7 @@ def joint_options(config: ConfigDict) -> JointOptions:
 
 
 def side_sizes(text: str) -> SideSizes:
-    """ "block", or numbers by comma; empty for a single convolution."""
+    """The sizes of side modules: "block", or comma-separated numbers; empty for a single convolution."""
     if text == "block":
         return text
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -121,7 +121,7 @@ def side_sizes(text: str) -> SideSizes:
 
 
 def stop_rule(config: ConfigDict) -> StopRule:
-    """When members stop."""
+    """The rule by which trainings stop."""
     training = config.training
     return StopRule(
         training.max_epochs, training.patience, training.stop_on, training.ties, search=config.search
@@ -129,7 +129,7 @@ def stop_rule(config: ConfigDict) -> StopRule:
 
 
 def budget(config: ConfigDict) -> Budget:
-    """The budget in updates; what a field that has no number stands for, where it has none."""
+    """The budget in updates; a field that is not set takes its default."""
     given = {name: config.training[name] for name in BUDGET}
     return Budget(**{name: BUDGET[name] if value is None else value for name, value in given.items()})
 
@@ -145,7 +145,7 @@ def input_scaling(config: ConfigDict, published: tuple[Any, Any] | None = None) 
 
 
 def sequence_request(config: ConfigDict, data_dir: str | None) -> SequenceRequest:
-    """What the configuration says of the data."""
+    """The part of the configuration that describes the data."""
     protocol = config.protocol
     return SequenceRequest(
         config.data.to_dict(),

@@ -1,4 +1,4 @@
-"""The schema: every field of the configuration once, with its default, what it may be, and what it means."""
+"""The schema: every field of the configuration once, with its default, its allowed values and its meaning."""
 
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -40,9 +40,10 @@ NAMES = Kind(
 class ConfigField:
     """One field.
 
-    name: with dots, as behind `--config.`. kind: what it may be. meaning: one sentence. option: the option of methods
+    name: with dots, as after `--config.`. kind: its allowed values. meaning: one sentence. option: the option of methods
     that it sets, so that their records tell which read it. size: the size of networks that it sets, for some families.
-    everywhere: it belongs to the run as a whole, or holds where nothing needs it; other fields must change something.
+    everywhere: it belongs to the run as a whole, or may be set where nothing reads it; any other field that is set must
+    change some result.
     """
 
     name: str
@@ -255,7 +256,7 @@ def all_fields() -> tuple[ConfigField, ...]:
 
 
 def text_lists() -> set[str]:
-    """The fields that hold a list of texts, which the command line gives with commas."""
+    """The fields that are lists of strings, given as comma-separated lists on the command line."""
     return {
         each.name
         for each in all_fields()
@@ -266,5 +267,5 @@ def text_lists() -> set[str]:
 
 
 def default_of(name: str) -> Any:
-    """A field's default; raises KeyError for a name that is none."""
+    """A field's default; raises KeyError for an unknown name."""
     return {each.name: each.default for each in all_fields()}[name]

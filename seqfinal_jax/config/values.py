@@ -1,4 +1,4 @@
-"""Values of fields as Python code gives them: numbers for lists of one, ranges, arrays."""
+"""Values of fields as Python code gives them: a single number in place of a list, ranges, arrays."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 
 def set_field(config: Any, name: str, value: Any) -> None:
-    """Sets a field of a configuration, by its name with dots.
+    """Sets a field of a configuration, given by its dotted name.
 
-    A field that holds several values takes any iterable, and a single value as one of them. Raises ValueError for a field
-    that there is not, and for a value of another type.
+    A field with several values takes any iterable, or a single value. Raises ValueError for a field that does not exist,
+    and for a value of another type.
     """
     *path, last = name.split(".")
     node = config

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Grid:
-    """Values of each hyper-parameter; on ties of accuracy the earlier point wins.
+    """Values of each hyper-parameter; of points with equal accuracy the earlier one is chosen.
 
-    adjacent: strengths of the penalty between neighbouring time steps, only where a method has one.
+    adjacent: strengths of the penalty between consecutive time steps, for methods that have one.
     final_weight: weight of the final step's loss in the joint model. efficient_decay: weight decay of its
-        parameter-efficient parts; empty for the other parts' own.
+        parameter-efficient parts; empty to use the weight decay of the other parts.
     own: axes that a method declares itself, (name, values) each; innermost.
     """
 

@@ -1,4 +1,4 @@
-"""The options of the joint model, and the part of its id that they make."""
+"""The options of the joint model, and the part of its id that follows from them."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -27,7 +27,7 @@ EFFICIENT_SWEEP = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 
 @dataclass(frozen=True)
 class JointOptions:
-    """How the networks of all time steps hang together (`config.joint`)."""
+    """The options of the joint model: how the networks of all time steps are tied together (`config.joint`)."""
 
     mode: Mode = "separate"
     separate: str = "all"
@@ -46,9 +46,9 @@ class JointOptions:
 def adjacent_strengths(
     options: JointOptions, asked: tuple[float, ...], search: bool = False
 ) -> tuple[float, ...]:
-    """The strengths to try: by type, or those asked for; 0 alone for type none.
+    """The strengths to try: the defaults of the type, or those that are set; only 0 for type none.
 
-    Raises ValueError where those asked for are not of the type's size: names of methods tell the type only.
+    Raises ValueError for strengths outside the range of the type, because names of methods contain the type only.
     """
     if search or options.adjacent == "none":
         return (SEARCHED[options.adjacent],)
@@ -64,7 +64,7 @@ def adjacent_strengths(
 
 
 def joint_suffix(options: JointOptions, default: JointOptions) -> str:
-    """The part of the id behind the mode (joint spec, section 6); empty for the method's own defaults."""
+    """The part of the id after the mode (joint spec, section 6); empty for the method's own defaults."""
     parts = {
         "_ablate": options.ablate,
         "_weight_reg_by_time": options.by_time,
@@ -83,7 +83,7 @@ def joint_suffix(options: JointOptions, default: JointOptions) -> str:
 
 
 def check_joint(options: JointOptions, method: str) -> str | None:
-    """What does not go together in the options of the joint model, or None."""
+    """Why the options of the joint model contradict one another, or None."""
     if options.ablate and options.mode == "separate":
         return f"config.joint.ablate makes added modules without effect, and method {method} in mode 'separate' adds none"
     if options.sweep and options.mode == "separate":

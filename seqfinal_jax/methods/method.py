@@ -1,10 +1,10 @@
-"""The record of a method: the only place that knows one.
+"""The specification of a method, which contains everything that the program knows about it.
 
     @method("erm_final", column="Final", legend="ERM final", family="reference", published=True)
     def erm_final(setting: Setting) -> Node: ...
 
-The published row, aliases, derived ids, which options reach a method and what its name fixes, tables, legends and
-documentation all come from these records. A file of a user's own adds records the same way.
+The published row, aliases, derived ids, the options that affect a method and those that its name fixes, tables, legends
+and documentation all come from these specifications (records). A user's own file adds methods in the same way.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ REFERENCE, ALL, ADAPT, FOLLOW, JOINT = (
 
 @dataclass(frozen=True)
 class Axis:
-    """A hyper-parameter that a method adds to the grid: its name, the values tried, what it means, what it may be."""
+    """A hyper-parameter that a method adds to the grid: its name, the values tried, its meaning, its allowed values."""
 
     name: str
     values: tuple[float, ...]
@@ -40,7 +40,7 @@ class Axis:
 class Field:
     """An option that a method declares for itself: `config.<method id>.<name>`.
 
-    kind: what it may be; by default anything of the type of `default`.
+    kind: its allowed values; by default anything of the type of `default`.
     """
 
     name: str
@@ -53,20 +53,22 @@ class Field:
 class Method:
     """One method.
 
-    id: its name in `config.methods`. recipe: builds its nodes. column, legend: its names in tables and in figures.
-    family: the methods among which it is shown. summary: one sentence for lists and documentation.
+    id: its name in `config.methods`. recipe: a function that builds its nodes. column, legend: its names in tables and in
+        figures. family: the group of methods with which it is shown.
+    summary: one sentence for lists and documentation.
     aliases: other names that are accepted, such as the published directory names.
-    options: the options (fields of `Options`) that reach it. fixed: options that its name settles, whatever is set.
-    published: whether it stands in the row of the published table.
-    naming: its id with what the options change; default: the id, and every changed option behind it.
-    refuses: why it cannot be built with these options, or None. lacks: why this network does not have it, or None.
-    remark: what a user should know before it is fitted, or None.
-    fields, axes: options and axes of the grid of its own, under `config.<id>`.
-    comparable: whether it competes with the others; not, where it has data that they do not have.
-    limit: of a method that the joint model comes to, as its adjacent penalty grows "weak" or "strong".
-    control: whether every run without `config.methods` fits it beside the published row.
-    behind: the method whose column it follows in the published layout, or, of one that is not published, in every table,
-        where that is not the order of the records.
+    options: the options (fields of `Options`) that affect it. fixed: options that its name fixes, whatever the user sets.
+    published: whether it belongs to the row of the published table.
+    naming: a function that gives the id with changed options; default: the id followed by every changed option.
+    refuses: a function that says why the method cannot be built with some options, or None.
+    lacks: a function that says why a network cannot use the method, or None.
+    remark: a function that gives a message for the user before the training, or None.
+    fields, axes: its own options and its own axes of the grid, under `config.<id>`.
+    comparable: False for a method with data that the others do not have; it does not compete with them.
+    limit: "weak" or "strong" for a method that the joint model approaches as its adjacent penalty becomes weak or strong.
+    control: whether every run without `config.methods` fits it in addition to the published row.
+    behind: the method after whose column it is placed in the published layout or, if it is not published, in every
+        table; default: the order of registration.
     """
 
     id: str
@@ -91,15 +93,15 @@ class Method:
     behind: str = ""
 
     def effective(self, options: Options) -> Options:
-        """The options as they act on this method."""
+        """The options that this method uses: those set by the user, its defaults and those that its name fixes."""
         return effective(options, self.options, self.fixed)
 
     def build(self, setting: Setting) -> Node:
-        """The method's nodes in a setting, whose options are those that the user set."""
+        """The method's nodes in a setting that contains the options as the user set them."""
         return self.recipe(self.own(setting))
 
     def own(self, setting: Setting) -> Setting:
-        """The setting as this method sees it."""
+        """The setting with the options, fields and axes of this method."""
         fields = {
             each.name: setting.fields.get(f"{self.id}.{each.name}", each.default) for each in self.fields
         }
@@ -107,7 +109,7 @@ class Method:
         return replace(setting, options=self.effective(setting.options), fields=fields, axes=axes)
 
     def derived_id(self, setting: Setting) -> str:
-        """The id with what options and own fields change; the id itself where they change nothing."""
+        """The id followed by the changed options and own fields; the id itself where none is changed."""
         options = self.effective(setting.options)
         name = (self.naming or plain_name)(self, options, setting.num_blocks)
         own = self.own(setting)
@@ -123,7 +125,7 @@ def _short(value: Any) -> str:
 
 
 def plain_name(record: Method, options: Options, num_blocks: int) -> str:
-    """The id, every option that is set and not fixed by it, and the start from pretrained weights."""
+    """The id, followed by every option that is set and not fixed by it, and by the start from pretrained weights."""
     settings = {
         name: v for name, v in changed(options).items() if name not in record.fixed and name != "joint"
     }
@@ -162,15 +164,15 @@ def method(
 
 
 def other_names(id: str) -> tuple[str, ...]:
-    """What a method is called besides its id: its aliases, its column and its legend."""
+    """The names of a method besides its id: its aliases, its column and its legend."""
     record = METHODS.get(id)
     return (*record.aliases, record.column, record.legend)
 
 
 def method_id(name: str) -> str:
-    """The id of the method that a name stands for, whatever its case: id, alias, column or legend.
+    """The id of the method that a name stands for: an id, alias, column or legend, in upper or lower case.
 
-    Raises ValueError for an unknown name, with the nearest one.
+    Raises ValueError for an unknown name; the message suggests the nearest one.
     """
     return resolved("method", name, {id: other_names(id) for id in METHODS})
 
@@ -181,14 +183,14 @@ def published_row() -> tuple[str, ...]:
 
 
 def default_row() -> tuple[str, ...]:
-    """The ids that a run fits where none is named: the published row, and the controls that belong beside it."""
+    """The ids of the methods that a run without `config.methods` fits: the published row and the controls."""
     return in_table_order(
         name for name in METHODS if METHODS.get(name).published or METHODS.get(name).control
     )
 
 
 def in_table_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Ids of records in the order of their columns: that of the records, unpublished ones where they belong."""
+    """Ids in the order of their columns: the order of registration, unpublished methods with `behind` after that one."""
     known = list(METHODS)
 
     def place(name: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Which recipes a run consists of: methods by architecture, with their derived ids, and what to tell the user."""
+"""The recipes of a run: methods by architecture, with their derived ids, and messages for the user."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ TEST = "validation accuracy of the final step; the learning-rate decay by TEST a
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """One method of one architecture: its id with options, the method it derives from, its nodes."""
+    """One method for one architecture: its id with options, the method it derives from, and its nodes."""
 
     id: str
     method: str
@@ -22,13 +22,13 @@ class MethodPlan:
 
     @property
     def selection(self) -> str:
-        """By what the reported model is selected."""
+        """The criterion by which the reported model is selected."""
         return TEST if selects_on_test(self.node) else VALIDATION
 
 
 @dataclass
 class MethodPlans:
-    """All methods of a run by (architecture, id), the methods left out, and what the user should know."""
+    """All methods of a run by (architecture, id), the methods left out, and messages for the user."""
 
     found: dict[tuple[str, str], MethodPlan] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
@@ -43,9 +43,9 @@ def plan_methods(
 ) -> MethodPlans:
     """The nodes of `methods` for every architecture of `settings`.
 
-    `asked`: whether the user named the methods; then one that no architecture has is an error. `variants`: the builds
-    of the sequence that the data offer; None for any. Raises ValueError for unknown methods and combinations that do not
-    work.
+    `asked`: whether the user named the methods; then a method that no architecture can use is an error. `variants`: the
+    builds of the sequence that the data offer; None for any. Raises ValueError for unknown methods and for combinations
+    that do not work.
     """
     plans = MethodPlans()
     for name in methods:
@@ -86,7 +86,7 @@ def _plan_method(
 
 
 def lacks(record: Method, setting: Setting) -> Reason:
-    """Why a network does not have a method, or None where it has."""
+    """Why a network cannot use a method, or None where it can."""
     own = record.own(setting)
     if record.lacks and (why := record.lacks(own)):
         return why
@@ -136,7 +136,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def selects_on_test(node: Node) -> bool:
-    """Whether a choice on the way looks at test accuracy."""
+    """Whether any choice among the nodes uses test accuracy."""
     return any(isinstance(each, Choice) and each.by == "test" for each in all_nodes(node))
 
 

@@ -22,12 +22,13 @@ LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"
 
 @dataclass(frozen=True)
 class StepForm:
-    """A per-step network.
+    """A network with one model per time step.
 
-    But for the joint model its last step alone is trained; what earlier steps use comes from the start and is frozen.
+    Only its last step is trained, except in the joint model; the weights of earlier steps come from the start and are
+    frozen.
 
-    init_last: "fresh" weights, or those of the step before ("previous", separate mode only).
-    separate: which layers are new at each later step (`per_step.version_table`). ablate: what is added has no effect.
+    init_last: "fresh" weights, or those of the previous step ("previous", separate mode only).
+    separate: which layers are new at each later step (`per_step.version_table`). ablate: added modules have no effect.
     same_init: all versions start from the same random weights (separate mode only).
     """
 
@@ -44,17 +45,17 @@ class StepForm:
 
 @dataclass(frozen=True)
 class Resume:
-    """Going on from where another stage's winner stopped, as if it had had this patience and so many epochs."""
+    """Continues the best training of another stage, as if it had had this patience and this limit of epochs."""
 
     to_epochs: int
     patience: int
 
 
 def described(value: Any) -> Any:
-    """A value of a node as plain data that differs wherever results may.
+    """A value of a node as plain data; values that may give different results give different data.
 
     Nodes become their keys, functions and classes their names with the digest of their code (empty for this package's
-    own), data classes their class and fields. Raises TypeError for what cannot be written down.
+    own), data classes their class and fields. Raises TypeError for a value of any other type.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -100,26 +101,26 @@ class _Node:
 
 @dataclass(frozen=True, eq=False)
 class Stage(_Node):
-    """One fit of a recipe.
+    """One stage of a recipe: the trainings of all grid points on some time steps.
 
     name: names the stage's random streams (shuffles, dropout) and appears in results; stages of equal content are
         one stage, whichever method asks for them.
-    role: what it is for in its method: "start", "source", "probe" or "final".
-    train, valid: time steps whose training samples are used, and whose validation samples select.
-    objective: what is minimised, over which streams of minibatches (`stages.objectives`).
-    start: the node whose best member, per seed, gives the start variables; None for random ones.
-    anchors: nodes whose models the objective holds on to (`Anchored`).
-    fresh: random weights although there is a `start` (it matters as an anchor only).
-    variant: which build of the sequence: "main", "oracle" (a larger final step, its own draw), or with training samples
-        of earlier steps that stand in for those of the final one, "nearest_neighbours" or "optimal_matching".
+    role: its purpose in the method: "start", "source", "probe" or "final".
+    train, valid: time steps whose training samples are used for training, and whose validation samples for selection.
+    objective: the loss, and the streams of minibatches that it uses (`stages.objectives`).
+    start: the node whose best training, per seed, gives the start variables; None for random ones.
+    anchors: nodes towards whose models the objective has a penalty (`Anchored`).
+    fresh: starts from random weights although there is a `start`, which then serves as an anchor only.
+    variant: the build of the sequence: "main"; "oracle" (a larger final step, drawn separately); or "nearest_neighbours"
+        or "optimal_matching", where samples of earlier steps that match those of the final one replace the others.
     layers: sets of layer groups, each trained with the whole grid; empty for all groups; or the surgical rule that
-        ranks the groups at the time. Of the joint model, the groups that are separate; the others are shared.
-    max_epochs: at most so many, where a search asks for fewer than the run.
-    resume: the stage is its `start` trained on: the winner alone, from its last epoch, with its optimiser's state.
-    allowed_as: nodes, none of which need be fitted; the stage may make as many updates as all of their stages together,
-        and never stops early.
+        ranks the groups before the training. For the joint model, the groups that are separate; the others are shared.
+    max_epochs: the limit of epochs, for a search that needs fewer than the run allows.
+    resume: the stage continues its `start`: the best training only, from its last epoch, with its optimiser's state.
+    allowed_as: nodes that need not be fitted themselves; the stage may make as many updates as all of their stages
+        together, and never stops early.
 
-    Raises TypeError for an objective that is none.
+    Raises TypeError for an objective that is not a StageObjective.
     """
 
     name: str
@@ -149,17 +150,17 @@ class Stage(_Node):
 
     @property
     def label(self) -> str:
-        """The name in results: stages that go on from another one share its streams' name."""
+        """The name in results; a stage that continues another one shares the name of its random streams."""
         return f"{self.name}-resumed" if self.resume else self.name
 
     @property
     def sources(self) -> tuple["Node", ...]:
-        """Start and anchors."""
+        """The start and the anchors."""
         start = () if self.start is None else (self.start,)
         return (*start, *(anchor for anchor in self.anchors if anchor != self.start))
 
     def num_members(self, num_groups: int) -> int:
-        """Fits of one seed, for a network of so many layer groups."""
+        """The number of trainings per seed, for a network with this number of layer groups."""
         if self.resume:
             return 1
         sets = num_groups if isinstance(self.layers, str) else max(1, len(self.layers))
@@ -168,7 +169,7 @@ class Stage(_Node):
 
 @dataclass(frozen=True, eq=False)
 class Choice(_Node):
-    """The candidate with the best accuracy on the final step's validation or test set, the first on ties."""
+    """The candidate with the best accuracy on the final step's validation or test set; the first of equal ones."""
 
     candidates: tuple["Node", ...]
     by: Literal["validation", "test"] = "validation"
@@ -182,14 +183,15 @@ class Choice(_Node):
 
 @dataclass(frozen=True, eq=False)
 class Transform(_Node):
-    """Variables computed from those of other nodes without a fit.
+    """Variables computed from those of other nodes without training.
 
     function: (variables of each of `inputs`, then the candidate's values by name) -> variables; pure, on trees of arrays.
     inputs: the nodes whose best variables it takes; they must be of one network.
-    candidates: values to try; the best accuracy on the validation samples of `valid` chooses, the first on ties.
-    statistics: time steps from whose training samples the batch-norm statistics are estimated anew, for every
-        candidate; empty to leave what the function gives.
-    valid: time steps whose validation samples choose; empty for those of the last input.
+    candidates: values to try; the one with the best accuracy on the validation samples of `valid` is chosen, the first
+        of equal ones.
+    statistics: time steps from whose training samples the batch-norm statistics are estimated again, for every
+        candidate; empty to keep those that the function returns.
+    valid: time steps whose validation samples are used for the choice; empty for those of the last input.
     name: appears in results. version: raise it when the function's results change.
     """
 
@@ -239,12 +241,12 @@ class Transform(_Node):
 
     @property
     def like(self) -> Stage:
-        """The stage whose network, data and steps the result has: that of the last input."""
+        """The stage of the last input, whose network, data and steps the result shares."""
         return stage_of(self.inputs[-1])
 
     @property
     def train(self) -> tuple[int, ...]:
-        """The steps that the last input was trained on."""
+        """The time steps that the last input was trained on."""
         return self.like.train
 
     @property
@@ -259,11 +261,11 @@ class Transform(_Node):
 
     @property
     def objective(self) -> StageObjective:
-        """How the last input was trained."""
+        """The objective of the last input."""
         return self.like.objective
 
     def num_members(self, num_groups: int) -> int:
-        """Nothing is fitted."""
+        """Always 0, as nothing is trained."""
         return 0
 
 
@@ -280,7 +282,7 @@ def stage_of(node: Node) -> Stage:
 
 
 def all_nodes(*ends: Node) -> list[Node]:
-    """Every node that must be done for these, each once, earlier ones first."""
+    """Every node that these nodes need, themselves included, each once, earlier ones first."""
     found: dict[Node, None] = {}
     waiting: list[tuple[Node, bool]] = [(end, False) for end in reversed(ends)]
     while waiting:
@@ -296,12 +298,12 @@ def all_nodes(*ends: Node) -> list[Node]:
 
 
 def all_stages(*ends: Node) -> list[Stage]:
-    """Every stage that must be fitted for these nodes, each once, earlier ones first."""
+    """Every stage that must be trained for these nodes, each once, earlier ones first."""
     return [node for node in all_nodes(*ends) if isinstance(node, Stage)]
 
 
 def at_step(node: Node, step: int) -> Node:
-    """The node of a sequential method that holds its model of an earlier time step.
+    """The node of a sequential method with its model of an earlier time step.
 
     Raises ValueError when no stage was trained on that step alone.
     """
@@ -319,7 +321,7 @@ def at_step(node: Node, step: int) -> Node:
 
 
 def has_model_of_every_step(node: Node, steps: Sequence[int]) -> bool:
-    """Whether a method leaves a model of each of these time steps: the joint model, or one that follows the sequence."""
+    """Whether a method gives a model for each of these time steps, as the joint model and sequential methods do."""
     if stage_of(node).objective.network_per_step:
         return True
     try:

@@ -1,4 +1,4 @@
-"""The options of methods that a user sets, and how they act on a method (single-model spec, section 4.1)."""
+"""The options of methods that a user sets, and how they affect a method (single-model spec, section 4.1)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -42,7 +42,7 @@ GENERAL = ("history_steps", "decay_selection", "pretrained")
 
 
 def effective(options: Options, reached: Iterable[str], fixed: Mapping[str, Any]) -> Options:
-    """The options as they act on a method: those that do not reach it at their defaults, those it fixes as fixed.
+    """The options that a method uses: options that it does not use have their defaults, fixed ones their fixed values.
 
     `fixed` names options of the joint model as "joint.<name>".
     """

@@ -1,4 +1,4 @@
-"""What a recipe may depend on."""
+"""The information that a recipe may use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,10 +10,10 @@ from seqfinal_jax.methods.options import Options
 
 @dataclass(frozen=True)
 class Setting:
-    """What a recipe may depend on.
+    """The information that a recipe may use.
 
     grid: the run's grid; its strengths of the adjacent penalty are for stages with such a penalty, see `plain_grid`.
-    family, num_blocks: of the network. options: as they act on the method that is built.
+    family, num_blocks: of the network. options: those that the method uses (`options.effective`).
     fields: values of the method's own fields. axes: values of the method's own axes of the grid.
     """
 

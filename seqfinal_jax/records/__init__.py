@@ -1,1 +1,1 @@
-"""What all rooms share: registries of records, kinds of values, users' files and the identity of their code."""
+"""Shared by all packages: registries of records, kinds of values, users' files and the identity of their code."""

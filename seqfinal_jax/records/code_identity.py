@@ -1,4 +1,4 @@
-"""Whose code a result rests on: the digest of a user's file and of what it imports.
+"""Identifies the code that a result depends on: the digest of a user's file and of the modules that it imports.
 
 This package's own code is covered by `RESULTS_VERSION`, libraries by their versions. A function or class from
 anywhere else is identified by the bytes of its whole file and of every module that this file imports, directly or
@@ -22,7 +22,7 @@ _digests: dict[Path, str] = {}
 
 
 def qualified_name(thing: Any) -> str:
-    """The name of a function or class with its module; of one from a file that is no module, with the file's name."""
+    """The name of a function or class with its module, or with the file's name where the file is not a module."""
     if _is_ours(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
     source = source_file(thing)
@@ -37,8 +37,7 @@ def _is_ours(thing: Any) -> bool:
 def defined_in(thing: Any) -> str | None:
     """The user's file that a record's function or class comes from ("__main__" in a session), None for our own.
 
-    Called when the record is made: the code that is loaded now is the one that results will rest on, whatever becomes of
-    the file afterwards.
+    Called when the record is made: results depend on the code that is loaded now, even if the file changes afterwards.
     """
     source = source_file(thing)
     if source is None:
@@ -50,10 +49,10 @@ def defined_in(thing: Any) -> str | None:
 
 
 def code_digest(thing: Any) -> str:
-    """Digest of the code that a function or class rests on; empty for this package's own and for libraries.
+    """Digest of the code that a function or class depends on; empty for this package's own code and for libraries.
 
-    Of something typed into a notebook or session it is that of its own source text. Raises ValueError where there is
-    none.
+    For code typed into a notebook or session it is the digest of its own source. Raises ValueError where the source
+    cannot be found.
     """
     if _is_ours(thing):
         return ""
@@ -112,7 +111,7 @@ def file_digest(path: Path) -> str:
 
 
 def fresh_digest(path: Path) -> str:
-    """The same as they are now."""
+    """The same digest, of the files as they are now."""
     total = hashlib.blake2b(digest_size=8)
     for name in sorted(str(each) for each in imported_files(path)):
         total.update(Path(name).read_bytes() + b"\0")

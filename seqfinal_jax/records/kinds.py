@@ -1,4 +1,4 @@
-"""Kinds of values that a field of the configuration may have, each with the words that say what is expected."""
+"""Kinds of values that a field of the configuration may have, each with a description for messages."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from seqfinal_jax.records.registry import nearest
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value. expected: what is allowed, for messages and documentation. wrong: what is wrong with a value,
+    """A kind of value. expected: the allowed values, for messages and documentation. wrong: why a value is not allowed,
     as the end of a sentence, or None."""
 
     expected: str
@@ -33,14 +33,14 @@ def _is_number(value: Any) -> bool:
 
 
 def whole(least: int = 0, most: int | None = None) -> Kind:
-    """A whole number of a range; both ends belong to it."""
+    """A whole number in a range that includes both ends."""
     words = f"a whole number from {least}" + (" on" if most is None else f" to {most}")
     fits = lambda v: _is_whole(v) and v >= least and (most is None or v <= most)  # noqa: E731
     return Kind(words, lambda v: None if fits(v) else repr(v))
 
 
 def optional(kind: Kind) -> Kind:
-    """The same, or None: not set, so that something else says what it is."""
+    """A value of this kind, or None for a field that is not set and takes its value from elsewhere."""
     return Kind(kind.expected, lambda v: None if v is None else kind.wrong(v))
 
 
@@ -98,7 +98,7 @@ def several(each: Kind, least: int = 0, distinct: bool = False) -> Kind:
 
 
 def like(default: Any) -> Kind:
-    """The kind that a default value tells: of its type, or a tuple of its elements' type."""
+    """The kind that follows from a default value: its type, or a tuple of its elements' type."""
     if isinstance(default, bool):
         return flag()
     if _is_whole(default):

@@ -1,7 +1,7 @@
 """The code of a plugin as bytes: read once, identified, kept, and executed as it was read.
 
-A plugin is a file with the modules of the user's own that it imports. What is executed are the bytes of which the digest
-was taken, whatever becomes of the files meanwhile.
+A plugin is a file with the modules of the user's own that it imports. The bytes that are executed are those of which the
+digest was taken, even if the files change meanwhile.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from seqfinal_jax.records.code_identity import imported_files
 class PluginCode:
     """A plugin's files.
 
-    name: as it was named, a path or a module. path: of its file, absolute. origin: the same, of a copy that of the
-    plugin which it was made from. root: the folder that is put on the module
-    path. files: the bytes of the plugin and of what it imports, by their names below `root` (or another folder of the
-    module path). places: where these files lie.
+    name: as the user named it, a path or a module. path: its file, absolute. origin: the same; for a copy, the path of
+    the plugin that it was copied from. root: the folder that is put on the module path. files: the bytes of the plugin
+    and of the modules that it imports, by their names below `root` (or another folder of the module path). places: the
+    paths of these files.
     """
 
     name: str
@@ -50,7 +50,7 @@ class PluginCode:
         return total.hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """What a run folder says of it, for `config.plugins` named `name`."""
+        """The entry of this plugin in a run folder, for `config.plugins` named `name`."""
         return {"name": self.name, "path": str(self.origin), "digest": self.digest, "main": self.main}
 
 
@@ -68,7 +68,7 @@ def read_code(name: str, path: Path) -> PluginCode:
 
 
 def code_in(record: dict[str, Any], folder: Path) -> PluginCode:
-    """The code that a folder holds a copy of; raises OSError where there is none."""
+    """The code of the plugin that a folder has a copy of; raises OSError where there is none."""
     places = {place.relative_to(folder).as_posix(): place for place in sorted(folder.rglob("*.py"))}
     files = {name: place.read_bytes() for name, place in places.items()}
     if record["main"] not in files:
@@ -86,7 +86,7 @@ def _below(place: Path, root: Path) -> str:
 
 
 def execute(code: PluginCode) -> ModuleType:
-    """Runs a plugin's bytes; what it imports of its own comes from its bytes too. Raises what the code raises."""
+    """Runs a plugin's bytes; its own modules are imported from its bytes too. Raises whatever the code raises."""
     _Served.contents.update({str(place): code.files[name] for name, place in code.places.items()})
     _Served.install()
     folder = str(code.root)

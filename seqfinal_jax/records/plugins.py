@@ -26,8 +26,8 @@ def load_plugins(names: Sequence[str]) -> list[PluginCode]:
     """Loads each plugin once: a path to a Python file, or the name of a module that can be imported.
 
     A file that has changed since it was loaded is loaded again, with the modules of the user's own that it imports. A
-    file's folder is put on the module path. Returns the code of each. Raises PluginError for one that is not there or
-    that raises an error itself.
+    file's folder is put on the module path. Returns the code of each plugin. Raises PluginError for a plugin that does
+    not exist or that raises an error itself.
     """
     return [_load(name, _find(name)) for name in names]
 
@@ -40,9 +40,9 @@ def _load(name: str, path: Path) -> PluginCode:
 
 
 def run_code(code: PluginCode, digest: str = "") -> None:
-    """Executes a plugin; other code of the same plugin that was loaded before, from wherever it came, is dropped.
+    """Executes a plugin; any other version of the same plugin that was loaded before is dropped.
 
-    digest: what `fresh_digest` said of its file before it was read.
+    digest: the result of `fresh_digest` for its file before it was read.
     """
     for path, (_, other) in list(_loaded.items()):
         is_copy = code.path != code.origin
@@ -55,12 +55,12 @@ def run_code(code: PluginCode, digest: str = "") -> None:
 
 
 def codes_of(names: Sequence[str]) -> list[PluginCode]:
-    """The code of plugins that are loaded, as it was executed, whatever has become of their files since."""
+    """The code of loaded plugins as it was executed, even if their files have changed since."""
     return [_loaded[path][1] for path in map(_find, names) if path in _loaded]
 
 
 def is_loaded(digest: str) -> bool:
-    """Whether the plugin with that digest has been executed, and not been replaced since."""
+    """Whether the plugin with this digest has been executed and not been replaced since."""
     return any(code.digest == digest for _, code in _loaded.values())
 
 
@@ -113,7 +113,7 @@ def _execute(code: PluginCode) -> None:
 
 @contextlib.contextmanager
 def _held_output() -> Iterator[None]:
-    """Keeps what is printed until the end; after a sys.exit, such as that of argparse, it is dropped."""
+    """Delays printed output until the end; after a sys.exit, such as that of argparse, it is dropped."""
     out, err = io.StringIO(), io.StringIO()
     dropped = False
     try:
@@ -129,7 +129,7 @@ def _held_output() -> Iterator[None]:
 
 
 def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
-    """The plugins that a flag or field names: by comma, or as a tuple; the name of a file may hold commas."""
+    """The plugins that a flag or field names: comma-separated, or a tuple; the name of a file may contain commas."""
     with contextlib.suppress(ValueError, SyntaxError):
         value = ast.literal_eval(value) if isinstance(value, str) else value
     elements = (value,) if isinstance(value, str) else value
@@ -141,7 +141,7 @@ def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def outside_place(error: BaseException) -> str:
-    """The last place in a user's own code that an error came through, as "FILE, line N: "; empty where there is none."""
+    """The last line of a user's own code in an error's traceback, as "FILE, line N: "; empty where there is none."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: "
     frames = traceback.extract_tb(error.__traceback__)
@@ -154,7 +154,7 @@ def outside_place(error: BaseException) -> str:
 
 
 def user_error(error: Exception, path: Path) -> str:
-    """Where an error arose in a user's file, and what it says, in one line."""
+    """One line with an error's place in a user's file and its message."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"
     return f"{_place(error, path)}{type(error).__name__}: {error}"

@@ -8,16 +8,17 @@ T = TypeVar("T")
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A sentence tail that names the closest known name, or all of them."""
+    """The end of a sentence that suggests the closest known name, or lists all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     choices = ", ".join(known)
     return f"did you mean {close[0]!r}? (known: {choices})" if close else f"known: {choices}"
 
 
 def resolved(kind: str, name: str, names: Mapping[str, Collection[str]]) -> str:
-    """The id that a name stands for: the id itself, or another name of it, whatever the case.
+    """The id that a name stands for: the id itself or one of its aliases, in upper or lower case.
 
-    names: the other names of every id. Raises ValueError for a name of several, and for an unknown one with the nearest.
+    names: the aliases of every id. Raises ValueError for a name that several ids have, and for an unknown name, with the
+    nearest one.
     """
     if name in names:
         return name
@@ -38,7 +39,7 @@ def resolved(kind: str, name: str, names: Mapping[str, Collection[str]]) -> str:
 
 
 class Registry(Generic[T]):
-    """Names to things of one kind, with errors that name the nearest match."""
+    """A mapping from names to entries of one kind, whose errors suggest the nearest match."""
 
     every: ClassVar[list["Registry[Any]"]] = []
 
@@ -50,7 +51,7 @@ class Registry(Generic[T]):
         Registry.every.append(self)
 
     def add(self, name: str, entry: T, aliases: Iterable[str] = (), origin: str | None = None) -> T:
-        """Registers `entry`, which other names may stand for too.
+        """Registers `entry` under its name and any aliases.
 
         `origin` is the user's file that it comes from, None for this package's own; a file that is loaded again
         replaces its entries. Raises ValueError when a name is taken.
@@ -69,11 +70,11 @@ class Registry(Generic[T]):
         return entry
 
     def named(self, name: str) -> str:
-        """The name that an alias stands for; other names are as they are."""
+        """The name that an alias stands for; any other name is returned unchanged."""
         return self._aliases.get(name, name)
 
     def get(self, name: str) -> T:
-        """The entry of that name or alias; raises ValueError that names the nearest known one."""
+        """The entry with this name or alias; raises ValueError, which suggests the nearest known one."""
         found = self.named(name)
         if found not in self._entries:
             raise ValueError(f"unknown {self.kind} {name!r}; {nearest(name, list(self._entries))}")
@@ -84,7 +85,7 @@ class Registry(Generic[T]):
         return self._origins[self.named(name)]
 
     def forget(self, origin: str) -> None:
-        """Removes all that a user's file has registered."""
+        """Removes everything that a user's file has registered."""
         for name in [name for name, source in self._origins.items() if source == origin]:
             self._remove(name)
 

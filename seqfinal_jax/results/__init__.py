@@ -1,1 +1,1 @@
-"""What a run folder holds, and how it is written and read; below both the run, which writes it, and the analysis."""
+"""The contents of a run folder, and how they are written and read. Both the run and the analysis import this package."""

@@ -1,4 +1,4 @@
-"""Trees of arrays on disk: `arrays.npz` and texts beside a record with their checksums, `meta.json`.
+"""Trees of arrays on disk: `arrays.npz` and text files, with their checksums in `meta.json`.
 
 A plain NumPy archive, read without pickle. Orbax was used here before; it reads most flipped bits as other numbers
 (docs/reliability.md).
@@ -43,7 +43,7 @@ def named_leaves(tree: Any) -> dict[str, np.ndarray]:
 def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """The template's structure filled with named arrays.
 
-    Raises DamagedFolder that names a leaf which is missing, or has another shape or type than the template's.
+    Raises DamagedFolder, which names the leaf, where one is missing or differs from the template in shape or type.
     """
     names, leaves, structure = leaf_names(template), jax.tree.leaves(template), jax.tree.structure(template)
     missing = [name for name in names if name not in arrays]
@@ -79,7 +79,7 @@ def write_folder(
 ) -> None:
     """Writes a checkpoint folder whole or not at all; an existing one of that name is replaced.
 
-    `files` are texts that lie beside the arrays, by name. Raises OSError where it cannot be written.
+    `files` are further text files, by name. Raises OSError where the folder cannot be written.
     """
 
     def save(path: Path) -> None:
@@ -90,9 +90,9 @@ def write_folder(
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The meta data of a checkpoint folder alone.
+    """The metadata of a checkpoint folder alone.
 
-    Raises DamagedFolder when they are off, OtherFormat when another version wrote them.
+    Raises DamagedFolder when they fail their checksum, OtherFormat when another version wrote them.
     """
     try:
         meta = read_record(folder, META)
@@ -116,9 +116,9 @@ def _other_format(folder: Path) -> bool:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, str]]:
-    """Arrays, meta data and texts of a checkpoint folder.
+    """Arrays, metadata and text files of a checkpoint folder.
 
-    Raises DamagedFolder when anything is off, OtherFormat when another version wrote it.
+    Raises DamagedFolder when a file is missing or fails its checksum, OtherFormat when another version wrote the folder.
     """
     read_meta(folder)
     meta = read_sealed(folder, META)
@@ -132,7 +132,7 @@ def read_folder(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], di
 
 
 class SaveBudget:
-    """Lets saving cost at most a share of the running time (5 %): a save is due while its cost so far is below."""
+    """Limits the time for saving to a share of the running time (5 %): a save is due while saving took less so far."""
 
     def __init__(self, share: float = 0.05) -> None:
         self.share, self.spent, self.began = share, 0.0, time.monotonic()
@@ -144,24 +144,24 @@ class SaveBudget:
             return self.spent <= self.share * (time.monotonic() - self.began)
 
     def charge(self, seconds: float) -> None:
-        """Books the cost of a save."""
+        """Adds the time that a save took."""
         with self._lock:
             self.spent += seconds
 
 
 class ProgressStore:
-    """Where a fit keeps the state of its members while it runs: `<folder>/<member>/`, one state each.
+    """Where a fit keeps the state of its trainings while it runs: one folder per training, `<folder>/<training>/`.
 
-    A member is known by what determines it (seed, hyper-parameters, masks), not by its place in a list, so a state is
-    found again whatever other members a later fit has. Saving never fails a fit: the first failure is a warning, and no
-    more is saved.
+    A training is identified by what determines it (seed, hyper-parameters, masks), not by its place in a list, so its
+    state is found again whatever other trainings a later fit has. A failure to save never ends a fit: the first one is
+    logged as a warning, and no more is saved.
     """
 
     def __init__(self, folder: Path, budget: SaveBudget) -> None:
         self.folder, self.budget, self.broken = folder, budget, False
 
     def save(self, member: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        """Stores a member's state in place of its earlier one."""
+        """Stores a training's state in place of its earlier one."""
         if self.broken:
             return
         began = time.monotonic()
@@ -173,7 +173,7 @@ class ProgressStore:
         self.budget.charge(time.monotonic() - began)
 
     def find(self, member: str) -> dict[str, Any] | None:
-        """The meta data of a member's state; None where there is none that can be used."""
+        """The metadata of a training's state; None where there is none that can be used."""
         folder = self.folder / member
         if not folder.is_dir():
             return None
@@ -184,20 +184,20 @@ class ProgressStore:
             return None
 
     def load(self, member: str) -> dict[str, np.ndarray]:
-        """The arrays of a member's state; raises DamagedFolder where they cannot be used."""
+        """The arrays of a training's state; raises DamagedFolder where they cannot be used."""
         try:
             return read_folder(self.folder / member)[0]
         except OtherFormat as error:
             raise DamagedFolder(str(error)) from error
 
     def report(self, error: Exception) -> None:
-        """Says that a state is not used."""
+        """Logs that a state is not used."""
         log.warning("a saved state cannot be used, so its training starts again: %s", error)
 
     def clear(self, members: Iterable[str]) -> None:
-        """Forgets these members' states, once the fit's result is stored; those of others stay.
+        """Removes the states of these trainings, once the fit's result is stored; those of others stay.
 
-        What a kill left of a state that was being written goes too (`write_sealed` writes beside the place).
+        Also removes half-written states that a killed process left (`write_sealed` writes beside the final place).
         """
         for member in members:
             for folder in (self.folder / member, *self.folder.glob(f".{member}.*")):

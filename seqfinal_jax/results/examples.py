@@ -1,4 +1,4 @@
-"""Examples of a run's data in its folder, so that the report can show them wherever the folder is."""
+"""Examples of a run's data, stored in its folder so that the report can show them wherever the folder is moved."""
 
 import io
 import zipfile
@@ -20,7 +20,7 @@ def write_examples(workdir: Path, examples: Examples) -> Path:
 
 
 def read_examples(workdir: Path) -> Examples | None:
-    """The stored examples; None where a run has none. Raises RunFolderError for a damaged file."""
+    """The stored examples; None where the run has none. Raises RunFolderError for a damaged file."""
     path = Path(workdir) / FILE
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Where things lie in a run folder, and files that appear whole or not at all."""
+"""The layout of a run folder, and files that are written whole or not at all."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from seqfinal_jax.results.sealed import DamagedFolder, file_digest, read_record
 
 RESULT_SCHEMA = (
-    3  # of result.json; those of 2 had no seal and no record of data and settings, and are still read
+    3  # of result.json; version 2 had no checksum and no record of data and settings, and is still read
 )
 FOLDER_FORMAT = 3  # of a run folder as a whole; others are read, and not added to
 CELLS_PATTERN = "cells/<method>/<architecture>/seed<k>/"
@@ -19,7 +19,7 @@ _SEED_FOLDER = re.compile(r"seed(-?\d+)")
 
 
 class RunFolderError(ValueError):
-    """A run folder, or a file in it, is not what it should be; the message says which and how to mend it."""
+    """A run folder or a file in it is missing, damaged or unsuitable; the message says which, and how to mend it."""
 
 
 class CellFolder(NamedTuple):
@@ -44,7 +44,7 @@ def check_run_folder(workdir: str | Path) -> Path:
 
 
 def cell_folders(workdir: Path) -> Iterator[CellFolder]:
-    """Every cell's folder, done or not, in no particular order; other names are passed over."""
+    """The folder of every cell, completed or not, in no particular order; folders with other names are ignored."""
     for path in (workdir / "cells").glob("*/*/seed*"):
         match = _SEED_FOLDER.fullmatch(path.name)
         if match and path.is_dir():
@@ -52,7 +52,7 @@ def cell_folders(workdir: Path) -> Iterator[CellFolder]:
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON object; raises RunFolderError that names the file and ends with `mend`."""
+    """A JSON object; raises RunFolderError, which names the file and ends with `mend`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
 
 
 def read_result(cell: CellFolder) -> dict[str, Any]:
-    """A done cell's result.json, checked for its checksum, its schema and its place."""
+    """The result.json of a completed cell, after checking its checksum, its schema and its place."""
     path, advice = cell.path / "result.json", _advice(cell)
     result = read_json(path, advice)
     if result.get("schema") not in (2, RESULT_SCHEMA):
@@ -86,7 +86,7 @@ def read_result(cell: CellFolder) -> dict[str, Any]:
 
 
 def cell_file(cell: CellFolder, name: str) -> Path | None:
-    """A file of a done cell, after checking its checksum; None where the cell has none of that name.
+    """A file of a completed cell, after checking its checksum; None where the cell has none of that name.
 
     Raises RunFolderError where it has changed or is missing.
     """
@@ -130,7 +130,7 @@ def refuse_unwritable(folder: Path, remedy: str) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Writes a file beside its place, then renames it; folders are made as needed."""
+    """Writes a file under a temporary name, then renames it; folders are made as needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

@@ -1,7 +1,7 @@
-"""The plugins of a run folder: recorded and kept with it, and executed again only where that is this user's wish.
+"""The plugins of a run folder: recorded and copied into it, and executed again only with this user's consent.
 
-A run folder may come from someone else, so nothing in it runs by itself. A plugin runs where the user names its file,
-where its digest stands in the list that the runs of this user write, or where the user says that the copy may run.
+A run folder may come from someone else, so nothing in it runs by itself. A plugin runs if the user names its file, if
+its digest is in the list that this user's own runs write, or if the user says that the copy may run.
 """
 
 import logging
@@ -23,11 +23,11 @@ Record = Mapping[str, Any]
 
 
 class UntrustedPlugin(ValueError):
-    """A stored model or figure needs code that nobody here has said may run; the message says how to say it."""
+    """A stored model or figure needs code that this user has not allowed to run; the message says how to allow it."""
 
 
 def keep_plugins(workdir: Path, codes: Sequence[PluginCode]) -> None:
-    """Copies a run's plugins into its folder, and remembers that this user ran them; a failure is a warning."""
+    """Copies a run's plugins into its folder, and notes that this user ran them; a failure is logged as a warning."""
     for code in codes:
         folder = copy_folder(workdir, code.digest)
         try:
@@ -40,7 +40,7 @@ def keep_plugins(workdir: Path, codes: Sequence[PluginCode]) -> None:
 
 
 def copy_folder(workdir: Path, digest: str) -> Path:
-    """Where a run folder keeps the copy of a plugin. Raises ValueError for a digest that is none."""
+    """The folder of a plugin's copy in a run folder. Raises ValueError for a malformed digest."""
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError(f"{workdir}: expected the SHA-256 of a plugin, found {digest[:80]!r}")
     return workdir / FOLDER / digest[:16]
@@ -68,7 +68,7 @@ def _trusted() -> set[str]:
 
 
 def records_of(workdir: str | Path) -> list[Record]:
-    """What a run folder recorded of its plugins."""
+    """The entries of a run folder about its plugins."""
     return list(read_environment(workdir).get("plugins", ()))
 
 
@@ -78,17 +78,17 @@ def load_recorded(
     plugins: Sequence[str] = (),
     trust_code: bool = False,
 ) -> None:
-    """Loads the plugins that something in a run folder rests on.
+    """Loads the plugins that a model or figure of a run folder needs.
 
     Args:
-        records: what was recorded of each; only its name by versions that did not keep code.
+        records: the recorded entry of each plugin; only its name in folders of versions that did not keep code.
         workdir: the run folder, or None where it is not known.
         plugins: files that the user names.
         trust_code: whether copies in the run folder may be executed.
 
     Raises:
-        UntrustedPlugin: a plugin is not named, not known and not to be trusted.
-        PluginError: one that cannot be loaded.
+        UntrustedPlugin: a plugin is neither named, nor known from this user's runs, nor allowed by `trust_code`.
+        PluginError: a plugin cannot be loaded.
     """
     named = load_plugins(plugins)
     for record in records:

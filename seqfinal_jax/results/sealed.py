@@ -1,7 +1,7 @@
-"""Folders that appear whole or not at all, and whose every byte is checked when they are read.
+"""Folders that are written whole or not at all, and whose every byte is checked when they are read.
 
-One rule for all files that a number depends on: a folder has a record, a JSON file that is written last; the record holds
-the digest of every other file and, as `seal`, that of itself. A byte that has changed anywhere is found by `read_sealed`.
+The same rule serves all files that a number depends on: a folder has a record, a JSON file that is written last, with the
+checksum of every other file and, under the key `seal`, its own. `read_sealed` finds any byte that has changed.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class OtherFormat(Exception):
 
 
 def write_sealed(folder: Path, name: str, record: Mapping[str, Any], files: Mapping[str, Content]) -> None:
-    """Writes a folder with a record `name` and other files, given as text, bytes or a function that writes to a path.
+    """Writes a folder with a record `name` and other files, given as a string, bytes or a function that writes to a path.
 
     An existing folder of that name is replaced at once. Raises OSError where it cannot be written.
     """
@@ -45,7 +45,7 @@ def write_sealed(folder: Path, name: str, record: Mapping[str, Any], files: Mapp
 
 
 def read_sealed(folder: Path, name: str) -> dict[str, Any]:
-    """The record of a folder, after checking every file; raises DamagedFolder when anything is off."""
+    """The record of a folder, after checking every file; raises DamagedFolder when a file is missing or has changed."""
     record = read_record(folder, name)
     for file, expected in record["files"].items():
         try:
@@ -58,7 +58,7 @@ def read_sealed(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any]:
-    """The record alone, checked against its own checksum; raises DamagedFolder when it is off."""
+    """The record alone, checked against its own checksum; raises DamagedFolder when the two differ."""
     path = folder / name
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -72,13 +72,13 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
 
 
 def record_digest(record: Mapping[str, Any]) -> str:
-    """Digest of a record without its own checksum; the same however its text is laid out."""
+    """The checksum of a record without its own checksum entry; it does not depend on the layout of the JSON."""
     text = json.dumps({k: v for k, v in record.items() if k != "seal"}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Digest of a file's bytes."""
+    """The checksum of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

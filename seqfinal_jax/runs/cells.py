@@ -1,4 +1,4 @@
-"""The cells of a run, method by method: what is busy elsewhere is left for later, what fails holds up no other."""
+"""The cells of a run, method by method: locked cells are left for later, and a failed cell does not stop the others."""
 
 import contextlib
 import errno
@@ -26,19 +26,19 @@ LONGEST_WAIT = 5.0  # seconds between looks at what others do
 
 
 def is_done(workdir: Path, plan: Plan, cell: Cell) -> bool:
-    """Whether a cell (architecture, method, seed) is there, whole, and that of the plan."""
+    """Whether a cell (architecture, method, seed) is complete, undamaged, and made by the stages of the plan."""
     architecture, method, seed = cell
     return cell_done(workdir, plan, method, architecture, seed)
 
 
 class Pace:
-    """How long the rest takes, from what was done since it was made; compiling is left out, because it does not recur."""
+    """Estimates the time left from the work done since it was made; compilation is left out, as it does not recur."""
 
     def __init__(self, operations: float) -> None:
         self.began, self.before, self.said = _training_clock(), operations, operations
 
     def seconds_left(self, operations: float) -> float:
-        """Seconds for so many operations; 0 where nothing is left, or nothing was done since it was asked last."""
+        """Seconds for so many operations; 0 where nothing is left, or nothing was done since the last call."""
         done, news = self.before - operations, self.said - operations
         self.said = operations
         return (_training_clock() - self.began) * operations / done if news > 0 and operations > 0 else 0.0
@@ -51,10 +51,10 @@ def _training_clock() -> float:
 
 @dataclass
 class CellRun:
-    """What the cells of one process have in common.
+    """Computes the cells of one process.
 
-    fitter: makes that of an architecture. operations: how many floating-point operations are still to do at most, from
-    which and from the time so far the time left follows. failed: counts cells.
+    fitter: makes the fitter of an architecture. operations: an upper bound of the floating-point operations still to do,
+    from which the time left is estimated. failed: the number of failed cells.
     """
 
     plan: Plan
@@ -69,7 +69,10 @@ class CellRun:
     began: float = field(default_factory=time.time)
 
     def all(self, cells: Sequence[Cell]) -> int:
-        """Does the cells; those whose stages others fit come again at the end. Returns how many failed."""
+        """Computes the cells; those whose stages other processes have locked are tried again at the end.
+
+        Returns how many failed.
+        """
         self.pace = Pace(self.operations())
         pause = self.claims.waits
         while cells:

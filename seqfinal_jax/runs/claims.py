@@ -1,9 +1,10 @@
-"""Claims of several processes on what is to be done in one run folder, so that no stage is fitted twice.
+"""Locks for several processes that work in one run folder, so that no stage is fitted twice.
 
-A claim is a file, made by a hard link, which is atomic on local disks and on NFS. Its owner touches it every few seconds.
-A claim whose owner is dead is taken over: at once where the owner was a process of this machine that is gone, otherwise
-when nobody has touched it for `STALE` seconds of this process's own clock. Claims save work and nothing rests on them:
-should two processes fit the same stage after all, both come to the same bytes, and folders appear by renaming.
+A lock is a file, made by a hard link, which is atomic on local disks and on NFS. Its owner touches it every few seconds.
+The lock of a dead owner is taken over: at once where the owner was a process of this machine that has ended, otherwise
+when nobody has touched it for `STALE` seconds of this process's own clock. Locks save work, and correctness does not
+depend on them: should two processes fit the same stage after all, both write the same bytes, and folders appear by
+renaming.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ FOLDER = "claims"
 
 
 class Claims:
-    """The claims of this process in a run folder. `waits`: seconds between looks at what others hold."""
+    """The locks of this process in a run folder. `waits`: seconds between checks of the locks of other processes."""
 
     waits = 0.5
 
@@ -39,10 +40,10 @@ class Claims:
 
     @contextlib.contextmanager
     def hold(self, names: Sequence[str], what: str = "") -> Iterator[None]:
-        """Holds all of these claims, or none of them; raises Busy where another process holds one.
+        """Takes all of these locks, or none of them; raises Busy where another process has locked one.
 
-        what: what is done, for those who look. Where claims cannot be written at all, a warning says so once and the work
-        goes on without them.
+        what: a description of the work, for those who list the locks. Where locks cannot be written at all, one warning
+        is logged and the work goes on without them.
         """
         taken: list[str] = []
         try:
@@ -57,7 +58,7 @@ class Claims:
 
     @contextlib.contextmanager
     def wait_for(self, name: str) -> Iterator[None]:
-        """Holds a claim as soon as nobody else does."""
+        """Waits until a lock is free, then takes it."""
         while True:
             try:
                 with self.hold([name], name):
@@ -67,7 +68,7 @@ class Claims:
                 time.sleep(self.waits)
 
     def clear_dead(self) -> None:
-        """Removes the claims of processes of this machine that are gone."""
+        """Removes the locks of processes of this machine that have ended."""
         for path in self.folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError):
                 if _is_gone(path.read_text()):
@@ -77,7 +78,7 @@ class Claims:
         return self.folder / f"{name}.json"
 
     def _take(self, name: str, what: str) -> bool:
-        """Whether the claim is this process's now; always so where claims do not work."""
+        """Whether this process now has the lock; always True where locks do not work."""
         if not self._works:
             return True
         try:
@@ -90,7 +91,7 @@ class Claims:
             return True
 
     def _link(self, name: str, what: str) -> bool:
-        """Makes the claim's file, whole and only if there is none."""
+        """Makes the lock's file, whole and only if there is none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / f".{name}.{self.token}"
         beside.write_text(
@@ -110,12 +111,12 @@ class Claims:
     def _release(self, name: str) -> None:
         with self._lock:
             self._held.discard(name)
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # other JSON than a claim
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # other JSON than a lock
             if json.loads(self._path(name).read_text()).get("token") == self.token:
                 self._path(name).unlink(missing_ok=True)
 
     def _is_dead(self, name: str) -> bool:
-        """Whether the owner of a claim is gone; its file is removed then."""
+        """Whether the owner of a lock has ended; its file is removed then."""
         path = self._path(name)
         try:
             text, touched = path.read_text(), path.stat().st_mtime_ns
@@ -133,7 +134,7 @@ class Claims:
         with contextlib.suppress(FileNotFoundError):
             path.rename(grave)
         with contextlib.suppress(FileNotFoundError):
-            if grave.read_text() != text:  # another process was faster and this is its claim: it gets it back
+            if grave.read_text() != text:  # another process was faster and this is its lock: it gets it back
                 with contextlib.suppress(FileExistsError):
                     os.link(grave, path)
             grave.unlink()
@@ -156,12 +157,12 @@ class Claims:
 
 
 def process_identity() -> dict[str, Any]:
-    """What `is_alive_here` needs of this process."""
+    """The host, pid and birth of this process, by which `is_alive_here` recognises it."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
 
 
 def is_alive_here(owner: dict[str, Any]) -> bool:
-    """Whether a process, known by host, pid and birth, is one of this machine and lives."""
+    """Whether a process, identified by host, pid and birth, runs on this machine."""
     return owner["host"] == socket.gethostname() and _born(owner["pid"]) == owner["born"] is not None
 
 
@@ -183,7 +184,7 @@ def _born(pid: int) -> str | None:
 
 
 def _is_gone(text: str) -> bool:
-    """Whether a claim's owner was a process of this machine, and is not there any more."""
+    """Whether a lock's owner was a process of this machine that has ended."""
     try:
         owner = json.loads(text)
         return (
@@ -194,7 +195,7 @@ def _is_gone(text: str) -> bool:
 
 
 def held_claims(workdir: Path) -> list[dict[str, Any]]:
-    """What processes are at work on in a run folder: owner, what, and since when it was touched (seconds since 1970)."""
+    """The locks in a run folder: owner, description of the work, and when it was last touched (seconds since 1970)."""
     found = []
     for path in sorted((workdir / FOLDER).glob("[!.]*.json")):
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a cell cost: forward passes of one image through the plain network, a measure that no machine changes."""
+"""The cost of a cell in forward passes of one image through the plain network, the same on every machine."""
 
 from seqfinal_jax.methods.nodes import Node, Stage, all_stages
 from seqfinal_jax.methods.stages.fitter import StageFitter
@@ -9,8 +9,8 @@ from seqfinal_jax.runs.plan import Plan
 def cell_cost(plan: Plan, fitter: StageFitter, node: Node, seed: int) -> dict[str, float]:
     """Forward passes that the stages behind a cell took, by fingerprint, for one seed and all grid points.
 
-    A training step of an image counts as three passes, as a backward pass takes about two. Stages that were tried and not
-    chosen are counted as well. A stage without a result (all of its grid points diverged) is left out.
+    A training step on one image counts as three passes, as a backward pass takes about two. Stages that were tried but
+    not chosen are counted as well. A stage without a result (all of its grid points diverged) is left out.
     """
     passes = {}
     for stage in all_stages(node):

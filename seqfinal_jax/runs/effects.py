@@ -1,4 +1,4 @@
-"""Fields that act on nothing: the run is planned again without each, and what then is the same was an idle field."""
+"""Finds fields that have no effect: the run is planned again without each; if the plan is the same, the field is idle."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -24,8 +24,8 @@ def refuse_idle_fields(
 ) -> None:
     """Raises ValueError for a field that was set and changes no result of the run.
 
-    `overrides`: fields that the command line set. `fingerprints`: those of all cells that these methods
-    have with a configuration. A size that one of the networks reads may equal that network's preset.
+    `overrides`: fields that the command line set. `fingerprints`: gives the fingerprints of all cells of these methods
+    under a configuration. A size that one of the networks reads may equal that network's preset.
     """
     read = {size for name in architectures for size in FAMILIES.get(split_name(name)[0]).reads}
     changed = [each for each in all_fields() if each.size not in read and _must_act(config, each, overrides)]

@@ -1,4 +1,4 @@
-"""What results depend on besides the configuration: settings that change numbers, and the machine and its libraries."""
+"""The environment that results depend on besides the configuration: settings, machine and libraries."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 def settings() -> dict[str, Any]:
-    """Settings that change numbers, as they are in this process: JAX's own, and flags of XLA."""
+    """The settings of this process that change numbers: JAX's own, and flags of XLA."""
     found = {name: getattr(jax.config, option, None) for name, option in SETTINGS.items()}
     return {**found, "xla_flags": _xla_flags(), "tf32_override": os.environ.get("NVIDIA_TF32_OVERRIDE", "")}
 
@@ -38,7 +38,7 @@ def _xla_flags() -> str:
 def machine(precision: Precision = "highest") -> dict[str, Any]:
     """Versions, backend, kind of processor and size of its thread pool: results may differ in the last bits.
 
-    In bfloat16 also the units that compute its products.
+    With bfloat16 also the processor's units that compute its products.
     """
     return {
         "python": platform.python_version(),

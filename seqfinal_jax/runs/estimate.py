@@ -1,4 +1,4 @@
-"""How many fits a run needs, and how long that may take at most."""
+"""How many trainings a run needs, and how long they take at most."""
 
 import time
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ PRODUCT = (6400, 576, 512)  # rows, depth and columns of the product that a CPU 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Fits still to do; their epochs if none stops early, the operations that these take, and seconds here."""
+    """Trainings still to do; their epochs if none stops early, the operations of these, and seconds on this machine."""
 
     fits: int
     epochs: int
@@ -59,7 +59,7 @@ def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
 
 @lru_cache(maxsize=2)
 def processor_rate(precision: Precision = "highest") -> float:
-    """Operations per second of training on this CPU as busy as it is now, from the best of five products."""
+    """Operations per second of training on this CPU under its present load, from the best of five products."""
     rows, depth, columns = PRODUCT
     low = precision == "bfloat16" and bool(units())
     product = jax.jit(partial(jnp.matmul, precision="highest", preferred_element_type=jnp.float32))
@@ -75,7 +75,7 @@ def processor_rate(precision: Precision = "highest") -> float:
 
 
 def rate(precision: Precision) -> float:
-    """Operations per second of training that this process may reckon with."""
+    """Operations per second of training that this process can expect."""
     backend = jax.default_backend()
     if backend == "cpu":
         return processor_rate(precision)
@@ -83,7 +83,7 @@ def rate(precision: Precision) -> float:
 
 
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
-    """Counts every stage that is not stored yet once, whichever methods share it."""
+    """Counts every stage that is not stored yet, once even if several methods share it."""
     store, training, identity = StageStore(workdir), plan.training, plan.identity
     fits = epochs = 0
     operations, seen, compiled = 0.0, set(), {}

@@ -1,4 +1,4 @@
-"""Configuration to cells to results: the one loop that everything hangs on."""
+"""The main loop of a run: from the configuration to cells to results."""
 
 import contextlib
 import logging
@@ -59,11 +59,11 @@ def run(
     source: str = "",
     share: Share = Share(),
 ) -> int:
-    """Trains what every cell lacks that is not done; returns how many cells failed.
+    """Trains the missing stages of every cell that is not complete; returns how many cells failed.
 
-    A dry run checks all that can be checked, builds the data and writes nothing to the run folder. `overrides` names the
-    fields that the command line set, `source` the configuration file with its presets, for the record, `share` the part
-    of the cells that this process does. Raises ValueError for a configuration, data or run folder that cannot be used,
+    A dry run makes all checks, builds the data and writes nothing to the run folder. `overrides` names the fields that
+    the command line set; `source` names the configuration file with its presets and is recorded; `share` is the part of
+    the cells that this process computes. Raises ValueError for a configuration, data or run folder that cannot be used,
     before anything is trained, and Stopped where it is asked to stop.
     """
     console = console or _console()
@@ -95,7 +95,7 @@ def _say(console: Any, text: str) -> None:
 
 
 def keep_examples(plan: Plan, workdir: Path) -> None:
-    """Stores a few images of the first seed's data in the run folder, for the report; a failure is a warning."""
+    """Stores a few images of the first seed's data in the run folder, for the report; a failure only logs a warning."""
     if (workdir / EXAMPLES_FILE).exists():
         return
     try:
@@ -132,8 +132,8 @@ def run_cells(
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
     """The images of every variant of the sequence, of all seeds; equal draws are built once.
 
-    Variants with other samples of earlier steps are row numbers only, into the images of the main one. Raises ValueError
-    where they cannot be built, or the final step lacks a class.
+    Variants with other samples of earlier steps are stored only as row numbers into the images of the main variant.
+    Raises ValueError where a variant cannot be built, or the final step has no sample of a class.
     """
     built: dict[tuple[str, int], Any] = {}
     sequences = {}
@@ -204,9 +204,9 @@ def make_fitter(
 def fit_settings(
     stage: Stage, network: Network | StepNetwork, training: Training, data_bytes: int = 0
 ) -> FitSettings:
-    """Members one after another on CPUs, as one batch elsewhere; all local devices.
+    """Trainings one after another on CPUs, as one batch on other hardware; on all local devices.
 
-    `data_bytes` are those of the images, which every device holds once.
+    `data_bytes`: the size of the images, of which every device keeps one copy.
     """
     backend, together = jax.default_backend(), 1
     if backend != "cpu" and not stage.resume:
@@ -228,7 +228,7 @@ def _bfloat16_line() -> str:
 
 
 def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> None:
-    """Says what will be done, how many trainings it needs and how long it may take, before it starts."""
+    """Prints what will be done, how many trainings it needs and how long it may take, before it starts."""
     say = partial(_say, console)
     say(
         f"{plan.name}: protocol {plan.protocol}, methods "
@@ -316,7 +316,8 @@ def _reason(error: Exception) -> str:
 def enable_compilation_cache() -> None:
     """Keeps compiled programs on disk, so that a second start need not compile; without one the run goes on.
 
-    JAX compiles again what it cannot read back. The folder is kept below `CACHE_BYTES`; programs written longest ago go.
+    JAX compiles a program again if it cannot be read back. The folder is kept below `CACHE_BYTES` by removing the
+    programs that were written longest ago.
     """
     folder = cache_dir() / "xla"
     try:

@@ -37,10 +37,11 @@ from seqfinal_jax.runs.effects import refuse_idle_fields
 class Plan:
     """A checked run: which cells, from which data, with which stages.
 
-    config: as it was given, to be written down; all that a run takes from it is in the other fields. training: what all
-    stages have in common. networks: by architecture. identity: for each variant of the sequence, what determines its
-    data besides the run's seed. planned: what each (architecture, method) does; methods that an architecture does not
-    have are missing there and named in `left_out`. warnings: what the user should know before it starts.
+    config: as it was given, to be recorded; the other fields contain everything that a run takes from it. training: the
+    settings that all stages share. networks: by architecture. identity: for each variant of the sequence, everything
+    that determines its data besides the run's seed. planned: the plan of each (architecture, method); methods that an
+    architecture does not have are missing there and named in `left_out`. warnings: messages for the user before the
+    start.
     """
 
     config: ConfigDict
@@ -62,7 +63,7 @@ class Plan:
         return self.planned[architecture, method].node
 
     def cells(self) -> Iterator[tuple[str, str, int]]:
-        """Every (architecture, method, seed) in order."""
+        """Every cell (architecture, method, seed), in order."""
         for architecture in self.architectures:
             for method in self.methods:
                 if (architecture, method) in self.planned:
@@ -79,7 +80,7 @@ class Plan:
         return tuple(sorted(self.identity, key=lambda name: (name != "main", name)))
 
     def data_seed(self, seed: int) -> int:
-        """The seed of the data draws of a run's seed."""
+        """The seed from which the data are drawn, for a seed of the run."""
         fixed = self.identity["main"][1]
         return seed if fixed == "run" else fixed
 
@@ -88,7 +89,7 @@ class Plan:
         return self.source.sizes(drawn_from(variant))
 
     def fingerprint(self, architecture: str, method: str) -> str:
-        """Hash of all that determines a cell's model, but for its seed."""
+        """Hash of everything that determines a cell's model, except its seed."""
         network = self.networks[architecture]
         return node_fingerprint(self.node(architecture, method), network, self.training, self.identity)
 
@@ -96,7 +97,7 @@ class Plan:
 def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
     """Checks everything that can be checked before training.
 
-    `overrides` names the fields that the command line set. Raises ValueError with what to mend.
+    `overrides` names the fields that the command line set. Raises ValueError, whose message says what to change.
     """
     load_plugins(names_of(config.plugins))
     build.add_own_fields(config)
@@ -138,7 +139,7 @@ def planned(
     architectures: tuple[str, ...],
     seeds: tuple[int, ...],
 ) -> Plan:
-    """The plan of a checked configuration; no method means the published row.
+    """The plan of a checked configuration; without methods, the plan of the published row.
 
     Raises ValueError for options and methods that do not work together.
     """
@@ -172,7 +173,7 @@ def _check_start(config: ConfigDict, networks: Mapping[str, Network]) -> None:
 def planned_methods(
     config: ConfigDict, source: SequenceSource, methods: tuple[str, ...], architectures: tuple[str, ...]
 ) -> MethodPlans:
-    """The nodes of all methods, those of the published row where none is named."""
+    """The nodes of all methods; of the published row where none is named."""
     options, own = read.options(config), read.own_values(config)
     grid, joint_grid = read.grid(config), read.grid(config, "joint_grid")
     settings = {
@@ -184,14 +185,14 @@ def planned_methods(
 
 
 def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
-    """For each variant of the sequence, what determines its data besides the run's seed."""
+    """For each variant of the sequence, everything that determines its data besides the run's seed."""
     drawn = "run" if config.data_seed < 0 else config.data_seed
     code = source_code(config.data.dataset)
     return {variant: [source.identity(drawn_from(variant)), drawn, code] for variant in sorted(variants)}
 
 
 def drawn_from(variant: str) -> str:
-    """The variant whose images one consists of: matched samples stand among those of the main one."""
+    """The variant whose images a variant uses: matched samples are images of the main variant."""
     return "main" if variant in MATCHING_RULES else variant
 
 
@@ -251,7 +252,7 @@ def _check_resume(stage: Stage, training: Training) -> None:
 
 
 def make_training(config: ConfigDict, source: SequenceSource) -> Training:
-    """What every stage of the run has in common."""
+    """The training settings that all stages of the run share."""
     return Training(
         rule=read.stop_rule(config),
         budget=read.budget(config),
@@ -270,7 +271,7 @@ def make_training(config: ConfigDict, source: SequenceSource) -> Training:
 
 
 def training_samples(source: SequenceSource) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Training samples of each step, by variant; matched ones are as many at every step as at the final one."""
+    """Training samples of each step, by variant; a matched variant has as many at every step as at the final one."""
     sizes = {variant: training_sizes_of(source, variant) for variant in source.variants}
     matched = (sizes["main"][-1],) * len(sizes["main"])
     return tuple(sorted({**sizes, **dict.fromkeys(MATCHING_RULES, matched)}.items()))

@@ -1,4 +1,4 @@
-"""The log of a run, run.log: what was planned, every warning, the cells, and when the state of a stage was saved last."""
+"""The log of a run, run.log: the plan, every warning, the cells, and when the state of a stage was last saved."""
 
 import contextlib
 import logging
@@ -24,9 +24,9 @@ class _Passed(logging.Handler):
 
 @contextlib.contextmanager
 def collected_log() -> Iterator[Callable[[Path], None]]:
-    """Collects this package's log; the function that it yields writes it to the run.log of a folder, from its beginning.
+    """Collects this package's log; yields a function that writes it, from its beginning, to the run.log of a folder.
 
-    A log that cannot be written is a warning.
+    If the log cannot be written, a warning is logged.
     """
     logger = logging.getLogger(PACKAGE)
     level, propagate = logger.level, logger.propagate

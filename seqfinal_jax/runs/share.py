@@ -1,4 +1,4 @@
-"""Which cells a process does, and in which order, where several do the cells of one run."""
+"""Which cells a process computes, and in which order, where several processes work on one run."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ Cell = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Share:
-    """Part `number` (from 1) of `parts`.
+    """Part `number` (counted from 1) of `parts`.
 
-    shard: only this part of the cells is done. Otherwise all are, beginning with this part: what other processes do is
-    left to them.
+    shard: compute only this part of the cells. Otherwise compute all, beginning with this part, and skip those that other
+    processes have locked.
     """
 
     number: int = 1
@@ -25,14 +25,14 @@ class Share:
 
     @property
     def together(self) -> bool:
-        """Whether seeds of a method are fitted together, as where no other process wants some of them."""
+        """Whether the seeds of a method are fitted together, as where no other process works on some of them."""
         return self.parts == 1 or self.shard
 
     def of(self, plan: "Plan") -> list[Cell]:
         """The (architecture, method, seed) of this process, in its order.
 
-        Cells that share stages (those of one architecture and seed) are neighbours, so that a shard has as few stages in
-        common with others as can be.
+        Cells that share stages (those of one architecture and seed) follow one another, so that a shard has as few stages
+        in common with other shards as possible.
         """
         cells = list(plan.cells())
         if self.parts == 1:

@@ -28,10 +28,10 @@ def late_gain(accuracies: Sequence[float], allowed: int) -> float:
 def stage_lengths(
     fitter: StageFitter, chain: Mapping[Model, StageResult], seed: int
 ) -> dict[Model, dict[str, Any]]:
-    """Of every stage the epochs allowed, the updates that its winner made, and the winner's late gain.
+    """For every stage, the epochs allowed, the updates that its best training made, and the late gain of that training.
 
-    A stage that goes on from another one made the updates after that one's last epoch. A transformation makes none; its
-    late gain is the largest of its inputs.
+    For a stage that continues another one, only the updates after that one's last epoch count. A transformation makes no
+    updates; its late gain is the largest of its inputs.
     """
     found: dict[Model, dict[str, Any]] = {}
     for stage, result in chain.items():

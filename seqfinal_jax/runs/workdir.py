@@ -1,4 +1,4 @@
-"""The run folder itself: whether results may be added to it, its configuration and environment, its log and timings."""
+"""The run folder: whether results may be added to it, its configuration and environment, its log and timings."""
 
 import contextlib
 import csv
@@ -52,12 +52,12 @@ TIMING_COLUMNS = (
 
 
 def made_by() -> dict[str, int]:
-    """The version of the folder's layout, and that of what the same configuration gives."""
+    """The version of the folder's layout, and the version of the results that a configuration gives."""
     return {"folder_format": FOLDER_FORMAT, "results_version": RESULTS_VERSION}
 
 
 def data_record(plan: Plan, variants: Collection[str] | None = None) -> dict[str, Any]:
-    """What identifies the data of a run: contents, the user's code that made them, and each variant's identity.
+    """The entries that identify the data of a run: contents, the user's code that made them, and each variant's identity.
 
     `variants`: those of a single method; default: of all.
     """
@@ -205,8 +205,8 @@ def open_workdir(
 ) -> None:
     """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be.
 
-    source: the configuration file with its presets; overrides: the fields that were set besides. Both are recorded, with
-    the folder of the data sets, in the history of the commands that have worked in this folder.
+    source: the configuration file with its presets; overrides: further fields that were set. Both are recorded, with the
+    folder of the data sets, in the history of the commands that were run in this folder.
     """
     config, plugins = resolved(plan), plugins_of(plan)
     command = _command(config, source, overrides)
@@ -270,7 +270,7 @@ def resolved(plan: Plan) -> dict[str, Any]:
 
 
 def remove_stale(workdir: Path, plan: Plan) -> None:
-    """Removes cells that code made which has changed since: a table must not mix them with new ones."""
+    """Removes cells whose code has changed since they were made: a table must not mix them with new ones."""
     identity = plan.identity
     for cell, result in list(_results(workdir)):
         place = (cell.architecture, cell.method)
@@ -283,7 +283,7 @@ def remove_stale(workdir: Path, plan: Plan) -> None:
 
 
 def clear_leftovers(workdir: Path) -> None:
-    """Removes what killed writes left: hidden folders and files beside their places, older than an hour."""
+    """Removes the leftovers of killed processes: hidden temporary folders and files that are older than an hour."""
     for path in [
         *workdir.glob("cells/*/*/.*"),
         *workdir.glob("stages/*/.*"),
@@ -312,7 +312,7 @@ def _locked(file: IO[str]) -> Iterator[None]:
 
 
 def append_timing(workdir: Path, row: dict[str, Any]) -> None:
-    """Adds a line to timing.csv, the only file that depends on the time of day. Raises OSError where it cannot."""
+    """Adds a line to timing.csv, the only file that depends on the time of day. Raises OSError if that is impossible."""
     path = workdir / "timing.csv"
     with path.open("a", newline="") as file, _locked(file):
         writer = csv.DictWriter(file, TIMING_COLUMNS, lineterminator="\n")
@@ -324,7 +324,7 @@ def append_timing(workdir: Path, row: dict[str, Any]) -> None:
 
 
 def describe_model(plan: Plan, network: Network) -> dict[str, Any]:
-    """All that is needed to use a stored model without this run's configuration."""
+    """The description that is needed to use a stored model without this run's configuration."""
     return {
         "model": {
             "architecture": network.name,

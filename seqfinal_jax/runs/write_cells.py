@@ -1,4 +1,4 @@
-"""What a cell of a results table leaves on disk: result.json last, so a cell is done when it is there."""
+"""The files of a cell of the results table. result.json is written last: a cell is complete when it exists."""
 
 import io
 import logging
@@ -42,7 +42,7 @@ def cell_folder(workdir: Path, method: str, architecture: str, seed: int) -> Pat
 
 
 def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: int) -> bool:
-    """Whether the cell's files are there, whole, and came from the very stages that the plan asks for."""
+    """Whether the cell's files exist, are undamaged, and were made by exactly the stages that the plan asks for."""
     folder = cell_folder(workdir, method, architecture, seed)
     if not (folder / "result.json").exists():
         return False
@@ -57,7 +57,7 @@ def cell_done(workdir: Path, plan: Plan, method: str, architecture: str, seed: i
 
 
 def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed: int) -> float:
-    """Evaluates the best model on the final step's validation and test sets and writes the cell; test accuracy."""
+    """Evaluates the best model on the final step's validation and test sets, writes the cell, returns test accuracy."""
     architecture = fitter.network.name
     planned = plan.planned[architecture, method]
     chain = {each: fitter.results(each, [seed])[seed] for each in fitter.chain(planned.node, seed)}
@@ -179,7 +179,7 @@ def _write_folder(
 
 
 def write_error(workdir: Path, method: str, architecture: str, seed: int, error: Exception) -> None:
-    """Leaves error.txt in the cell's folder, and nothing else: an earlier result is not that of this run any more.
+    """Writes error.txt to the cell's folder and removes all else there: an earlier result no longer belongs to this run.
 
     A later run tries the cell again. Raises OSError where the folder cannot be written.
     """

@@ -17,7 +17,7 @@ MODULES = ("side", "adapter", "all_layers_efficient")
 def adapt(setting: Setting, start: Node, step: int, layers: StepLayers, past: tuple[Node, ...]) -> Node:
     """The last stage of adapting `start` to time step `step`.
 
-    layers: what is tuned, in standard mode. past: the models of all earlier phases or steps, for penalties towards
+    layers: the layers to tune, in standard mode. past: the models of all earlier phases or steps, for penalties towards
     them.
     """
     if setting.options.mode != "standard":
@@ -41,12 +41,12 @@ def adapt(setting: Setting, start: Node, step: int, layers: StepLayers, past: tu
 
 
 def stage_name(setting: Setting, step: int) -> str:
-    """Names the random streams of a step's training: the final step's are those of `erm_final`."""
+    """The name of the random streams of a step's training; the final step has those of `erm_final`."""
     return "final" if step == setting.final_step else f"step{step}"
 
 
 def layer_sets(layers: StepLayers, num_blocks: int) -> list[LayerSets]:
-    """For every stage the sets of layers that compete in it; empty for all layers."""
+    """For every stage, the sets of layers among which it chooses; empty for all layers."""
     groups = layer_groups(num_blocks)
     if layers.kind == "search":
         return [layer_subsets(groups)]
@@ -66,7 +66,7 @@ def tuning_objective(setting: Setting) -> Pooled:
 
 
 def anchors(setting: Setting, past: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The models that the penalty holds on to: none, the last one, or all."""
+    """The models towards which the penalty pulls: none, the last one, or all."""
     kind = setting.options.regularization
     return () if kind == "standard" else past if kind == "fisher_all" else past[-1:]
 
@@ -103,7 +103,7 @@ def refused_options(record: Method, options: Options) -> str | None:
 
 
 def standard_mode_only(record: Method, options: Options) -> str | None:
-    """Why a method that knows no other mode than "standard" cannot be built, or None."""
+    """Why a method that supports only the mode "standard" cannot be built, or None."""
     if options.mode != "standard":
         return (
             f"config.fine_tune.mode = {options.mode!r} works with erm_fine_tune and sequential_fine_tune_none, not "

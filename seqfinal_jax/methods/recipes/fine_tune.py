@@ -21,8 +21,8 @@ from seqfinal_jax.methods.stages.objectives import Invariant, Pooled, StageObjec
 def history_stage(setting: Setting, objective: StageObjective = Pooled()) -> Stage:
     """All steps but the final one; shared by all methods that start from it.
 
-    `options.history_steps` "all" trains IRM and DRO on the final step too, as published; the validation sets that
-    select are historical all the same.
+    `options.history_steps` "all" trains IRM and DRO on the final step too, as published; selection still uses the
+    validation sets of the history.
     """
     steps, pooled = setting.history, isinstance(objective, Pooled)
     train = setting.all_steps if not pooled and setting.options.history_steps == "all" else steps
@@ -47,7 +47,7 @@ def refused(record: Method, options: Options) -> str | None:
 
 
 def refused_after_domains(record: Method, options: Options) -> str | None:
-    """The same after IRM and DRO, which know neither other modes nor ablated starts."""
+    """The same for methods that start from IRM and DRO, which support neither other modes nor ablated starts."""
     if why := standard_mode_only(record, options) or refused(record, options):
         return why
     if options.ablate_init:

@@ -1,4 +1,4 @@
-"""The joint model over time: one network a time step, all trained together (joint-model spec)."""
+"""The joint model over time: one network per time step, all trained together (joint-model spec)."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def lacks(setting: Setting) -> str | None:
 
 
 def joint_method(id: str, **record: object) -> object:
-    """A record of the joint family."""
+    """Registers a method of the joint family."""
     return method(id, family=JOINT, published=True, naming=joint_name, refuses=refused, lacks=lacks, **record)
 
 
@@ -54,7 +54,7 @@ def joint(setting: Setting) -> Stage:
 
 
 def resumed(stage: Stage, options: JointOptions) -> Stage:
-    """The winner trained on to more epochs with another patience. Of equal name, so its random streams go on too."""
+    """The best training, continued for more epochs with another patience; the same name continues its random streams."""
     resume = Resume(options.resume_to, options.resume_patience)
     return replace(stage, start=replace(stage, role="start"), resume=resume)
 
@@ -76,7 +76,7 @@ def joint_form(setting: Setting) -> StepForm:
 
 
 def joint_grid(setting: Setting) -> Grid:
-    """The grid, with the strengths that the penalty's type calls for."""
+    """The grid, with the strengths that belong to the penalty's type."""
     joint = setting.options.joint
     grid = replace(setting.joint_grid, adjacent=adjacent_strengths(joint, setting.joint_grid.adjacent))
     if joint.increasing:  # the weights of all steps are given then
@@ -87,7 +87,7 @@ def joint_grid(setting: Setting) -> Grid:
 def layer_search(setting: Setting, stage: Stage) -> Stage:
     """Every non-empty subset of layers separate, the others shared: one grid point without dropout, fewer epochs.
 
-    (Joint-model spec, section 4.) The subsets are members of one fit: which version a step uses is data.
+    (Joint-model spec, section 4.) The subsets are trainings of one stage, because the versions that a step uses are data.
     """
     strength = adjacent_strengths(setting.options.joint, (), search=True)
     grid = replace(stage.grid, adjacent=strength, dropout=(0.0,), final_weight=(1.0,))

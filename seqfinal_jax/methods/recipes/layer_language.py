@@ -1,6 +1,6 @@
 """The language of `fine_tune_layers`: which layers are tuned at each target step, stage by stage.
 
-    spec   := step (":" step)*            one entry a target step, or one for all (sequential methods only)
+    spec   := step (":" step)*            one entry per target step, or one for all (sequential methods only)
     step   := "search" | "surgical_rgn" | "surgical_snr" | shortcut | stages
     stages := set ("-" set)*              trained one after the other
     set    := "all" | layer ("," layer)*  trained together; conv1, layer1, ..., fc
@@ -28,7 +28,7 @@ SHORTCUT_NAMES = {
 
 @dataclass(frozen=True)
 class StepLayers:
-    """What is tuned at one target step.
+    """The layers that are tuned at one target step.
 
     kind: "stages", or the rule that finds the layers: "search" tries every subset, "surgical_..." nested sets of the
         best ranked groups.
@@ -45,7 +45,7 @@ def layer_groups(num_blocks: int) -> Layers:
 
 
 def shortcuts(groups: Layers) -> dict[str, tuple[Layers, ...]]:
-    """The stages of every shortcut; gradual ones go from one group to all, one group more a stage."""
+    """The stages of every shortcut; gradual ones go from one group to all, adding one group per stage."""
     counts = range(1, len(groups) + 1)
     return {
         "linear_probe_fine_tune": (("fc",), groups),
@@ -68,10 +68,10 @@ def layer_subsets(group_names: Layers) -> tuple[Layers, ...]:
 def parse_layers(
     text: str, num_blocks: int, num_target_steps: int, sequential: bool
 ) -> tuple[StepLayers, ...]:
-    """One entry a target step for sequential methods, exactly one for the others.
+    """One entry per target step for sequential methods, exactly one for the others.
 
-    Raises ValueError that quotes the part at fault, its time step (counted from 1) and stage, and names the nearest
-    valid layer.
+    Raises ValueError, which quotes the faulty part with its time step (counted from 1) and stage, and suggests the
+    nearest valid layer.
     """
     groups, parts = layer_groups(num_blocks), text.split(":")
     where = f"fine_tune_layers={text!r}"

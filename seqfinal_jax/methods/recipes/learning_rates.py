@@ -9,7 +9,7 @@ from seqfinal_jax.records.registry import nearest
 
 @dataclass(frozen=True)
 class Chain:
-    """One pass over all time steps: the rate at the source, and what it is lowered by, or multiplied with, a step."""
+    """One pass over all time steps: the rate at the source, and the amount or factor by which it changes per step."""
 
     start: float
     factor: float

@@ -17,12 +17,12 @@ REGULARIZED = {
 
 
 def start_name(options: Options) -> str:
-    """The end of an id that says where weights come from."""
+    """The end of an id that names the start weights."""
     return f"_start_with_{options.pretrained}" if options.pretrained else ""
 
 
 def fixed_name(record: Method, options: Options, num_blocks: int) -> str:
-    """The id of a method whose name settles its options."""
+    """The id of a method whose name fixes its options."""
     return record.id + start_name(options)
 
 

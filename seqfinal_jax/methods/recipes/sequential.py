@@ -21,8 +21,8 @@ from seqfinal_jax.methods.setting import Setting
 def source(setting: Setting) -> Node:
     """The source model, chosen among the learning rates.
 
-    One stage a rate: the choice is what one search over all rates would give, and chains that take a single rate share
-    its fits.
+    One stage per rate: the choice equals that of one search over all rates, and chains that use a single rate share its
+    trainings.
     """
     grid = setting.plain_grid
     stages = [
@@ -64,7 +64,7 @@ def named(end: str = "") -> dict:
 
 
 def long_for_linear(setting: Setting) -> str | None:
-    """What is said where the sequence has too many steps for linear decay, or None."""
+    """The message for a sequence that has too many steps for linear decay, or None."""
     if setting.options.mode == "standard" and setting.num_steps > longest_linear():
         return (
             f"sequential_fine_tune chooses between no decay and exponential decay: linear decay allows at most "

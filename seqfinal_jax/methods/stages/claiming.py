@@ -1,4 +1,4 @@
-"""How a fitter asks whether a stage is free: one process at a time fits a stage of a seed."""
+"""The interface for locks on stages: one process at a time trains a stage of a seed."""
 
 import contextlib
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Busy(Exception):
-    """Another process is at work on what was asked for."""
+    """Another process has locked a stage and works on it."""
 
 
 class StageClaims(Protocol):
-    """Claims on stages; `hold` raises Busy where another process holds one of them."""
+    """Locks on stages; `hold` raises Busy where another process has locked one of them."""
 
     def hold(self, names: Sequence[str], what: str = "") -> contextlib.AbstractContextManager[None]:
-        """Holds all of these claims, or none."""
+        """Takes all of these locks, or none."""
         ...
 
 
 class NoClaims:
-    """For a process that has its folder to itself."""
+    """No locks, for a process that has its folder to itself."""
 
     def hold(self, names: Sequence[str], what: str = "") -> contextlib.AbstractContextManager[None]:
-        """Nothing to hold."""
+        """Does nothing."""
         return contextlib.nullcontext()

@@ -31,7 +31,7 @@ def training_set(stage: Model, pool: ImagePool, seed: int) -> EvaluationSet:
 
 
 def alike_in_size(stage: Stage, training: Training, pool: ImagePool, seeds: Sequence[int]) -> list[list[int]]:
-    """The seeds in groups whose training and validation sets have one size: only such seeds can share a fit."""
+    """The seeds in groups with training and validation sets of equal size: only such seeds can be trained together."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for seed in seeds:
         sets = evaluation_sets(stage, pool, training, seed).values()
@@ -47,7 +47,7 @@ def evaluation_sets(stage: Model, pool: ImagePool, training: Training, seed: int
 
 
 def drops_single_samples(stage: Stage, network: Network, training: Training, pool: ImagePool) -> bool:
-    """Whether a last minibatch of one sample is left out: where a batch norm would see one value a channel."""
+    """Whether a last minibatch of one sample is left out: where a batch norm would see one value per channel."""
     single = smallest_map(network) == 1
     seeds = [seed for variant, seed in pool.rows if variant == stage.variant]
     streams = [stream for seed in seeds for stream in stage_streams(stage, pool, seed)] if single else []

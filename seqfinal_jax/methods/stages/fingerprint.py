@@ -1,4 +1,4 @@
-"""The identity of a node: a hash of all that determines its result, but for the seed."""
+"""The identity of a node: a hash of everything that determines its result, except the seed."""
 
 import hashlib
 import json

@@ -41,10 +41,10 @@ LayerSets = tuple[tuple[str, ...], ...]
 
 @dataclass
 class StageFitter:
-    """Fits and stores stages of one network. `data_identity` says for each variant what determines its data.
+    """Fits and stores stages of one network. `data_identity` describes, for each variant, what determines its data.
 
-    `fits` counts the members that were trained, `log_fit` is told of every finished fit. Where another process holds a
-    claim on a stage, what needs the stage raises Busy.
+    `fits` counts the trainings that were done, `log_fit` is called after every finished fit. Where another process has
+    locked a stage, whatever needs the stage raises Busy.
     """
 
     network: Network
@@ -64,14 +64,14 @@ class StageFitter:
     failed: dict[tuple[str, int], Exception] = field(default_factory=dict)
 
     def fingerprint(self, node: Node) -> str:
-        """Hash of all that determines a node's result, but for the seed."""
+        """Hash of everything that determines a node's result, except the seed."""
         return node_fingerprint(node, self.network, self.training, self.data_identity)
 
     def results(self, node: Node, seeds: Sequence[int]) -> dict[int, StageResult]:
         """The node's result of every seed, from the store or fitted now (with all stages before it).
 
-        Results hold the best variables; the last ones are in the store. Raises FloatingPointError for a seed of which
-        every member diverged, and what a fit raised before, which is not tried again.
+        Results contain the best variables; the last ones are in the store. Raises FloatingPointError for a seed of which
+        every training diverged. A fit that failed before is not tried again: its error is raised again.
         """
         if isinstance(node, Choice):
             self._fit_candidates(node, seeds)
@@ -137,7 +137,7 @@ class StageFitter:
                 )
 
     def resolve(self, node: Node, seed: int) -> Model:
-        """The stage that a node comes to for a seed: a choice takes its best candidate, the first on ties."""
+        """The stage that a node stands for, for a seed: of a choice the best candidate, the first of equal ones."""
         if not isinstance(node, Choice):
             return node
         best, best_accuracy, error = None, -1.0, None
@@ -188,7 +188,7 @@ class StageFitter:
         return float(np.mean(np.asarray(answered_right(logits, self.pool.labels[rows]))))
 
     def layer_sets(self, stage: Stage, seed: int, start: Variables | None) -> LayerSets:
-        """The sets of layers that compete in a stage; surgical ones are ranked on the stage's training set."""
+        """The sets of layers among which a stage chooses; surgical ones are ranked on the stage's training set."""
         if not isinstance(stage.layers, str):
             return stage.layers or ((),)
         objective = EmpiricalRisk(self.network, self.training.scaling)

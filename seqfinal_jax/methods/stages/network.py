@@ -1,4 +1,4 @@
-"""The network that a stage trains, when its members stop, and which of the run's training settings reach it."""
+"""The network that a stage trains, the rule by which its trainings stop, and the training settings that affect it."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -16,10 +16,10 @@ from seqfinal_jax.training.objectives.step_penalties import is_efficient
 
 @lru_cache(maxsize=4096)
 def stage_rule(stage: Stage, training: Training) -> StopRule:
-    """When a stage's members stop, and whether their start may be chosen.
+    """The rule by which a stage's trainings stop, and whether their start may be selected as the best epoch.
 
     The budget in updates allows more epochs and more patience than the run's rule where epochs are short. A stage may
-    have fewer epochs of its own, go on to more, or be allowed what other stages are allowed together.
+    have its own smaller limit of epochs, continue to a larger one, or have the limit of several other stages together.
     """
     alone = stage.resume or (
         len(stage.grid.points()) == 1 and not isinstance(stage.layers, str) and len(stage.layers) < 2
@@ -89,7 +89,7 @@ def check_stage(stage: Stage, network: Network) -> None:
 
 
 def freezes(stage: Model) -> bool:
-    """Whether a stage leaves some of its network as it is."""
+    """Whether a stage freezes a part of its network."""
     if not isinstance(stage, Stage):
         return False
     if stage.objective.network_per_step:
@@ -103,7 +103,7 @@ def draws_weights(stage: Model) -> bool:
 
 
 def begins_random(stage: Stage) -> bool:
-    """Whether some of the weights that a stage trains start as random ones, so that its start is no model."""
+    """Whether some of the weights that a stage trains start at random, so that its start is not a usable model."""
     if stage.resume:
         return begins_random(stage_of(stage.start))
     copied = stage.form is not None and stage.form.init_last == "previous" and stage.start is not None
@@ -111,9 +111,9 @@ def begins_random(stage: Stage) -> bool:
 
 
 def training_of(stage: Model, training: Training) -> Training:
-    """The training settings as they act on the stage: its own rule, and what does not reach it at its default.
+    """The training settings that affect the stage: its own rule, and defaults for settings that do not affect it.
 
-    So a setting that changes nothing changes no fingerprint, and a stage is fitted once whatever it is set to.
+    So a setting without effect does not change the fingerprint, and the stage is not fitted again when it is changed.
     """
     rule = stage_rule(stage, training) if isinstance(stage, Stage) else StopRule()
     training = replace(training, rule=rule, budget=Budget(), samples=())

@@ -1,8 +1,8 @@
-"""What a stage trains on and minimises: one frozen data class for each kind of objective.
+"""Objectives of stages, one frozen data class for each kind: the minibatches and the loss of a training.
 
-An objective of a stage says which streams of minibatches it draws, which sets are evaluated, and which risk of the
-engine (`seqfinal_jax.training`) it is for a network. It enters the stage's fingerprint by class, fields and `version`.
-A new kind is a subclass, here or in a user's file; usually `risk_class` is all that differs from `Pooled`:
+An objective of a stage defines the streams of minibatches that it draws, the sets that are evaluated, and the risk of the
+engine (`seqfinal_jax.training`) that is minimised. Its class, fields and `version` are part of the stage's fingerprint.
+A new kind is a subclass, here or in a user's file; usually only `risk_class` differs from `Pooled`:
 
     @dataclass(frozen=True)
     class SmoothedRisk(EmpiricalRisk):
@@ -40,7 +40,7 @@ TRAIN_OVER_FORWARD = 3.0
 
 @dataclass(frozen=True)
 class Anchor:
-    """A model that an objective holds on to, and the samples and loss weights that it was trained with."""
+    """A model towards which an objective has a penalty, with the samples and loss weights of its training."""
 
     variables: Variables
     trained_on: EvaluationSet
@@ -48,12 +48,12 @@ class Anchor:
 
 @dataclass(frozen=True)
 class StageObjective:
-    """The interface, with what most objectives share.
+    """The interface of objectives, with the behaviour that most of them share.
 
-    version: raise it when the same fields come to give other results.
-    risk_class: the engine's objective. reads: the fields of `Training` that it depends on besides those that every
-    stage reads.
-    network_per_step: every time step has a network of its own, and all are trained at once.
+    version: raise it when the code changes so that the same fields give other results.
+    risk_class: the engine's objective. reads: the fields of `Training` that it depends on, in addition to those that
+    every stage reads.
+    network_per_step: every time step has its own network, and all are trained at once.
     """
 
     version: ClassVar[int] = 1
@@ -62,7 +62,7 @@ class StageObjective:
     network_per_step: ClassVar[bool] = False
 
     def risk(self, network: Network | StepNetwork, training: Training) -> Objective:
-        """What the engine minimises for a network."""
+        """The engine's objective for a network."""
         return self.risk_class(network, training.scaling, training.freeze_batch_stats)
 
     def streams(self, train: Steps, rows: Rows) -> list[Stream]:
@@ -76,7 +76,7 @@ class StageObjective:
     def evaluation(
         self, train: Steps, valid: Steps, rows: Rows, with_train: bool
     ) -> dict[str, EvaluationSet]:
-        """The set "valid", which selects, and "train" where it is asked for."""
+        """The set "valid", which is used for selection, and "train" if it is requested."""
         chosen = np.concatenate([rows(step, "valid") for step in valid])
         sets = {"valid": EvaluationSet(valid[-1], chosen)}
         return sets | {"train": self.training_set(train, rows)} if with_train else sets
@@ -100,7 +100,7 @@ class StageObjective:
         forward: Callable[[int], float],
         batch_size: int,
     ) -> float:
-        """Floating-point operations of an epoch; `sizes` are samples by step, `forward(step)` a sample's pass."""
+        """Floating-point operations of an epoch; `sizes`: samples per step, `forward(step)`: those of a sample's pass."""
         trained = 0.8 * sum(sizes[step] for step in train)
         checked = 0.2 * sum(sizes[step] for step in valid)
         return forward(valid[-1]) * (TRAIN_OVER_FORWARD * trained + checked)
@@ -147,8 +147,8 @@ class WorstDomain(Domains):
 class Anchored(Pooled):
     """Pooled risk with a penalty towards earlier models in place of weight decay (`Stage.anchors`).
 
-    power: 2 or 1. weighted: by the Fisher information of the anchors. places: anchors are filled up to so many, so
-    that stages with few and with many share one compiled program.
+    power: 2 or 1. weighted: by the Fisher information of the anchors. places: anchors are padded to this number, so that
+    stages with few and with many anchors share one compiled program.
     """
 
     power: int = 2
@@ -157,7 +157,7 @@ class Anchored(Pooled):
 
     @property
     def reads(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Which batch norms are compared and, of weighted ones, which Fisher information."""
+        """The fields that say which batch norms are compared and, for weighted penalties, which Fisher information."""
         return ("penalise_bn", "fisher") if self.weighted else ("penalise_bn",)
 
     def risk(self, network: Network | StepNetwork, training: Training) -> Objective:
@@ -213,7 +213,7 @@ class JointSteps(StageObjective):
     def evaluation(
         self, train: Steps, valid: Steps, rows: Rows, with_train: bool
     ) -> dict[str, EvaluationSet]:
-        """ "valid" of the final step selects; "valid_step0", "train_step0", ... are those of earlier steps.
+        """Set "valid", of the final step, is used for selection; "valid_step0", "train_step0", ... are of earlier steps.
 
         Each is evaluated with its own step's network.
         """

@@ -1,4 +1,4 @@
-"""The variables that a member of a stage starts from, and what of them it trains."""
+"""The variables that a training of a stage starts from, and the part of them that it changes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def start_variables(
     previous_form: StepForm | None,
     member: MemberSpec,
 ) -> Variables:
-    """The variables that a member of a stage starts from; `previous` is the winner of the stage before."""
+    """The variables that a training of a stage starts from; `previous` is the best training of the previous stage."""
     if stage.form is None:
         if previous is None or stage.fresh:
             return initial_variables(network, training, member.seed, member.hyper)
@@ -93,15 +93,15 @@ def _joint_start(
 
 
 def searched_versions(steps: StepNetwork, trainable: Mapping[str, Any]) -> np.ndarray:
-    """The version table (steps, groups) of a member of the layer search: a step uses the last version that is trained."""
+    """The version table (steps, groups) of a training of the layer search: a step uses the last trained version."""
     last = [int(np.sum(trainable[group])) - 1 for group in steps.group_names]
     return np.minimum(np.arange(steps.num_steps)[:, None], last)
 
 
 def member_masks(stage: Stage, network: Network, layers: Sequence[str]) -> dict[str, Any]:
-    """1 for what a member trains, 0 for what is frozen; `layers` empty for all.
+    """Masks: 1 for weights that are trained, 0 for frozen ones; empty `layers` stand for all.
 
-    In the joint model's layer search `layers` are those that are separate; of the others version 0 alone is used.
+    In the joint model's layer search `layers` are the separate ones; the others use version 0 only.
     """
     if stage.form is None:
         return {group: int(not layers or group in layers) for group in network.group_names}

@@ -1,4 +1,4 @@
-"""The models of all time steps that a method leaves behind, and how far they are apart, layer by layer."""
+"""The models of all time steps that a method gives, and the distance between consecutive ones, layer by layer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,10 +17,10 @@ CHANGE_COLUMNS = ("layer", "step", "distance")
 
 
 def layer_changes(network: Network, chain: Mapping[Model, StageResult]) -> list[dict[str, Any]]:
-    """The distance between the models of neighbouring time steps, as rows of `CHANGE_COLUMNS`.
+    """The distance between the models of consecutive time steps, as rows of `CHANGE_COLUMNS`.
 
-    Of a joint model between the versions of its separate layers (joint spec, section 6), of a sequential method between
-    whole models; of other methods, side modules and adapters there are none. `step` is the later one.
+    For a joint model, the distance between the versions of its separate layers (joint spec, section 6); for a sequential
+    method, between whole models; no rows for other methods, side modules and adapters. `step` is the later step.
     """
     stage, result = list(chain.items())[-1]
     if stage.objective.network_per_step:

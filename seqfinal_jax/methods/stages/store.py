@@ -35,7 +35,7 @@ HISTORY_COLUMNS = ("member", "epoch", "train_loss", "train_accuracy", "valid_los
 
 @dataclass(frozen=True)
 class StageResult:
-    """A finished stage of one seed: the winner's variables, and what became of every grid point."""
+    """A finished stage of one seed: the variables of the best training, and the outcome of every grid point."""
 
     best: dict[str, Any]
     last: dict[str, Any]
@@ -50,7 +50,7 @@ class StageResult:
         return self.grid[self.chosen]
 
     def without_last(self) -> "StageResult":
-        """The same without what only a stage that goes on from this one needs."""
+        """The same without the parts that only a stage that continues this one needs."""
         return replace(self, last={}, optimiser={})
 
     def winner_row(self, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, float]]:
@@ -96,19 +96,19 @@ class StageStore:
         self.budget = SaveBudget()
 
     def place(self, fingerprint: str, seed: int) -> Path:
-        """Where a stage's result of one seed lies."""
+        """The folder of a stage's result for one seed."""
         return self.folder / fingerprint / f"seed{seed}"
 
     def progress(self, fingerprint: str) -> ProgressStore:
-        """Where a fit of this stage keeps its state while it runs."""
+        """The folder in which a fit of this stage keeps its state while it runs."""
         return ProgressStore(self.folder / fingerprint / "progress", self.budget)
 
     def has(self, fingerprint: str, seed: int) -> bool:
-        """Whether a result is there (whole: folders appear by renaming)."""
+        """Whether a result exists; it is complete, because folders appear by renaming."""
         return (self.place(fingerprint, seed) / "meta.json").exists()
 
     def save(self, fingerprint: str, seed: int, result: StageResult, describe: Mapping[str, Any]) -> None:
-        """Stores a result; `describe` is all that says what it is (stage, network, data, fingerprints)."""
+        """Stores a result; `describe` is its full description (stage, network, data, fingerprints)."""
         trees = {"best": result.best, "last": result.last, "optimiser": result.optimiser}
         meta = {**describe, "seed": seed, "chosen": result.chosen}
         files = {
@@ -147,8 +147,8 @@ class StageStore:
 
 
 def variables_of(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables as networks take them: what has no leaves, as the statistics of a network without batch norm, is not
-    stored."""
+    """Variables as networks take them, with the empty trees, such as the statistics of a network without batch norm, that
+    are not stored."""
     return {"params": {}, "batch_stats": {}, **stored}
 
 
@@ -163,7 +163,7 @@ def grid_columns(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def hyper_of(row: Row) -> dict[str, Any]:
-    """The hyper-parameters of a member's row: those that it has, and its layers only where not all are trained."""
+    """The hyper-parameters of a training's row: those that it has, and its layers only where not all are trained."""
     first, last = GRID_COLUMNS.index("learning_rate"), GRID_COLUMNS.index("best_accuracy")
     others = {"stage", "role", HALVED, *GRID_COLUMNS[:first], *GRID_COLUMNS[last:]}
     found = {name: value for name, value in row.items() if name not in others}
@@ -172,7 +172,7 @@ def hyper_of(row: Row) -> dict[str, Any]:
 
 
 def history_columns(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The columns of a history's rows: the usual ones, then those of other time steps' sets where there are any."""
+    """The columns of a history's rows: the usual ones, then those of other time steps' sets, if any."""
     others = sorted({name for row in rows for name in row} - set(HISTORY_COLUMNS) - {"stage"})
     return (*HISTORY_COLUMNS, *others)
 
@@ -194,7 +194,7 @@ def _cell(value: Any) -> Any:
 
 
 def rows_from_csv(text: str) -> list[Row]:
-    """The inverse of `rows_to_csv`: numbers and truth values read back, blanks as NaN."""
+    """The inverse of `rows_to_csv`: numbers and booleans read back, blanks as NaN."""
     return [{name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(text))]
 
 

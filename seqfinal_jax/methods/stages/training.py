@@ -1,4 +1,4 @@
-"""What every stage of a run has in common."""
+"""The training settings that all stages of a run share."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from seqfinal_jax.training.objectives.risk import InputScaling
 class Budget:
     """A budget in optimiser updates, for stages whose epochs are short; 0 for none.
 
-    least_updates: every fit is allowed so many at least, even where these are more epochs than the rule's.
-    patience_updates: the rule's patience is raised to as many epochs as hold so many updates.
+    least_updates: every training is allowed at least this number, even where this takes more epochs than the rule allows.
+    patience_updates: the rule's patience is raised to the number of epochs that contain this number of updates.
     """
 
     least_updates: int = 0
@@ -22,12 +22,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Training:
-    """What every stage of a run has in common.
+    """The training settings that all stages of a run share.
 
-    rule: when fits stop, before the budget and the stage's own wishes (`stages.network.stage_rule`).
+    rule: the rule for stopping, before the budget and the stage's own limits are applied (`stages.network.stage_rule`).
     samples: training samples of each time step, by variant of the sequence, from which updates are counted.
-    pretrained: a file of ImageNet weights that takes the place of random ones, and its content's digest.
-    checkpoint: the same of weights of the user's own.
+    pretrained: a file of ImageNet weights that replace the random ones, and the digest of its contents.
+    checkpoint: the same for weights of the user's own.
     """
 
     rule: StopRule

@@ -36,7 +36,8 @@ def transformed(
 ) -> StageResult | None:
     """The result of one seed; None where every candidate has non-finite variables.
 
-    `inputs` are the best variables of the node's inputs. A candidate is a row of the grid; its history is epoch 0.
+    `inputs` are the best variables of the node's inputs. Each candidate is one row of the grid, with a history of epoch 0
+    only.
     """
     found: list[tuple[Variables, Row, Row]] = []
     for member, candidate in enumerate(node.candidates):
@@ -91,7 +92,7 @@ def estimate_statistics(
     """The variables with batch-norm statistics that are the mean over minibatches of each minibatch's own.
 
     As the update of batch norm for averaged weights (Izmailov et al. 2018, arXiv 1803.05407, section 3.2). `batches` are
-    (time step, or None for the last network; rows). What no minibatch passes through stays as it is.
+    (time step, or None for the last network; rows). Statistics of parts that no minibatch passes through are kept.
     """
     before = jax.tree.map(jnp.asarray, variables)
     totals: Any = None
