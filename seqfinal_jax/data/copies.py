@@ -1,4 +1,4 @@
-"""Images that occur more than once, and samples of one group: what a fair test must keep on one side.
+"""Images that occur more than once, and samples of one group, which a fair test must not split between its sets.
 
 Images are copies where their decoded pixels are equal. Samples of one group (a patient, a camera) are treated alike.
 """
@@ -15,7 +15,7 @@ DUPLICATES = ("remove", "keep", "refuse")
 def units_of(digests: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The unit of each sample, (n,) int64: equal for copies and for samples of one group, directly or through others.
 
-    digests (n,) of pixels; groups (n,) text, empty for samples of no group.
+    digests (n,) of pixels; groups (n,) strings, empty for samples of no group.
     """
     _, units = np.unique(digests, return_inverse=True)
     units = units.reshape(-1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Named arrays on disk, kept from one run to the next: each file whole or not at all, checked whenever it is read."""
+"""Named arrays on disk, kept between runs: each file is written whole or not at all, and checked whenever it is read."""
 
 import hashlib
 import logging

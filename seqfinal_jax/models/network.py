@@ -27,11 +27,11 @@ PRESET_WIDTHS = {1: (512,), 2: (128, 512), 3: (128, 256, 512), 4: (64, 128, 256,
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of a network; empty tuples and None mean the preset of the number of blocks.
+    """Sizes of a network; empty tuples and None stand for the preset of this number of blocks.
 
     `image_shape` is (height, width, channels).
     `width_factor` scales every preset width (stem, blocks, growth); explicit widths are taken as they are.
-    `block_relu` is for ConvNet, `units` (basic units a block) for ResNet, `dense_layers` (a block) for DenseNet.
+    `block_relu` is for ConvNet, `units` (basic units per block) for ResNet, `dense_layers` (per block) for DenseNet.
     """
 
     image_shape: tuple[int, int, int] = (32, 32, 3)
@@ -168,7 +168,7 @@ def scaled(width: int, factor: float) -> int:
 def block_widths(num_blocks: int, config: NetworkConfig) -> tuple[int, tuple[int, ...]]:
     """Stem width and output widths of the blocks of ConvNet and ResNet; the presets are the published ones.
 
-    Raises ValueError when explicit widths do not name one width a block.
+    Raises ValueError when explicit widths do not name one width per block.
     """
     stem = config.stem_width or scaled(64, config.width_factor)
     if config.widths:
@@ -187,7 +187,7 @@ def block_strides(num_blocks: int, config: NetworkConfig) -> tuple[int, ...]:
 
 
 def check_length(field_name: str, values: tuple[int, ...], num_blocks: int) -> None:
-    """Raises ValueError unless there is one value a block."""
+    """Raises ValueError unless there is one value per block."""
     if len(values) != num_blocks:
         raise ValueError(
             f"network.{field_name} = {values} names {len(values)} blocks, the architecture has {num_blocks}; "

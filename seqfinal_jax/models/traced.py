@@ -1,4 +1,4 @@
-"""What a traced program says of its cost: its equations, and the memory that training a network takes."""
+"""Estimates costs from a traced program: its equations, and the memory that training a network takes."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -130,13 +130,13 @@ def archive_md5(path: Path) -> str:
 
 
 def listing(folder: Path) -> str:
-    """The names in a folder as text, the first few only."""
+    """The names in a folder as a string, the first few only."""
     names = sorted(entry.name for entry in folder.iterdir())
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"
 
 
 def unpickle(file: RawFile, upstream: Upstream) -> dict[str, Any]:
-    """The dictionary in a file, keys as text; raises SourceError if it is cut off or holds anything else."""
+    """The dictionary in a file, keys as strings; raises SourceError if it is cut off or holds anything else."""
     try:
         content = _Unpickler(io.BytesIO(file.content), encoding="bytes").load()
     except _ForeignCode as error:

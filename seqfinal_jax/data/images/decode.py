@@ -20,7 +20,7 @@ from seqfinal_jax.data.images.formats import READ, exif_block, known_as, without
 
 EIGHT_BITS, SIXTEEN_BITS = 255, 65535
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-RULES = 2  # raised when what is kept of decoded files changes
+RULES = 2  # raised when the cached form of decoded files changes
 MOST_MEGAPIXELS = 50.0
 STRIP = 256  # rows that are worked on at a time
 ORIENTATION = 0x0112
@@ -78,7 +78,7 @@ class Reading:
 
     @property
     def key(self) -> str:
-        """What the pixels depend on, as text."""
+        """Everything that the pixels depend on, as a string."""
         return f"{self.size} {self.channels}" + (f" white {self.white:g}" if self.white else "")
 
 

@@ -1,4 +1,4 @@
-"""What an image file is, by its contents: the formats that are read, and the names of those that are not."""
+"""Recognises an image file's format by its contents: the formats that are read, and the names of those that are not."""
 
 import struct
 import zlib
@@ -29,7 +29,7 @@ ADOBE, SCAN = 0xEE, 0xDA
 
 
 def known_as(content: bytes) -> str:
-    """What the contents of a file are, such as "an AVIF image", for formats that are not read; empty for unknown ones."""
+    """The name of a file's format, such as "an AVIF image", for formats that are not read; empty for unknown ones."""
     if content[4:8] == b"ftyp" and content[8:12] in BRANDS:
         return BRANDS[content[8:12]]
     return next((name for beginning, name in BEGINNINGS if content.startswith(beginning)), "")

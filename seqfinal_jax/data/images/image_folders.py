@@ -1,4 +1,4 @@
-"""Image files below a folder: which there are, what is left out and why, and what cannot be read."""
+"""Finds the image files below a folder, and reports the files that are left out or cannot be read."""
 
 import json
 import os
@@ -54,8 +54,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def find_images(folder: Path) -> Found:
     """Looks for image files at any depth, also through links, and counts junk and other files.
 
-    Folders of runs are passed over. Raises SourceError for folders and links that cannot be read, for names that are no
-    text, and where there is no image.
+    Folders of runs are passed over. Raises SourceError for folders and links that cannot be read, for names that are not
+    valid text, and where there is no image.
     """
     images, left_out, empty = [], Counter({HIDDEN: 0, OTHER: 0}), []
     for path in _walk(folder, folder, frozenset({os.path.realpath(folder)}), left_out, empty):

@@ -31,8 +31,8 @@ VERSION = 1  # raised when the same samples and rule come to give other data
 class Samples:
     """Samples with their times.
 
-    images (n,h,w,c) uint8, labels (n,) int32, times (n,) text, parts (n,) int8: a place in `splits.PARTS`, or -1.
-    digests (n,) uint64 of pixels, by which copies are found; groups (n,) text, empty for none; names (n,) for messages.
+    images (n,h,w,c) uint8, labels (n,) int32, times (n,) strings, parts (n,) int8: a place in `splits.PARTS`, or -1.
+    digests (n,) uint64 of pixels, which tell copies; groups (n,) strings, empty for none; names (n,) for messages.
     """
 
     images: np.ndarray
@@ -71,7 +71,7 @@ def samples_of(
 
 @dataclass(frozen=True)
 class Choices:
-    """What a configuration chooses of a recorded sequence: the fields `config.data.*` of those names."""
+    """The options of a recorded sequence: the fields `config.data.*` of the same names."""
 
     steps: tuple[str, ...] = ()
     period: str = "as_given"
@@ -81,7 +81,7 @@ class Choices:
 
     @classmethod
     def of(cls, data: Mapping[str, Any], by_class: bool = True) -> "Choices":
-        """Those of the section `config.data`. Raises SourceError for shares that are no shares."""
+        """The options in the section `config.data`. Raises SourceError for shares that are not valid fractions."""
         shares = tuple(float(share) for share in data.get("split") or FINAL_SHARES)
         if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
             raise SourceError(
@@ -194,7 +194,7 @@ class RecordedSequence:
         return tuple(len(train) for train, _, _ in self._rows(0)[0])
 
     def identity(self, variant: str) -> Any:
-        """Contents, steps and the rule of the split; what becomes of copies and groups where there are any."""
+        """Contents, steps and the rule of the split, and the treatment of copies and groups where there are any."""
         choices = self.choices
         together = [["copies", choices.duplicates, self._groups_digest()]] if self.has_copies else []
         return [

@@ -22,7 +22,7 @@ class SplitRule:
     """How samples are split.
 
     final_shares: of training, validation and test samples at the final step; earlier steps are split 8 to 2.
-    by_class: each class is split for itself; False: as published for Portraits, one shuffle a step from one generator.
+    by_class: each class is split for itself; False: as published for Portraits, one shuffle per step from one generator.
     seed: of the draw; None: the seed of the data. keep: the share of training and validation samples kept, and
     most_per_class: samples of a class at most in each split, or 0 (presets `quick` and `smoke`).
     """

@@ -29,7 +29,7 @@ class ImagePool:
     notes: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
     def split_rows(self, key: Key, steps: tuple[int, ...], split: str) -> list[np.ndarray]:
-        """Row numbers of one split of some steps, one array a step."""
+        """Row numbers of one split of some steps, one array per step."""
         return [self.rows[key][step][split] for step in steps]
 
 

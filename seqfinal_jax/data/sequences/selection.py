@@ -41,7 +41,7 @@ def own_test_generator(step_seed: int) -> np.random.RandomState:
 def make_pools(
     labels: np.ndarray, subclass: np.ndarray | None, num_classes: int, num_subclasses: int
 ) -> Pools:
-    """The ascending indices of each class and sub-class; one pool a class where `subclass` is None."""
+    """The ascending indices of each class and sub-class; one pool per class where `subclass` is None."""
     subclass = np.zeros_like(labels) if subclass is None else subclass
     group = labels * num_subclasses + subclass
     members = [np.flatnonzero(group == g) for g in range(num_classes * num_subclasses)]

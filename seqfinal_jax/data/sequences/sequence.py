@@ -47,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """Time steps 0 (the source) to the final one, and what they were made of.
+    """Time steps 0 (the source) to the final one, and the record of their origin.
 
     `record` tells where the base data set came from, `fingerprint` is a hash of everything that determines
     the data, `warnings` are the remarks a table of results should carry, `step_names` are empty where steps are known by
@@ -78,7 +78,7 @@ class Sequence:
 
 
 class Described(Protocol):
-    """What a sequence takes over from its source."""
+    """The properties that a sequence takes from its source."""
 
     name: str
     class_names: tuple[str, ...]

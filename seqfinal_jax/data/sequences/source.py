@@ -24,8 +24,8 @@ OWN = ("own_data", "own_images")  # data of users, in which copies are looked fo
 class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
 
-    These have to be there; `named_steps`, `training_sizes_of` and `published_scaling_of` read what may be there
-    besides: `step_names`, the names of the time steps; `published_scaling`, the mean and deviation with which a published
+    The attributes below are required. Optional ones, read by `named_steps`, `training_sizes_of` and `published_scaling_of`,
+    are: `step_names`, the names of the time steps; `published_scaling`, the mean and deviation with which a published
     program scales these images where it does not take pixels as they are; `training_sizes(variant)`, the training samples
     among those of `sizes` (without it, 80 % of each step); and `chosen(data)`, the same data under another `config.data`,
     or None where they have to be read again.
@@ -45,7 +45,7 @@ class SequenceSource(Protocol):
         """Training and validation samples of each step, for the estimate of the time."""
 
     def identity(self, variant: str) -> Any:
-        """What determines a variant's data besides the seed, as plain data."""
+        """Everything that determines a variant's data besides the seed, as plain data."""
 
     def build(self, variant: str, seed: int) -> Sequence:
         """The variant's images; equal arguments give equal bits. Raises ValueError where it cannot be built."""
@@ -53,7 +53,7 @@ class SequenceSource(Protocol):
 
 @dataclass(frozen=True)
 class SequenceRequest:
-    """What a configuration says of the data.
+    """The part of a configuration that describes the data.
 
     data: the section `config.data`. oracle_size, subpop_sizes, test_all_steps_draws: those fields. data_dir: the folder
     that the command line names, or None.

@@ -1,4 +1,4 @@
-"""What determines a sequence, checked and written in one canonical form."""
+"""The specification of a sequence: everything that determines it, checked and written in one canonical form."""
 
 import hashlib
 import json

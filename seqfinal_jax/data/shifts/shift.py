@@ -1,4 +1,4 @@
-"""The record of a shift, and how the shifts of a sequence add up.
+"""The specification (record) of a shift, and how the shifts of a sequence add up.
 
     @shift("blur", place=15)
     def blur(images, labels, occurred, generator): ...
@@ -43,10 +43,9 @@ class Shift:
         split and shift alone.
     place: the order in which the shifts of a step act; those of the package have 10 (noise), 20 (rotation), 30 (tint) and
         40 (labels, so that all others see the true ones).
-    version: raise it when the same arguments come to give other data.
-    needs: what the data must have: "colour" (three channels), "sub-classes", "square".
-    hides: a shift that this one takes the place of within a step. with_shift: the shift whose `apply` sees to this one
-        too.
+    version: raise it when the code changes so that the same arguments give other data.
+    needs: properties that the data must have: "colour" (three channels), "sub-classes", "square".
+    hides: a shift that this one replaces within a step. with_shift: the shift whose `apply` also applies this one.
     each_time: applied once for each occurrence, to all splits in turn, with the generator that drew the step's samples,
         as the published noise is.
     most: how often it may occur, and why not once more. cycle: after so many occurrences nothing is shifted.
@@ -70,7 +69,7 @@ class Shift:
 
     @property
     def identity(self) -> list[Any]:
-        """What of the record determines data: nothing for the first version of the package's own."""
+        """The part of the specification that determines data: nothing for the first version of the package's own."""
         code = code_digest(self.apply) if self.apply else ""
         return [self.version, code] if code or self.version != 1 else []
 
@@ -111,7 +110,7 @@ class ShiftState:
         return SHIFTS.get(name).sub_classes(self.counts.get(name, 0))
 
     def occurred(self, record: Shift) -> Occurred:
-        """What a shift is told."""
+        """The information that is passed to a shift."""
         return Occurred(self.counts.get(record.name, 0), self.counts, self.num_classes)
 
     def acting(self) -> list[Shift]:
@@ -166,7 +165,7 @@ def _parse_step(part: str, t: int, text: str) -> tuple[str, ...]:
 
 
 def shift_notes(text: str) -> tuple[str, ...]:
-    """What a user should know about a shift text: blocks that are hidden, flips that cancel out."""
+    """Messages for the user about a string of shifts: shifts that are hidden, flips that cancel out."""
     notes = []
     for t, part in enumerate(text.split(":"), start=1):
         names = set(_names(part))
@@ -213,7 +212,7 @@ def apply_shifts(
 ) -> list[Labelled]:
     """Clean images and true labels of several splits with all shifts of a state, in the order of their places.
 
-    `rng` is the generator that drew the step's samples; `seeds` makes those that shifts have of their own, a split each.
+    `rng` is the generator that drew the step's samples; `seeds` makes the shifts' own generators, one per split.
     """
     for record in state.acting():
         occurred = state.occurred(record)

@@ -117,7 +117,7 @@ def check_file(path: Path) -> None:
 
 
 def conversion(path: Path) -> str:
-    """The command that turns a pickled state dictionary into a .npz file beside it."""
+    """The command that converts a pickled state dictionary to a .npz file in the same folder."""
     load = f"torch.load({str(path)!r}, map_location='cpu', weights_only=True)"
     arrays = f"**{{k: v.detach().numpy() for k, v in {load}.items()}}"
     return f'python -c "import torch, numpy; numpy.savez({str(path.with_suffix(".npz"))!r}, {arrays})"'

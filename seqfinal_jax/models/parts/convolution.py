@@ -65,7 +65,7 @@ def conv(x: Array, kernel: Array, stride: int, padding: int, form: ConvForm | No
 def choose_form(x: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int) -> ConvForm:
     """The form for a backend and the shapes (n,h,w,c) and (kh,kw,c,o).
 
-    Patches hold kh·kw·c numbers a pixel, shifted products kh·kw·o: the fewer of them, the less is moved to and fro.
+    Patches have kh·kw·c numbers per pixel, shifted products kh·kw·o: the fewer of them, the less is moved to and fro.
     Where an image has few channels a CPU copies whole rows of one channel sooner than pixels of a few numbers. On maps
     of 2x2 pixels more than half of all patches is padding.
     """
@@ -204,7 +204,7 @@ def _joining_taps(size: tuple[int, int], middle: int) -> list[list[tuple[int, in
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def dense_matrix(kernel: Array, size: tuple[int, int]) -> Array:
-    """The matrix (pixels·c, pixels·o) of a kernel (k,k,c,o) on maps of this size, a block for a pair of pixels."""
+    """The matrix (pixels·c, pixels·o) of a kernel (k,k,c,o) on maps of this size, one block per pair of pixels."""
     rows = [jnp.concatenate([kernel[tap] for tap in row], 1) for row in _joining_taps(size, len(kernel) // 2)]
     return jnp.concatenate(rows, 0)
 

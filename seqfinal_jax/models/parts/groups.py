@@ -1,4 +1,4 @@
-"""What the parameters of a group are: counted, penalised, or batch norm."""
+"""The parameters of a group by their role: counted, penalised, or batch norm."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -27,8 +27,8 @@ def is_batch_norm(path: Path) -> bool:
 def is_compared(path: Path, penalise_bn: PenaliseBatchNorm) -> bool:
     """Whether a tensor takes part in distances between models and in Fisher weights.
 
-    The published program leaves batch norms out by their names and so misses those that stand directly in a group:
-    the stem's, a ConvNet block's, the DenseNet head's (`by_name`, spec of the networks 1.7). `none` misses no one.
+    The published program excludes batch norms by their names and so fails to exclude those directly in a group: the
+    stem's, a ConvNet block's, the DenseNet head's (`by_name`, spec of the networks 1.7). `none` excludes every one.
     """
     if not is_batch_norm(path):
         return True

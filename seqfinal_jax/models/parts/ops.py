@@ -125,7 +125,7 @@ def normalise(x: Array, mean: Array, variance: Array, scale: Array, bias: Array)
 def dropout(x: Array, rate: Array, key: Array) -> Array:
     """Elementwise inverted dropout with a traced rate; at rate 0 no random bits are drawn.
 
-    Sixteen random bits an entry, so the rate is resolved to 1/65536 (0.5 is exact). The branch is one where
+    Sixteen random bits per entry, so the rate is resolved to 1/65536 (0.5 is exact). The branch is one where
     members run one after another; under `vmap` it becomes a selection.
     """
 

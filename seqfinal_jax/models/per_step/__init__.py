@@ -1,1 +1,1 @@
-"""A network for every time step, made of one: separate layers, side modules, adapters."""
+"""One network per time step, derived from a single network: separate layers, side modules, adapters."""

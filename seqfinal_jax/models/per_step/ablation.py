@@ -1,4 +1,4 @@
-"""Ablation of what later time steps add: side modules and adapters become constants without effect.
+"""Ablation of the modules that later time steps add: side modules and adapters become constants without effect.
 
 The network then behaves as one model for all steps, but for stem and head where these are separate. (Spec of the joint
 model, section 4; of the networks, 4.3.)

@@ -2,7 +2,7 @@
 
 A group with adapters holds three trees: `base` (kernels and the head's bias as trained first), `adapters` (for each
 kernel `A_in` and `A_out`, and a new bias where there is one, stacked over later versions) and `norms` (a complete set
-of batch norms a version, stacked). `adapted` makes of them the plain tree of one version, for training and for
+of batch norms per version, stacked). `adapted` makes of them the plain tree of one version, for training and for
 merging alike.
 """
 

@@ -1,4 +1,4 @@
-"""Chunks of members over devices: every device runs the one-device program on its own chunk, a thread a device."""
+"""Chunks of members over devices: every device runs the one-device program on its own chunk, one thread per device."""
 
 import queue
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def run_on_devices(tasks: Sequence[T], run: Callable[[T, jax.Device], Any], devi
 def members_per_program(backend: str, member_bytes: int, shared_bytes: int) -> int:
     """How many members one program holds: 1 on a CPU, on an accelerator what a memory estimate allows.
 
-    A fixed rule, never a timing, so that a rerun chooses alike. `shared_bytes` are held once (the images). A device
+    A fixed rule, never a timing, so that a rerun chooses alike. `shared_bytes` (the images) are stored once. A device
     that does not say its memory is taken to have 16 GiB. Should the estimate be too low, the engine halves the chunk.
     """
     if backend == "cpu":
@@ -47,5 +47,5 @@ def members_per_program(backend: str, member_bytes: int, shared_bytes: int) -> i
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of a compiled program says that the device's memory does not suffice."""
+    """Whether an error of a compiled program says that the device is out of memory."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)

@@ -56,7 +56,7 @@ class Track:
 
 @dataclass(frozen=True)
 class StopRule:
-    """When a member stops, and which of its epochs is the best.
+    """The rule by which a training stops, and by which its best epoch is chosen.
 
     start: whether epoch 0 may be the best one; it is not for a fit that begins with random weights.
     search: whether all grid points are trained to their end, or the worse half stops at each rung (`engine.halving`).

@@ -1,4 +1,4 @@
-"""The words of the engine: members, problems, settings, chunks, results."""
+"""The data types of the engine: members (single trainings), problems, settings, chunks, results."""
 
 import json
 import threading
@@ -32,14 +32,14 @@ class MemberSpec:
 
     @property
     def identity(self) -> str:
-        """A text that is equal for equal members."""
+        """A string that is equal for equal members."""
         masks = jax.tree.map(lambda mask: np.asarray(mask).tolist(), dict(self.trainable))
         return json.dumps([self.seed, dict(self.hyper), masks, str(self.group)], sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be fitted.
+    """The definition of a fit.
 
     data: {"images" (N,h,w,c), "labels" (N,)}, on a device or on the host.
     batches(seed, epoch): minibatches of an epoch, counted from 1; a pure function.
@@ -48,7 +48,7 @@ class Problem:
     start(member): start variables. constants(seed): arrays that the objective needs, fixed for the fit.
     role: names the stage's random streams (dropout keys).
     earlier(member): the result from whose last epoch a member goes on, its optimiser's state by names; None for fits
-        that begin at epoch 0. Only with one member a program.
+        that begin at epoch 0. Only with one member per program.
     """
 
     objective: Objective
@@ -63,7 +63,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How it is fitted. `keep_all` keeps the variables of losing members too."""
+    """The settings of a fit. `keep_all` keeps the variables of losing members too."""
 
     rule: StopRule = StopRule()
     vectorise: Vectorise = "map"
@@ -75,7 +75,7 @@ class FitSettings:
 
 @dataclass
 class MemberResult:
-    """What became of a member: history per epoch (0 first), and its variables unless it lost.
+    """The result of a member: history per epoch (0 first), and its variables unless another member was better.
 
     optimiser: the state of the optimiser and of the objective (None where it has none), all that another epoch needs.
     halved: whether it was stopped at a rung, because it was among the worse half.
@@ -99,7 +99,7 @@ class MemberResult:
 
 @dataclass
 class Chunk:
-    """Members in one program, and what is known of them on the host. `rows` are places in the fit's list (-1: filler)."""
+    """Members in one program, with their state on the host. `rows` are places in the fit's list (-1: filler)."""
 
     rows: np.ndarray
     members: Member

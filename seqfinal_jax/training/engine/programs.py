@@ -75,7 +75,7 @@ def mask_groups(tree: Any, trainable: Any) -> Any:
 
 
 def all_finite(tree: Any) -> Array:
-    """Whether every entry of every leaf is finite. One test of one array: a test a leaf takes long to compile."""
+    """Whether every entry of every leaf is finite. One test of one array: one test per leaf takes long to compile."""
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])))
 
 

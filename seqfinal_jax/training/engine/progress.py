@@ -61,7 +61,7 @@ class FitProgress:
         )
 
     def finished(self) -> None:
-        """Says that all trainings are done, where their progress was told; also of those that an earlier run trained."""
+        """Reports that all trainings are done, if their progress was shown; counts those of an earlier run too."""
         self.epochs_of = dict.fromkeys(range(self.members), self.max_epochs)
         best = f"; the best validation accuracy is {100 * self.best:.1f} %" if self.first else ""
         said = f"{self.members} of {self.members} trainings done in {duration(time.monotonic() - self.began)}{best}"
@@ -92,7 +92,7 @@ def fit_progress(title: str, members: int, max_epochs: int, console: Any) -> Fit
 
 
 class TerminalProgress(FitProgress):
-    """The same on a terminal, where the line is renewed in place by rich."""
+    """The same on a terminal, where rich updates the line in place."""
 
     def __init__(self, title: str, members: int, max_epochs: int, console: Any) -> None:
         super().__init__(title, members, max_epochs, console, every=0.2)
@@ -105,7 +105,7 @@ class TerminalProgress(FitProgress):
         self.bar.start()
 
     def say(self, text: str) -> None:
-        """Renews the bar."""
+        """Updates the bar."""
         done = sum(self.epochs_of.values())
         self.bar.update(self.task, completed=done, text=text)
 

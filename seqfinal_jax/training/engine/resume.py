@@ -1,4 +1,4 @@
-"""Saving a fit while it runs, and going on from what was saved, with the same results.
+"""Saves a fit while it runs, and continues it from the saved state with the same results.
 
 Every member has a state of its own: running (optimiser, best variables, stopping rule, history) or finished (its
 result). So a later fit of the same stage uses what there is of its members, whichever other members it has.

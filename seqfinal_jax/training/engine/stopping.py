@@ -1,4 +1,4 @@
-"""Stopping a run that is asked to, so that it goes on later: the running epoch ends, its state is saved.
+"""Interrupts a run so that it can be resumed: the running epoch is finished and its state is saved.
 
 A signal comes at any moment. While a fit runs, it only leaves a wish here, which the fit looks up after every epoch.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Stopped(BaseException):
-    """The run ends here, to be continued; what is done is kept. No error, so that nothing but the command catches it."""
+    """The run was interrupted and can be resumed; its state is saved. Not an Exception: only the command catches it."""
 
 
 _asked = threading.Event()

@@ -1,8 +1,8 @@
 """Streams of minibatches as index arrays, pure functions of (seed, role, step, number of the pass).
 
-A stage may draw from several parallel streams, one a domain or time step (IRM, DRO, joint); ERM draws from one.
+A stage may draw from several parallel streams, one per domain or time step (IRM, DRO, joint); ERM draws from one.
 The driving stream, the one with the most batches, is freshly shuffled every epoch; every other one keeps a
-running pass that starts anew, freshly shuffled, when it is exhausted (single-model spec 2.2). Nothing is kept
+running pass that starts again, freshly shuffled, when it is exhausted (single-model spec 2.2). Nothing is kept
 between epochs: which batch of which pass comes next follows from the epoch's number, so a resumed fit needs no
 iterator state.
 """
@@ -49,7 +49,7 @@ class Stream:
     weights: np.ndarray | None = None
 
     def num_batches(self, batch_size: int, drop_single: bool = False) -> int:
-        """Batches a pass; the last may be short. `drop_single` leaves out a last batch of one sample, unless alone."""
+        """Batches per pass; the last may be short. `drop_single` leaves out a last batch of one sample, unless alone."""
         count = -(-len(self.rows) // batch_size)
         return count - int(drop_single and count > 1 and len(self.rows) % batch_size == 1)
 

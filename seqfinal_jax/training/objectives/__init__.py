@@ -1,1 +1,1 @@
-"""What is minimised, and the state that an objective keeps while it is."""
+"""The functions that are minimised, and the state that they keep during a fit."""

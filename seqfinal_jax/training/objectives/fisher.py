@@ -1,4 +1,4 @@
-"""Fisher information as published: squares of summed gradients a minibatch (spec of the networks, 1.7).
+"""Fisher information as published: squares of gradients summed over each minibatch (spec of the networks, 1.7).
 
 On request the usual estimate, with squares of single samples' gradients.
 """

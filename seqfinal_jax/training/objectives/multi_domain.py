@@ -1,6 +1,6 @@
 """Objectives over several domains a step: invariant risk minimisation, and the risk of the worst domain.
 
-A minibatch has one stream a domain. The streams must come in the order of evaluation, the driving domain first
+A minibatch has one stream per domain. The streams must come in the order of evaluation, the driving domain first
 (`streams.driving_first`): running statistics move domain by domain in it, and ties go to the earlier domain. Each
 domain is a forward pass of its own with its own batch statistics; the passes are one compiled loop, so that
 compilation does not grow with the number of domains.

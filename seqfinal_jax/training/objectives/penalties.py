@@ -10,7 +10,7 @@ from seqfinal_jax.models.parts.groups import PenaliseBatchNorm, is_batch_norm, i
 
 
 def absolute(x: Array) -> Array:
-    """|x| with derivative 0 at 0, as in PyTorch (of `jnp.abs` it is 1): fits start at the model they are held to."""
+    """|x| with derivative 0 at 0, as in PyTorch (of `jnp.abs` it is 1): fits start at the anchor itself."""
     return x * jax.lax.stop_gradient(jnp.sign(x))
 
 

@@ -1,4 +1,4 @@
-"""What a fit minimises. An objective is static (hashable) and holds no data: equal ones share compiled programs."""
+"""The losses of fits. An objective is static (hashable) and holds no data: equal ones share compiled programs."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class Context(NamedTuple):
-    """All that a loss may look at besides parameters and batch.
+    """The inputs of a loss besides parameters and batch.
 
     data: {"images": (N,h,w,c) uint8 or float, "labels": (N,) int32}; constants: fixed for the stage and seed, for
     example previous weights; extra: state of the objective that moves during the fit, for example Fisher weights;

@@ -1,6 +1,6 @@
 """Penalties on the networks of all time steps (spec of the networks 5.4, of the joint model 1.2 and 1.3).
 
-Every penalty is a weighted sum over the versions of a group, or over pairs of neighbouring versions. The weights
+Every penalty is a weighted sum over the versions of a group, or over pairs of consecutive versions. The weights
 follow from the version table, so they are constants of the program, or data where the table is.
 """
 
@@ -140,7 +140,7 @@ def whole_stack(network: StepNetwork, group: str, params: Any) -> Any:
 
 
 def neighbour_distances(stack: Any, power: int = 2, weights: Any = None) -> Array:
-    """Σ weights·|θ_{k+1} - θ_k|^power of neighbouring versions, (versions - 1,); weights_k are those of version k."""
+    """Σ weights·|θ_{k+1} - θ_k|^power of consecutive versions, (versions - 1,); weights_k are those of version k."""
 
     def distance(leaf: Array, weight: Array | None = None) -> Array:
         terms = TERMS[power](leaf[1:] - leaf[:-1])

@@ -46,7 +46,7 @@ def signal_to_noise(gradient: Array) -> Array:
 def tensor_scores(
     objective: Objective, variables: Variables, data: dict[str, Array], batches: Batch, num_batches: Array
 ) -> dict[str, Any]:
-    """{"rgn": tree, "snr": tree}, trees like the parameters with one score a tensor.
+    """{"rgn": tree, "snr": tree}, trees like the parameters with one score per tensor.
 
     With G_m the gradient of minibatch m's mean loss and N the number of samples (single-model spec, section 4):
     RGN = (1/N) Σ_m ‖G_m‖ / ‖v‖, +inf for a tensor v that is zero; SNR = (1/N) Σ_m `signal_to_noise`(G_m).
