@@ -25,10 +25,10 @@ class SequenceSource(Protocol):
     """A sequence of labelled images over time, in one or several variants.
 
     The attributes below are required. Optional ones, read by `named_steps`, `training_sizes_of` and
-    `published_scaling_of`, are: `step_names`, the names of the time steps; `published_scaling`, the mean and deviation with which a published
-    program scales these images where it does not take pixels as they are; `training_sizes(variant)`, the training samples
-    among those of `sizes` (without it, 80 % of each step); and `chosen(data)`, the same data under another `config.data`,
-    or None where they have to be read again.
+    `published_scaling_of`, are: `step_names`, the names of the time steps; `published_scaling`, the mean and
+    deviation with which a published program scales these images where it does not take pixels as they are;
+    `training_sizes(variant)`, the training samples among those of `sizes` (without it, 80 % of each step); and
+    `chosen(data)`, the same data under another `config.data`, or None where they have to be read again.
 
     name: of the data. class_names: in the order of the labels. image_shape: (h, w, c). variants: the builds on offer;
     "main" is always there, "oracle" has a larger final step. record: where the data come from; its "content_sha256"
