@@ -103,10 +103,18 @@ def files(workdir: Path) -> dict[str, bytes]:
     """Everything in a run folder but what holds times of day, and hidden leftovers of writes that were killed."""
     found = {str(path.relative_to(workdir)): path for path in sorted(workdir.rglob("*")) if path.is_file()}
     return {
-        name: _without_history(path) if path.name == "environment.json" else path.read_bytes()
+        name: _content(path, workdir)
         for name, path in found.items()
         if path.name not in TIMES_OF_DAY and not any(part.startswith(".") for part in Path(name).parts)
     }
+
+
+def _content(path: Path, workdir: Path) -> bytes:
+    """A file's bytes; the commands that the page names are those of any run folder."""
+    if path.name == "environment.json":
+        return _without_history(path)
+    content = path.read_bytes()
+    return content.replace(str(workdir).encode(), b"RUN") if path.suffix == ".html" else content
 
 
 def _without_history(path: Path) -> bytes:

@@ -85,6 +85,8 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(tmp_path):
             assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert {p.name for p in (tmp_path / "whole" / "figures").iterdir()} == {
         "methods.png",
+        "confusion-convnet-1.csv",
+        "confusion-convnet-1.png",
         "cost.png",
         "data_examples.png",
         "class_counts.png",
