@@ -14,7 +14,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without numbers, whatever its lines."""
+    """The words of a text, with its numbers masked and its line breaks ignored."""
     return NUMBER.sub("#", text).replace("─", "").split()
 
 

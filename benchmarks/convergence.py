@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ml_collections import ConfigDict
 
 import seqfinal_jax
 from seqfinal_jax.analysis.figures.palette import (
@@ -36,7 +37,7 @@ from seqfinal_jax.methods.nodes import stage_of
 from seqfinal_jax.methods.stages.network import minibatches, stage_rule
 from seqfinal_jax.runs.plan import Plan, make_plan
 
-FIELDS = ("training.least_updates", "training.patience_updates")
+FIELDS = ("least_updates", "patience_updates")  # of config.training
 POINT = 0.01
 SIDES = ("1x", "2x")
 
@@ -128,7 +129,7 @@ def curves(folder: Path, plan: Plan) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def draw(found: pd.DataFrame, plan: Plan, budget: tuple[int, int], path: Path) -> None:
+def draw(found: pd.DataFrame, plan: Plan, path: Path) -> None:
     """One panel per method of a network: every seed a thin line, the mean of the running best a thick one."""
     panels = [
         (network, method)
@@ -146,25 +147,24 @@ def draw(found: pd.DataFrame, plan: Plan, budget: tuple[int, int], path: Path) -
         best = 100 * wide.cummax().ffill().mean(axis=1)
         axes.plot(best.index, best, color=BLUE, linewidth=1.8)
         stage = stage_of(plan.node(network, method))
-        allowed = stage_rule(stage, plan.training).max_epochs * minibatches(stage, plan.training) / 2
+        allowed = stage_rule(stage, plan.training).max_epochs * minibatches(stage, plan.training)
         axes.axvline(allowed, color=VERMILION, linestyle="--", linewidth=1)
         axes.set_title(f"{method_name(method).legend}, {network}", fontsize=LABEL_SIZE)
         axes.set_xlabel("updates of its last stage", fontsize=LABEL_SIZE)
         axes.set_ylabel("validation accuracy, %", fontsize=LABEL_SIZE)
         clean_axes(axes)
     figure.suptitle(
-        f"Thick: best epoch so far, mean over seeds. Thin: every seed. Dashed: the single budget ({budget[0]} updates)",
+        "Thick: best epoch so far, mean over seeds. Thin: every seed. Dashed: allowed at the single budget",
         fontsize=LABEL_SIZE,
     )
     save_png(figure, path)
 
 
-def run_both(options: argparse.Namespace, settings: list[str]) -> None:
-    for times, side in enumerate(SIDES, 1):
-        config, _ = read_configuration(options.config, settings)
-        for field, value in zip(FIELDS, options.budget, strict=True):
-            config.training[field.partition(".")[2]] = times * value
-        seqfinal_jax.run(config, options.workdir / side, options.data_dir, progress=True)
+def configured(options: argparse.Namespace, settings: list[str], times: int) -> ConfigDict:
+    """The configuration at so many times the budget."""
+    config, _ = read_configuration(options.config, settings)
+    config.training.update({name: times * value for name, value in zip(FIELDS, options.budget, strict=True)})
+    return config
 
 
 def main() -> None:
@@ -181,13 +181,10 @@ def main() -> None:
     options, settings = parser.parse_known_args()
     if wrong := [each for each in settings if not each.startswith("--config.")]:
         parser.error(f"unknown argument {wrong[0]!r}; fields begin with --config.")
-    if not options.only_report:
-        run_both(options, settings)
-    config, overrides = read_configuration(options.config, settings)
-    config.training.update(
-        {"least_updates": 2 * options.budget[0], "patience_updates": 2 * options.budget[1]}
-    )
-    plan = make_plan(config, options.data_dir, overrides)
+    for times, side in enumerate(SIDES if not options.only_report else (), 1):
+        folder = options.workdir / side
+        seqfinal_jax.run(configured(options, settings, times), folder, options.data_dir, progress=True)
+    plan = make_plan(configured(options, settings, 1), options.data_dir)
     once, twice = (seqfinal_jax.load_results(options.workdir / side) for side in SIDES)
     text = report(changes(once, twice), options.budget)
     (options.workdir / "convergence.md").write_text(text, encoding="utf-8")
@@ -196,7 +193,7 @@ def main() -> None:
         for frame, side in zip((once, twice), SIDES, strict=True)
     ]
     pd.concat(frames).to_csv(options.workdir / "convergence.csv", index=False)
-    draw(curves(options.workdir / "2x", plan), plan, options.budget, options.workdir / "convergence.png")
+    draw(curves(options.workdir / "2x", plan), plan, options.workdir / "convergence.png")
     sys.stdout.write(text)
 
 

@@ -14,7 +14,8 @@ Kinds:
 methods FILE...     one row per method. --columns: of mean, n, seeds, test, validation, difference, p, chosen, epoch.
                     --against: the reference of difference and p. --methods: which, by comma; default: all that the files
                     have. --architecture: where they have several. --side_by_side: in so many parts beside each other.
-                    --notes: a CSV file of method and a text, the second column of the table under the text's own heading;
+                    --notes: a CSV file with two columns, the method and a note. The note becomes the second column of
+                    the table, under the heading that the file gives it;
                     methods that only it has get dashes.
 beside HEAD=FILE... test accuracy of each file, one row per method of the first one.
 paired              two runs of the same cells; every further line of the comment is a row: its name, one file or several

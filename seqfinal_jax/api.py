@@ -33,9 +33,9 @@ def load_config(name: str, **settings: Any) -> "ConfigDict":
     from seqfinal_jax.config.values import set_field
 
     found, _ = read_configuration(name)
+    object.__setattr__(found, LOADED, flat(found))
     for field, value in settings.items():
         set_field(found, field, value)
-    object.__setattr__(found, LOADED, flat(read_configuration(name)[0]))
     return found
 
 
@@ -108,12 +108,12 @@ def _changed(given: "str | ConfigDict") -> list[str]:
     """The fields that a configuration of `load_config` was given other values since."""
     from seqfinal_jax.config.check import flat
 
-    if isinstance(given, str):
-        return []
-    loaded = getattr(given, LOADED, {})
-    if not loaded:
-        return []
-    return [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
+    loaded = getattr(given, LOADED, None)  # a name has none
+    return (
+        [name for name, value in flat(given).items() if name in loaded and loaded[name] != value]
+        if loaded
+        else []
+    )
 
 
 def _console(progress: bool) -> Any:

@@ -21,13 +21,10 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
     The budget in updates allows more epochs and more patience than the run's rule where epochs are short. A stage may
     have its own smaller limit of epochs, continue to a larger one, or have the limit of several other stages together.
     """
-    alone = stage.resume or (
-        len(stage.grid.points()) == 1 and not isinstance(stage.layers, str) and len(stage.layers) < 2
-    )
     rule = replace(
         training.rule,
         start=training.rule.ties == "first" or not begins_random(stage),
-        search="grid" if alone else training.rule.search,
+        search="grid" if stage.num_members(2) == 1 else training.rule.search,
     )
     if stage.allowed_as:
         most = _epochs_for(_updates_allowed(stage.allowed_as, training), stage, training)

@@ -85,7 +85,8 @@ class StopRule:
         """
         active = track.active
         best = self.better(accuracy, loss, track.best_accuracy, track.best_loss)
-        reached = best if self.stop_on == "best" else self._above_previous(track, accuracy, loss)
+        above_previous = self.better(accuracy, loss, track.previous, track.previous_loss)
+        reached = best if self.stop_on == "best" else above_previous
         improved = active & finite & best & (self.start or epoch > 0)
         track.best_accuracy = np.where(improved, accuracy, track.best_accuracy)
         track.best_loss = np.where(improved, loss, track.best_loss)
@@ -99,5 +100,7 @@ class StopRule:
         track.stop_epoch = np.where(stops, epoch, track.stop_epoch)
         return improved
 
-    def _above_previous(self, track: Track, accuracy: np.ndarray, loss: np.ndarray) -> np.ndarray:
-        return self.better(accuracy, loss, track.previous, track.previous_loss)
+
+def rank(accuracy: float, loss: float, ties: Ties) -> tuple[float, float]:
+    """Sorts trainings by the figures of their best epochs, the best one first; equal ones keep their order."""
+    return -accuracy, 0.0 if ties == "first" else loss

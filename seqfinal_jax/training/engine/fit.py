@@ -74,13 +74,13 @@ def fit(
 
 def _train_to(run: Fit, rung: int | None) -> None:
     """Trains all members to a rung, where those that have not stopped are paused; None: to their end."""
-    devices = run.settings.devices or (jax.local_devices()[0],)
-    chunks = _chunks(run, len(devices), rung)
+    run.rung, devices = rung, run.settings.devices or (jax.local_devices()[0],)
+    chunks = _chunks(run, len(devices))
     shared = {device: jax.device_put(run.problem.data, device) for device in devices[: len(chunks)]}
     if chunks:
         with fitting():
             run_on_devices(
-                chunks, lambda part, device: _run_rows(run, *part, rung, device, shared[device]), list(shared)
+                chunks, lambda part, device: _run_rows(run, *part, device, shared[device]), list(shared)
             )
 
 
@@ -116,12 +116,12 @@ def _stop_paused(run: Fit, row: int, rung: int) -> None:
     save_finished(run)
 
 
-def _chunks(run: Fit, num_devices: int, rung: int | None) -> list[tuple[list[int], int]]:
+def _chunks(run: Fit, num_devices: int) -> list[tuple[list[int], int]]:
     """The members still to be trained, in chunks of equal epoch, and that epoch; -1 for those that begin.
 
     A chunk holds no more than its share of the members, so that every device has work.
     """
-    reached = {row: epoch for row, epoch in saved_epochs(run).items() if rung is None or epoch < rung}
+    reached = {row: epoch for row, epoch in saved_epochs(run).items() if run.rung is None or epoch < run.rung}
     share = -(-len(reached) // num_devices)
     size = max(1, min(run.settings.members_per_program, share))
     chunks = []
@@ -131,30 +131,26 @@ def _chunks(run: Fit, num_devices: int, rung: int | None) -> list[tuple[list[int
     return chunks
 
 
-def _run_rows(
-    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
-) -> None:
+def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
     """Runs members as one chunk; where the device's memory does not suffice, the halves of it one after another."""
-    if _fits_in_memory(run, rows, epoch, rung, device, data):
+    if _fits_in_memory(run, rows, epoch, device, data):
         return
     half = (len(rows) + 1) // 2
     log.warning(
         "%d members in one program do not fit in the memory of %s; trying %d", len(rows), device, half
     )
     for part in (rows[:half], rows[half:]):
-        _run_rows(run, part, epoch, rung, device, data)
+        _run_rows(run, part, epoch, device, data)
 
 
-def _fits_in_memory(
-    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
-) -> bool:
+def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> bool:
     """Runs a chunk; False where memory did not suffice (its arrays are free again by then)."""
     with_units = bool(units())
     try:
-        _run_chunk(run, rows, epoch, rung, device, data)
+        _run_chunk(run, rows, epoch, device, data)
     except Exception as error:
         if with_units and _fails_on_units(error):
-            return _fits_in_memory(run, rows, epoch, rung, device, data)
+            return _fits_in_memory(run, rows, epoch, device, data)
         if not is_out_of_memory(error):
             raise
         if len(rows) == 1:
@@ -184,9 +180,7 @@ def _warn_of_units(error: Exception) -> None:
     )
 
 
-def _run_chunk(
-    run: Fit, rows: list[int], epoch: int, rung: int | None, device: Any, data: dict[str, Any]
-) -> None:
+def _run_chunk(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str, Any]) -> None:
     _stop_if_asked(run)
     chunk = _start_chunk(run, np.asarray(rows), device)
     if run.problem.earlier:
@@ -201,13 +195,13 @@ def _run_chunk(
         _finish_epoch(run, chunk, data, sums, finite)
         _report(run, chunk)
         _stop_if_asked(run, chunk)
-        if chunk.epoch == rung and chunk.track.active.any() and _paused(run, chunk):
+        if chunk.epoch == run.rung and chunk.track.active.any() and _paused(run, chunk):
             return
         if run.store and chunk.track.active.any() and run.store.budget.due():
             save_running(run, chunk)
     _retire(run, chunk)
     with run.lock:
-        run.unsaved += [row for row in rows if row not in run.unsaved]
+        run.unsaved += rows
     if run.store and run.store.budget.due():
         save_finished(run)
 
@@ -215,11 +209,9 @@ def _run_chunk(
 def _paused(run: Fit, chunk: Chunk) -> bool:
     """Saves a chunk's members at a rung; False where they cannot be saved, so that they go on to their end instead."""
     _retire(run, chunk)
+    ended = ~chunk.track.active & (chunk.rows >= 0)
     with run.lock:
-        stopped = [
-            int(row) for row, on in zip(chunk.rows, chunk.track.active, strict=True) if row >= 0 and not on
-        ]
-        run.unsaved += [row for row in stopped if row not in run.unsaved]
+        run.unsaved += chunk.rows[ended].tolist()
     save_running(run, chunk)
     return not run.store.broken
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from seqfinal_jax.training.engine.early_stopping import StopRule, Track
+from seqfinal_jax.training.engine.early_stopping import StopRule, Track, rank
 
 SHARES = (8, 4, 2)
 
@@ -55,4 +55,4 @@ def _rank(rule: StopRule, history: History, failed: bool, rung: int) -> tuple[fl
         rule.update(track, epoch, accuracies[epoch : epoch + 1], losses[epoch : epoch + 1], finite)
     if track.failed[0]:
         return np.inf, np.inf
-    return -float(track.best_accuracy[0]), 0.0 if rule.ties == "first" else float(track.best_loss[0])
+    return rank(float(track.best_accuracy[0]), float(track.best_loss[0]), rule.ties)

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.results.checkpoints import ProgressStore
-from seqfinal_jax.training.engine.early_stopping import StopRule, Ties, Track
+from seqfinal_jax.training.engine.early_stopping import StopRule, Ties, Track, rank
 from seqfinal_jax.training.engine.programs import Member, State, Vectorise
 from seqfinal_jax.training.engine.streams import Batches, EvaluationSet
 from seqfinal_jax.training.objectives.risk import Batch, Objective
@@ -128,6 +128,7 @@ class Fit:
     results: list[MemberResult | None] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
     unsaved: list[int] = field(default_factory=list)
+    rung: int | None = None
 
 
 def winner(results: Sequence[MemberResult], rows: Sequence[int], ties: Ties = "first") -> int | None:
@@ -136,10 +137,10 @@ def winner(results: Sequence[MemberResult], rows: Sequence[int], ties: Ties = "f
     On ties it is the first row, with `ties="loss"` the first of those whose best epoch has the lowest validation loss.
     """
 
-    def rank(row: int) -> tuple[float, float, int]:
-        return results[row].best_accuracy, 0.0 if ties == "first" else -results[row].best_loss, -row
-
-    return max((row for row in rows if not results[row].failed), key=rank, default=None)
+    alive = [row for row in sorted(rows) if not results[row].failed]
+    return min(
+        alive, key=lambda row: rank(results[row].best_accuracy, results[row].best_loss, ties), default=None
+    )
 
 
 def drop_losers(run: Fit, group: Hashable) -> None:
