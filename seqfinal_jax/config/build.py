@@ -37,8 +37,8 @@ PRESET_MEANINGS = {
     "smoke": "everything tiny: seconds, to see that a configuration runs",
 }
 PRESETS = tuple(PRESET_MEANINGS)
-# What training.least_updates and training.patience_updates are where nothing sets them: on CIFAR-10 twice as many of
-# both change no method's mean by more than a point (docs/results/convergence.md).
+# What training.least_updates and training.patience_updates are where nothing sets them. They were set after the final
+# step alone of cifar10_rcl:quick; whether they suffice for other methods is not measured (docs/results/convergence.md).
 BUDGET = {"least_updates": 2000, "patience_updates": 500}
 # How the published program trains; its epochs and patience are the defaults of the schema.
 PUBLISHED_TRAINING = {"least_updates": 0, "patience_updates": 0, "stop_on": "previous", "ties": "first"}

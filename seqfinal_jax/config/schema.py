@@ -84,7 +84,7 @@ def _size(name: str, default: Any, kind: Kind, meaning: str) -> ConfigField:
 FIELDS: tuple[ConfigField, ...] = (
     _run("name", "", text(), "The name of the sequence in tables."),
     _run("plugins", (), NAMES, "Your own Python files or modules: methods, shifts, data, networks, figures."),
-    _run("methods", (), NAMES, "The methods that are trained; empty: those of the published table."),
+    _run("methods", (), NAMES, "The methods that are trained; empty: those of the published table and two controls."),
     _run("architectures", (), NAMES, "Networks; `all`: the published twelve; empty: a default for the hardware."),
     _run("seeds", (), several(whole(0, LARGEST_SEED), distinct=True),
          "Random seeds; empty: a default for the hardware."),
