@@ -13,7 +13,6 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.build import QUICK_EPOCHS
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
@@ -254,8 +253,8 @@ def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> 
     )
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
         say(
-            f"That is long for a CPU. The preset `quick` trains on half of the data, for {QUICK_EPOCHS} epochs at most "
-            f"and with a smaller grid: {_quick_config(source)}"
+            f"That is long for a CPU. The preset `quick` trains on half of the data, for fewer epochs and with a smaller "
+            f"grid: {_quick_config(source)}"
         )
     if (
         jax.default_backend() == "cpu"

@@ -139,7 +139,7 @@ def planned(
     architectures: tuple[str, ...],
     seeds: tuple[int, ...],
 ) -> Plan:
-    """The plan of a checked configuration; without methods, the plan of the published row.
+    """The plan of a checked configuration; without methods, that of the published row and its controls.
 
     Raises ValueError for options and methods that do not work together.
     """
@@ -173,7 +173,7 @@ def _check_start(config: ConfigDict, networks: Mapping[str, Network]) -> None:
 def planned_methods(
     config: ConfigDict, source: SequenceSource, methods: tuple[str, ...], architectures: tuple[str, ...]
 ) -> MethodPlans:
-    """The nodes of all methods; of the published row where none is named."""
+    """The nodes of all methods; of the published row and its controls where none is named."""
     options, own = read.options(config), read.own_values(config)
     grid, joint_grid = read.grid(config), read.grid(config, "joint_grid")
     settings = {

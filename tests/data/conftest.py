@@ -20,3 +20,9 @@ def build(toy_cifar10, toy_cifar100):
         return built[key]
 
     return build
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of the test's own, so that nothing it reads was decoded before."""
+    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))

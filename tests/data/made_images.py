@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from configs.own_data import get_config
+from seqfinal_jax.analysis.sequence_command import source_of
+
 
 def picture(seed, height=12, width=10, channels=3):
     """Random pixels (height,width,channels) uint8."""
@@ -29,3 +32,10 @@ def own_folder(folder: Path, steps=("step1", "step2"), classes=("cat", "dog"), c
                 pixels[4 * k : 4 * k + 4, t % 6 : t % 6 + 4] += 150
                 save(folder / step / name / f"{i}{end}", pixels)
     return folder
+
+
+def own_source(folder: Path, presets: str = "", **data):
+    """The source of own data in a folder, with fields of `config.data`."""
+    config = get_config(presets)
+    config.data.update(data)
+    return source_of(config, str(folder))

@@ -16,19 +16,10 @@ from seqfinal_jax.data.recorded.splits import SplitRule, drawn_rows, split_rows
 from seqfinal_jax.data.sequences.source import SequenceRequest, sequence_source
 from seqfinal_jax.runs import loop
 from seqfinal_jax.runs.plan import make_plan
-from tests.data.made_images import own_folder, picture, save
+from tests.data.made_images import own_folder, own_source, picture, save
 from tests.runs import smoke_config
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def own_source(folder, presets="", **data):
-    config = get_config(presets)
-    config.data.update(data)
-    return source_of(config, str(folder))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def snapshots(folder, steps=("2019", "2020", "2021"), count=10):

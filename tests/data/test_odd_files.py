@@ -12,23 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.own_data import get_config
-from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.images.decode import BadImage, PixelRoom, Reading, decode, decode_file
 from seqfinal_jax.data.images.formats import READ
-from tests.data.made_images import own_folder, picture, save
+from tests.data.made_images import own_folder, own_source, picture, save
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def own_source(folder, **data):
-    config = get_config()
-    config.data.update(data)
-    return source_of(config, str(folder))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def encoded(image, kind, **options):

@@ -8,26 +8,16 @@ import numpy as np
 import pytest
 
 from configs.own_data import get_config
-from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.images.own_images import load_own_images
-from tests.data.made_images import own_folder, picture, save
+from tests.data.made_images import own_folder, own_source, picture, save
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
 def folder(tmp_path):
     return own_folder(tmp_path / "data", ("2019", "2020", "2021"))
-
-
-def own_source(folder, **data):
-    config = get_config()
-    config.data.update(data)
-    return source_of(config, str(folder))
 
 
 def lock(monkeypatch, *places):

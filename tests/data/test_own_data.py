@@ -12,26 +12,16 @@ from PIL import Image
 
 from configs.own_data import get_config
 from seqfinal_jax.analysis.report import report_run
-from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.images.decode import BadImage, decode
 from seqfinal_jax.data.sequences.class_gaps import class_gaps
 from seqfinal_jax.results.examples import read_examples
 from seqfinal_jax.runs.loop import run
 from seqfinal_jax.runs.plan import make_plan
-from tests.data.made_images import own_folder, picture, save
+from tests.data.made_images import own_folder, own_source, picture, save
 from tests.runs import smoke_config
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def own_source(folder, presets="", **data):
-    config = get_config(presets)
-    config.data.update(data)
-    return source_of(config, str(folder))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def encoded(tmp_path, image, end, **options):

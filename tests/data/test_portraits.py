@@ -14,6 +14,8 @@ from seqfinal_jax.data.recorded.splits import SplitRule, split_rows
 from seqfinal_jax.data.sequences.source import published_scaling_of
 from tests.data.made_images import picture, save
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 # Data specification, 9.6: photographs a step, then (train, valid[, test]) sizes, first rows of each.
 COUNTS = (105, 98, 110, 99, 100, 97, 103, 211)
 SIZES = [(84, 21), (78, 20), (88, 22), (79, 20), (80, 20), (77, 20), (82, 21), (84, 21, 106)]
@@ -64,11 +66,6 @@ def upstream(folder, a_decade=10):
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     return upstream(tmp_path_factory.mktemp("portraits"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
 
 
 def portraits_of(folder, **data):
