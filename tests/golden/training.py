@@ -234,6 +234,7 @@ def check_hyper_select(case: Case) -> None:
         case.compare(key, [point[name] for point in points], key, 0)
     chosen = []
     for accuracies in case["valid_acc"]:
-        results = [MemberResult(accuracy, 0, 0, False, {}, None, None, None) for accuracy in accuracies]
+        level = {"valid_loss": np.zeros(1)}
+        results = [MemberResult(accuracy, 0, 0, False, level, None, None, None) for accuracy in accuracies]
         chosen.append(winner(results, range(len(results))))
     case.compare("chosen", chosen, "chosen", 0)
