@@ -19,16 +19,18 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from benchmarks.stages import computed
 from seqfinal_jax.analysis.statistics import compare
 from seqfinal_jax.config.command_line import read_configuration
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Stage
-from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.compute import start_of
+from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import minibatches
 from seqfinal_jax.methods.stages.problem import stage_problem
 from seqfinal_jax.methods.stages.start import member_masks
-from seqfinal_jax.methods.stages.store import StageStore
-from seqfinal_jax.runs.loop import build_pool, make_fitter
+from seqfinal_jax.results.store import Store
+from seqfinal_jax.runs.loop import build_pool, make_context
 from seqfinal_jax.runs.plan import Plan, make_plan
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
@@ -55,19 +57,18 @@ def resplit(pool: ImagePool, seed: int, number: int) -> ImagePool:
     return replace(pool, rows={**pool.rows, ("main", seed): (*earlier, parts)})
 
 
-def figures(plan: Plan, fitter: StageFitter, stage: Stage, seed: int, splits: int, epochs: int) -> np.ndarray:
+def figures(plan: Plan, context: Context, stage: Stage, seed: int, splits: int, epochs: int) -> np.ndarray:
     """Validation accuracy, validation loss and test accuracy, (3, splits, grid points, epochs + 1)."""
-    start = fitter.results(stage.start, [seed])[seed].best if stage.start else None
     specs = [
-        MemberSpec(seed, point, member_masks(stage, fitter.network, ()), group=place)
+        MemberSpec(seed, point, member_masks(stage, context.network, ()), group=place)
         for place, point in enumerate(stage.grid.points())
     ]
     found = []
     for number in range(splits):
-        pool = resplit(fitter.pool, seed, number)
+        pool = resplit(context.pool, seed, number)
         problem = stage_problem(
-            stage, fitter.network, plan.training, pool, fitter.device_data,
-            lambda spec: fitter._start(stage, {}, spec) if start is None else start, lambda seed: None,
+            stage, context.network, plan.training, pool, context.device_data,
+            lambda spec: start_of(context, stage, spec), lambda seed: None,
         )  # fmt: skip
         tested = {"test": EvaluationSet(stage.train[-1], pool.rows["main", seed][-1]["test"])}
         usual = problem.evaluation
@@ -109,18 +110,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         [network] = plan.architectures
         quiet = Console(quiet=True)
-        fitter = make_fitter(plan, network, pool, data, StageStore(Path(scratch)), Path(scratch), quiet)
-        fitter.log_fit = lambda row: None
+        context = make_context(plan, network, pool, data, Store(Path(scratch)), quiet)
         for method in METHODS:
-            print(_line(plan, fitter, network, method, options), flush=True)
+            print(_line(plan, context, network, method, options), flush=True)
 
 
-def _line(plan: Plan, fitter: StageFitter, network: str, method: str, options: argparse.Namespace) -> str:
+def _line(plan: Plan, context: Context, network: str, method: str, options: argparse.Namespace) -> str:
     stage = plan.node(network, method)
     epochs = -(-options.updates // minibatches(stage, plan.training))
     sides: dict[str, dict[int, float]] = {"one": {}, "mean": {}, "best": {}}
     for seed in plan.seeds:
-        accuracy, loss, test = figures(plan, fitter, stage, seed, options.splits, epochs)
+        if stage.start:
+            computed(context, stage.start, seed)
+        accuracy, loss, test = figures(plan, context, stage, seed, options.splits, epochs)
         first = 0 if stage.start else 1
         sides["one"][seed] = test[0][chosen(accuracy[0], loss[0], first)]
         sides["mean"][seed] = test[0][chosen(accuracy.mean(0), loss.mean(0), first)]

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import torch_peer
 from benchmarks.engine import BATCH, images
-from benchmarks.stages import one_point, quick_fitter
+from benchmarks.stages import computed, one_point, quick_context
 from benchmarks.step import torch_parts
 from configs.cifar10_rcl import get_config
 from seqfinal_jax.methods.nodes import Stage, all_stages
@@ -108,7 +108,7 @@ def measure(plan: Plan, epochs: int, without_dropout: bool, folder: Path) -> lis
     """Every stage of the plan, each printed as it is measured."""
     seed, network = plan.seeds[0], plan.networks[plan.architectures[0]]
     pool, clocks, lines, done = build_pool(plan, [seed]), {}, [], set()
-    fitter, training = quick_fitter(plan, pool, epochs, folder, clocks), plan.training
+    context, training = quick_context(plan, pool, epochs, folder, clocks), plan.training
     place, peer = (0 if without_dropout else -1), peer_clock(network.name, 0.0 if without_dropout else 0.5)
     for method in plan.methods:
         node = plan.node(network.name, method)
@@ -116,7 +116,7 @@ def measure(plan: Plan, epochs: int, without_dropout: bool, folder: Path) -> lis
             if stage in done:
                 continue
             done.add(stage)
-            fitter.results(small, [seed])
+            computed(context, small, seed)
             iterations = stage_batches(stage, network, training, pool)(seed, 1).count
             now, rows = peer(), pool.rows[stage.variant, seed]
             lean, published = (peer_epoch(stage, iterations, rows, now, each) for each in (False, True))

@@ -29,9 +29,11 @@ SKIPPED = {"timing.csv", "run.log", "environment.json", "config.json"}
 OF_RESNETS = ("erm_side_tune", "sequential_side_tune", "joint_side_tune")
 RESNET = {"architectures": ("resnet-1",), "network__units": 1, "network__width_factor": 0.0625}
 DENSENET = {"architectures": ("densenet-1",), "network__dense_layers": (2,), "network__width_factor": 0.0625}
-TUNE, CHAIN, JOINT = ({"methods": (name,)} for name in ("erm_fine_tune", "sequential_fine_tune_none", "joint"))
+TUNE, CHAIN, JOINT = (
+    {"methods": (name,)} for name in ("erm_fine_tune", "sequential_fine_tune_none", "joint")
+)
 BLOCK = {"side__layer_sizes": "block"}
-PLUGIN = '''
+PLUGIN = """
 import jax
 from seqfinal_jax.methods.recipes import Choice, Transform, fine_tune, history, method
 
@@ -44,7 +46,7 @@ def averaged(setting):
 
 def between(first, second, alpha):
     return jax.tree.map(lambda a, b: (1 - alpha) * a + alpha * b, first, second)
-'''
+"""
 
 RUNS: dict[str, dict[str, Any]] = {
     "convnet": {
@@ -105,7 +107,12 @@ def make(folder: Path, only: str = "") -> int:
 def _config(fields: dict[str, Any], folder: Path) -> Any:
     """The digits sequence with everything tiny and one grid point, but for these fields."""
     config = get_config("smoke")
-    plain = {"seeds": (0,), "training__max_epochs": 2, "grid__dropout": (0.0,), "grid__learning_rate": (3e-3,)}
+    plain = {
+        "seeds": (0,),
+        "training__max_epochs": 2,
+        "grid__dropout": (0.0,),
+        "grid__learning_rate": (3e-3,),
+    }
     for name, value in {**plain, **fields}.items():
         *path, last = name.split("__")
         node = config
@@ -152,7 +159,9 @@ def _entries(before: Path, after: Path) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("action", choices=("make", "compare"))
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--only", default="")

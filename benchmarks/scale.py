@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks.engine import BATCH, compiled_epoch, fit_seconds, images, members, problem_of
-from benchmarks.stages import Clock, one_point, quick_fitter
+from benchmarks.stages import Clock, computed, one_point, quick_context
 from configs.digits_rcl import get_config
 from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.runs.loop import build_pool
@@ -97,10 +97,10 @@ def steps() -> None:
     print("| stage | compile s | seconds, compilation included |\n|---|---|---|")
     clocks: dict = {}
     with tempfile.TemporaryDirectory() as folder:
-        fitter = quick_fitter(plan, build_pool(plan, [0]), 3, Path(folder), clocks)
+        context = quick_context(plan, build_pool(plan, [0]), 3, Path(folder), clocks)
         for stage in all_stages(one_point(plan.node("convnet-1", plan.methods[0]))):
             began, compiled = time.perf_counter(), compile_seconds()
-            fitter.results(stage, [0])
+            computed(context, stage, 0)
             figures = (compile_seconds() - compiled, time.perf_counter() - began)
             print(f"| {stage.label} | {' | '.join(f'{each:.2f}' for each in figures)} |", flush=True)
 

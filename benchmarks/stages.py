@@ -10,10 +10,11 @@ import numpy as np
 
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.nodes import Choice, Node
-from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.nodes import Choice, Node, all_nodes
+from seqfinal_jax.methods.stages.compute import compute
+from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.methods.stages.store import StageStore
+from seqfinal_jax.results.store import Store
 from seqfinal_jax.runs.loop import fit_settings
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.training.engine.early_stopping import StopRule
@@ -47,20 +48,26 @@ def one_point(node: Node, place: int = -1) -> Node:
     return replace(node, grid=grid, start=start, anchors=anchors)
 
 
-def quick_fitter(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> StageFitter:
-    """The shipped fitter with so many epochs, whose stages write their clocks to `clocks`."""
+def quick_context(plan: Plan, pool: ImagePool, epochs: int, folder: Path, clocks: dict) -> Context:
+    """What the shipped stages are computed from, with so many epochs; stages write their clocks to `clocks`."""
     network = plan.networks[plan.architectures[0]]
     training = replace(plan.training, rule=StopRule(epochs, patience=epochs))
-    return StageFitter(
+    return Context(
         network=network,
         training=training,
         pool=pool,
         device_data=jax.device_put({"images": pool.images, "labels": pool.labels}),
         data_identity=plan.identity,
-        store=StageStore(folder),
+        store=Store(folder),
         settings=lambda stage: fit_settings(
             stage, stage_network(network, stage.form), training, pool.images.nbytes
         ),
-        describe={},
         report=lambda stage, members: clocks.setdefault(stage, Clock()),
     )
+
+
+def computed(context: Context, node: Node, seed: int) -> None:
+    """Computes a node and all before it, but for those that are stored."""
+    for each in all_nodes(node):
+        if not context.store.has(context.key(each), seed):
+            compute(context, each, [seed])

@@ -14,7 +14,6 @@ from jax import Array
 
 from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.methods.stages.store import variables_of
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.convert.export import (
     DESCRIPTION,
@@ -30,6 +29,7 @@ from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
+from seqfinal_jax.results.store import variables_of
 from seqfinal_jax.training.objectives.risk import InputScaling
 
 

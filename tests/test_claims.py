@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from seqfinal_jax.methods.stages.claiming import Busy
-from seqfinal_jax.runs.claims import Claims, held_claims
+from seqfinal_jax.runs.claims import Busy, Claims, held_claims
 from seqfinal_jax.runs.share import Share, read_part
 
 

@@ -12,10 +12,11 @@ import pytest
 import seqfinal_jax
 from seqfinal_jax.analysis.tables.results_table import results_table
 from seqfinal_jax.data.base.sources import DATASETS
-from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.results.checkpoints import SaveBudget
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file, cell_folders, read_result
 from seqfinal_jax.results.sealed import record_digest
-from seqfinal_jax.runs import cells
+from seqfinal_jax.results.store import Store
+from seqfinal_jax.runs import execute
 from seqfinal_jax.runs import loop as running
 from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs import write_cells as writing
@@ -48,15 +49,16 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("stage", ["history", "final"])
 def test_a_fit_whose_first_seed_was_stored_goes_on_with_any_seeds(tmp_path, monkeypatch, whole, then, stage):
     asked = {"methods": ("erm_fine_tune",), "training__max_epochs": 4}
-    keep = StageFitter._keep
+    save = Store.save
 
-    def killed(self, node, name, seed, *rest):
-        if (node.name, seed) == (stage, 1):
+    def killed(self, key, seed, result, describe):
+        if (describe["stage"]["name"], seed) == (stage, 1):
             raise KeyboardInterrupt
-        return keep(self, node, name, seed, *rest)
+        return save(self, key, seed, result, describe)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(StageFitter, "_keep", killed)
+        patched.setattr(Store, "save", killed)
+        patched.setattr(SaveBudget, "due", lambda self: True)
         smoke_run(tmp_path, seeds=(0, 1), **asked)
     assert list(tmp_path.glob("stages/*/progress/*"))
     smoke_run(tmp_path, seeds=then, **asked)
@@ -169,7 +171,7 @@ def test_a_full_disk_ends_the_run_with_its_error(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cells, "write_cell", full)
+    monkeypatch.setattr(execute, "write_cell", full)
     with pytest.raises(OSError, match="No space left"):
         running.run(smoke_config(**ONE), tmp_path)
 
@@ -180,8 +182,8 @@ def test_a_cell_that_fails_has_no_result_any_more(tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(cells, "cell_done", lambda *_: False)
-    monkeypatch.setattr(cells, "write_cell", fails)
+    monkeypatch.setattr(Store, "has_cell", lambda *_: False)
+    monkeypatch.setattr(execute, "write_cell", fails)
     assert running.run(smoke_config(**ONE), tmp_path) == 1
     assert [path.name for path in (tmp_path / CELL).iterdir()] == ["error.txt"]
 
@@ -268,7 +270,7 @@ def test_elsewhere_it_is_a_warning_that_the_table_repeats(tmp_path, caplog, step
 
 
 def test_the_first_error_of_a_fit_is_reported_and_the_fit_is_not_repeated(tmp_path, monkeypatch, caplog):
-    from seqfinal_jax.methods.stages import fitter
+    from seqfinal_jax.methods.stages import compute
 
     calls = []
 
@@ -276,7 +278,7 @@ def test_the_first_error_of_a_fit_is_reported_and_the_fit_is_not_repeated(tmp_pa
         calls.append(1)
         raise RuntimeError(f"planted {len(calls)}")
 
-    monkeypatch.setattr(fitter, "fit", fails)
+    monkeypatch.setattr(compute, "fit", fails)
     config = smoke_config(methods=("erm_final", "erm_fine_tune"), seeds=(0, 1, 2))
     assert running.run(config, tmp_path) == 6
     assert len(calls) == 2  # one a stage: final, and the history
@@ -303,7 +305,7 @@ def test_a_folder_without_results_takes_the_corrected_configuration(tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(running, "run_cells", killed)
+        patched.setattr(running, "execute", killed)
         smoke_run(tmp_path, training__patience=3, **ONE)
     smoke_run(tmp_path, **ONE)
     assert json.loads((tmp_path / "config.json").read_text())["training"]["patience"] == 5
@@ -360,17 +362,18 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
 
 
 def test_only_the_stages_asked_for_last_stay_in_memory(tmp_path, monkeypatch):
-    held = []
-    forget = StageFitter.forget
+    stores = []
+    made = Store.__init__
 
-    def counted(self):
-        held.append({name: list(found.values()) for name, found in self.loaded.items()})
-        forget(self)
+    def kept(self, workdir):
+        made(self, workdir)
+        stores.append(self)
 
-    monkeypatch.setattr(StageFitter, "forget", counted)
+    monkeypatch.setattr(Store, "__init__", kept)
     smoke_run(tmp_path, methods=("sequential_ewc",), grid__dropout=(0.0,))
-    assert all(len(each) <= 2 for each in held)
-    assert all(result.last == {} for each in held for many in each.values() for result in many)
+    held = [list(each.recent.values()) for each in stores]
+    assert max(map(len, held)) == 2
+    assert all(result.last == {} for each in held for many in each for result in many.values())
 
 
 def test_minibatches_are_padded_to_the_set_where_it_is_smaller(tmp_path):

@@ -176,21 +176,21 @@ def test_a_damaged_stage_is_noticed_and_fitted_again(tmp_path, caplog):
 
 
 def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
-    from seqfinal_jax.runs import cells
+    from seqfinal_jax.runs import execute
     from seqfinal_jax.runs import loop as running
 
-    original = cells.write_cell
+    original = execute.write_cell
 
-    def fail_for_oracle(workdir, plan, fitter, method, seed):
-        if method == "oracle":
+    def fail_for_oracle(plan, context, task):
+        if task.method == "oracle":
             raise RuntimeError("planted")
-        return original(workdir, plan, fitter, method, seed)
+        return original(plan, context, task)
 
-    monkeypatch.setattr(cells, "write_cell", fail_for_oracle)
+    monkeypatch.setattr(execute, "write_cell", fail_for_oracle)
     assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 1
     assert "planted" in (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").read_text()
     assert (tmp_path / "cells" / "erm_final" / "convnet-1" / "seed0" / "result.json").exists()
-    monkeypatch.setattr(cells, "write_cell", original)
+    monkeypatch.setattr(execute, "write_cell", original)
     assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 0
     assert not (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").exists()
 
@@ -287,11 +287,11 @@ def test_a_damaged_config_json_is_named(tmp_path):
 
 def test_the_time_left_follows_the_pace_so_far(monkeypatch):
     """After 10 s a quarter of the work is done: 30 s are left; nothing new is nothing to say."""
-    from seqfinal_jax.runs import cells
+    from seqfinal_jax.runs import execute
 
     clock = [100.0]
-    monkeypatch.setattr(cells.time, "monotonic", lambda: clock[0])
-    pace = cells.Pace(400.0)
+    monkeypatch.setattr(execute.time, "monotonic", lambda: clock[0])
+    pace = execute.Pace(400.0)
     clock[0] = 110.0
     assert pace.seconds_left(300.0) == pytest.approx(30)
     assert pace.seconds_left(300.0) == 0

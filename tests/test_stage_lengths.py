@@ -44,12 +44,12 @@ def test_transformations_take_the_late_gain_of_their_inputs_and_resumed_stages_c
         history: trained(4, [0.1, 0.2, 0.3, 0.4, 0.6]), tuned: trained(3, [0.1, 0.2, 0.3, 0.9]),
         average: trained(0, [0.5]), resumed: trained(6, [0.1, 0.2, 0.3, 0.4, 0.6, 0.6, 0.5]),
     }  # fmt: skip
-    fitter = SimpleNamespace(
+    context = SimpleNamespace(
         training=plan.training,
         resolve=lambda node, seed: node,
-        results=lambda node, seeds: {0: results[node]},
+        result=lambda node, seed: results[node],
     )
-    found = stage_lengths(fitter, results, 0)
+    found = stage_lengths(context, results, 0)
     assert found[history]["late_gain"] == pytest.approx(0.2) and found[history]["updates"] == 24
     assert found[tuned] == {"epochs_allowed": 4, "updates": 6, "late_gain": 0.0}  # it stopped early
     assert found[average] == {"epochs_allowed": 0, "updates": 0, "late_gain": found[history]["late_gain"]}

@@ -5,10 +5,11 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqfinal_jax.results.sealed import DamagedFolder, file_digest, read_record
+from seqfinal_jax.results.sealed import DamagedFolder, check_record, file_digest
 
 RESULT_SCHEMA = (
     3  # of result.json; version 2 had no checksum and no record of data and settings, and is still read
@@ -52,7 +53,7 @@ def cell_folders(workdir: Path) -> Iterator[CellFolder]:
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON object; raises RunFolderError, which names the file and ends with `mend`."""
+    """A JSON object; raises RunFolderError, which names the file and ends with `advice`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -63,7 +64,21 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
 
 
 def read_result(cell: CellFolder) -> dict[str, Any]:
-    """The result.json of a completed cell, after checking its checksum, its schema and its place."""
+    """The result.json of a completed cell, after checking its checksum, its schema and its place.
+
+    A file is read once, and again only after it was replaced: all readers share what is returned, and do not change it.
+    """
+    path = cell.path / "result.json"
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read ({error}); {_advice(cell)}") from error
+    return _result(cell, (found.st_ino, found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=16384)
+def _result(cell: CellFolder, state: tuple[int, int, int]) -> dict[str, Any]:
+    """The result of a cell whose file is in this state (inode, time, size)."""
     path, advice = cell.path / "result.json", _advice(cell)
     result = read_json(path, advice)
     if result.get("schema") not in (2, RESULT_SCHEMA):
@@ -73,7 +88,7 @@ def read_result(cell: CellFolder) -> dict[str, Any]:
         )
     if result["schema"] == RESULT_SCHEMA:
         try:
-            read_record(cell.path, "result.json")
+            check_record(result, path)
         except DamagedFolder as error:
             raise RunFolderError(f"{error}; {advice}") from error
     place = {"method": cell.method, "architecture": cell.architecture, "seed": cell.seed}

@@ -64,11 +64,16 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedFolder(f"{path} cannot be read ({error})") from error
+    check_record(record, path)
+    return record
+
+
+def check_record(record: Any, path: Path) -> None:
+    """Checks a record that was read from a file against its own checksum; raises DamagedFolder when the two differ."""
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "seal" not in record:
         raise DamagedFolder(f"{path} has no checksums")
     if record_digest(record) != record["seal"]:
         raise DamagedFolder(f"{path} failed its checksum")
-    return record
 
 
 def record_digest(record: Mapping[str, Any]) -> str:

@@ -19,11 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqfinal_jax.methods.stages.claiming import Busy
-
 log = logging.getLogger(__name__)
 HEARTBEAT, STALE = 10.0, 180.0  # seconds; a network file system may show a file's time a minute late
 FOLDER = "claims"
+
+
+class Busy(Exception):
+    """Another process has locked a task and works on it."""
 
 
 class Claims:

@@ -1,6 +1,7 @@
 """How many trainings a run needs, and how long they take at most."""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,14 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from seqfinal_jax.data.matching.links import MATCHING_RULES
-from seqfinal_jax.methods.nodes import Stage, all_stages
-from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
-from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
 from seqfinal_jax.models.parts.precision import Precision, units
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
+from seqfinal_jax.results.store import Store
+from seqfinal_jax.runs.graph import Task, pending, tasks
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.training.engine.halving import most_epochs
 
@@ -83,29 +84,38 @@ def rate(precision: Precision) -> float:
 
 
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
-    """Counts every stage that is not stored yet, once even if several methods share it."""
-    store, training, identity = StageStore(workdir), plan.training, plan.identity
-    fits = epochs = 0
-    operations, seen, compiled = 0.0, set(), {}
-    for architecture in plan.architectures:
-        network = plan.networks[architecture]
-        nodes = [planned.node for (name, _), planned in plan.planned.items() if name == architecture]
-        for stage in all_stages(*nodes):
-            name = node_fingerprint(stage, network, training, identity)
-            seeds = [seed for seed in plan.seeds if (name, seed) not in seen and not store.has(name, seed)]
-            seen.update((name, seed) for seed in seeds)
-            members = len(seeds) * stage.num_members(len(network.group_names))
-            fits += members
-            if members:
-                kind = (architecture, stage.form, type(stage.objective), stage.layers)
-                compiled[kind] = COMPILING + TENSOR * _tensors(network)
-            most = len(seeds) * _most_epochs(stage, training, stage.num_members(len(network.group_names)))
-            epochs += most
-            operations += most * _epoch_work(plan, stage, network) if members else 0
-    besides = TRAINING * fits + sum(compiled.values()) + RUN if fits else 0.0
-    return Estimate(
-        fits, epochs, operations, besides + (operations / rate(training.precision) if fits else 0.0)
-    )
+    """What is left to train of a run."""
+    return estimate(plan, pending(tasks(plan, plan.cells()), Store(workdir)))
+
+
+def estimate(plan: Plan, left: Sequence[Task]) -> Estimate:
+    """What training these tasks takes at most."""
+    stages = [task for task in left if not task.method and isinstance(task.node, Stage)]
+    fits = sum(_members(plan, task) for task in stages)
+    epochs = sum(_most_epochs(task.node, plan.training, _members(plan, task)) for task in stages)
+    kinds = {(t.architecture, t.node.form, type(t.node.objective), t.node.layers) for t in stages}
+    compiling = sum(COMPILING + TENSOR * _tensors(plan.networks[kind[0]]) for kind in kinds)
+    work = operations(plan, stages)
+    besides = TRAINING * fits + compiling + RUN if fits else 0.0
+    return Estimate(fits, epochs, work, besides + (work / rate(plan.training.precision) if fits else 0.0))
+
+
+def operations(plan: Plan, left: Iterable[Task]) -> float:
+    """Floating-point operations of the stages among these tasks, if no training stops early."""
+    found: dict[str, float] = {}
+    total = 0.0
+    for task in left:
+        if not task.method and isinstance(task.node, Stage):
+            if task.key not in found:
+                epochs = _most_epochs(task.node, plan.training, _members(plan, task))
+                found[task.key] = epochs * _epoch_work(plan, task.node, plan.networks[task.architecture])
+            total += found[task.key]
+    return total
+
+
+def _members(plan: Plan, task: Task) -> int:
+    """The trainings of a stage's task."""
+    return task.node.num_members(len(plan.networks[task.architecture].group_names))
 
 
 @lru_cache(maxsize=64)

@@ -5,8 +5,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from seqfinal_jax.data.sequences.sequence import Sequence as DataSequence
 from seqfinal_jax.data.sequences.source import named_steps
 from seqfinal_jax.data.stored_arrays import CACHE_DIR_VARIABLE, cache_dir
 from seqfinal_jax.methods.nodes import Stage
-from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
-from seqfinal_jax.methods.stages.store import StageStore
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.parts.precision import units
@@ -30,13 +28,15 @@ from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
 from seqfinal_jax.results.examples import write_examples
+from seqfinal_jax.results.store import Store
 from seqfinal_jax.runs import workdir as folders
-from seqfinal_jax.runs.cells import CellRun, is_done
 from seqfinal_jax.runs.claims import Claims
-from seqfinal_jax.runs.estimate import Estimate, estimate_run
+from seqfinal_jax.runs.estimate import Estimate, estimate, operations
+from seqfinal_jax.runs.execute import Execution
+from seqfinal_jax.runs.graph import Task, pending, tasks
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
 from seqfinal_jax.runs.run_log import collected_log
-from seqfinal_jax.runs.share import Cell, Share
+from seqfinal_jax.runs.share import Share
 from seqfinal_jax.training.engine.devices import members_per_program
 from seqfinal_jax.training.engine.members import FitSettings
 from seqfinal_jax.training.engine.progress import duration, fit_progress
@@ -71,9 +71,10 @@ def run(
     with collected_log() as write_log:
         plan = make_plan(config, data_dir, overrides)
         folders.check_workdir(workdir, plan)
-        announce(plan, estimate_run(plan, workdir), console, source)
-        todo = [cell for cell in share.of(plan) if not is_done(workdir, plan, cell)]
-        pool = build_pool(plan, sorted({seed for _, _, seed in todo})) if todo else None
+        graph, store = tasks(plan, share.of(plan)), Store(workdir)
+        todo = pending(graph, store)
+        announce(plan, estimate(plan, todo), console, source)
+        pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
         if dry_run:
             return 0
         folders.open_workdir(workdir, plan, source, overrides, data_dir)
@@ -84,7 +85,7 @@ def run(
             _say(console, f"Nothing to do: {all_of_them} complete.")
             return 0
         keep_examples(plan, workdir)
-        return run_cells(plan, todo, pool, workdir, console, share)
+        return execute(plan, graph, pool, store, console, share.together)
 
 
 def _say(console: Any, text: str) -> None:
@@ -105,27 +106,20 @@ def keep_examples(plan: Plan, workdir: Path) -> None:
         log.warning("the report will show no images of the data: %s", error)
 
 
-def run_cells(
-    plan: Plan, todo: Sequence[Cell], pool: ImagePool, workdir: Path, console: Any, share: Share
+def execute(
+    plan: Plan, graph: Sequence[Task], pool: ImagePool, store: Store, console: Any, together: bool = True
 ) -> int:
-    """Computes the cells (architecture, method, seed) in order; returns how many failed."""
-    store, claims = StageStore(workdir), Claims(workdir)
+    """Computes the tasks that are not done; returns how many cells failed."""
+    claims = Claims(store.workdir)
     claims.clear_dead()
     device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
-    fitters: dict[str, StageFitter] = {}
 
-    def fitter(architecture: str) -> StageFitter:
-        if architecture not in fitters:
-            made = make_fitter(plan, architecture, pool, device_data, store, workdir, console)
-            fitters[architecture] = replace(made, claims=claims)
-        return fitters[architecture]
+    @cache
+    def context(architecture: str) -> Context:
+        return make_context(plan, architecture, pool, device_data, store, console)
 
-    together = share.together or jax.default_backend() != "cpu"
-
-    def operations() -> float:
-        return estimate_run(plan, workdir).operations
-
-    return CellRun(plan, workdir, console, claims, fitter, operations, together).all(todo)
+    together = together or jax.default_backend() != "cpu"
+    return Execution(plan, store, claims, context, partial(operations, plan), console, together).run(graph)
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
@@ -169,22 +163,16 @@ def _noted(notes: Mapping[tuple[str, int], tuple[str, ...]]) -> dict[str, list[s
     return found
 
 
-def make_fitter(
-    plan: Plan,
-    architecture: str,
-    pool: ImagePool,
-    device_data: dict[str, Any],
-    store: StageStore,
-    workdir: Path,
-    console: Any,
-) -> StageFitter:
-    """The stage fitter of one architecture, with settings for this hardware."""
+def make_context(
+    plan: Plan, architecture: str, pool: ImagePool, device_data: dict[str, Any], store: Store, console: Any
+) -> Context:
+    """What the nodes of one architecture are computed from, with settings for this hardware."""
     training, network = plan.training, plan.networks[architecture]
 
     def report(stage: Stage, members: int) -> Any:
         return fit_progress(f"  {stage.label}", members, stage_rule(stage, training).max_epochs, console)
 
-    return StageFitter(
+    return Context(
         network=network,
         training=training,
         pool=pool,
@@ -196,7 +184,7 @@ def make_fitter(
         ),
         describe=folders.describe_model(plan, network),
         report=report,
-        log_fit=lambda row: folders.append_timing(workdir, row),
+        log_fit=lambda row: folders.append_timing(store.workdir, row),
     )
 
 

@@ -30,6 +30,7 @@ from seqfinal_jax.models.convert.pretrained import check_network, content_digest
 from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import check_images
 from seqfinal_jax.records.plugins import load_plugins, names_of
+from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.effects import refuse_idle_fields
 
 
@@ -62,12 +63,12 @@ class Plan:
         """The recipe of a cell."""
         return self.planned[architecture, method].node
 
-    def cells(self) -> Iterator[tuple[str, str, int]]:
-        """Every cell (architecture, method, seed), in order."""
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, in order."""
         for architecture in self.architectures:
             for method in self.methods:
                 if (architecture, method) in self.planned:
-                    yield from ((architecture, method, seed) for seed in self.seeds)
+                    yield from (Cell(architecture, method, seed) for seed in self.seeds)
 
     @property
     def num_steps(self) -> int:
@@ -90,8 +91,11 @@ class Plan:
 
     def fingerprint(self, architecture: str, method: str) -> str:
         """Hash of everything that determines a cell's model, except its seed."""
-        network = self.networks[architecture]
-        return node_fingerprint(self.node(architecture, method), network, self.training, self.identity)
+        return self.key(architecture, self.node(architecture, method))
+
+    def key(self, architecture: str, node: Node) -> str:
+        """Hash of everything that determines a node's result, except its seed."""
+        return node_fingerprint(node, self.networks[architecture], self.training, self.identity)
 
 
 def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqfinal_jax.results.store import Cell
+
 if TYPE_CHECKING:
     from seqfinal_jax.runs.plan import Plan
-
-Cell = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Share:
         return self.parts == 1 or self.shard
 
     def of(self, plan: "Plan") -> list[Cell]:
-        """The (architecture, method, seed) of this process, in its order.
+        """The cells of this process, in its order.
 
         Cells that share stages (those of one architecture and seed) follow one another, so that a shard has as few stages
         in common with other shards as possible.

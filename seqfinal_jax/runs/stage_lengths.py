@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqfinal_jax.methods.nodes import Model, Stage, Transform
-from seqfinal_jax.methods.stages.fitter import StageFitter
+from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import minibatches, stage_rule
-from seqfinal_jax.methods.stages.store import StageResult
+from seqfinal_jax.results.store import StageResult
 
 LEAST_EPOCHS = 4  # that have four quarters
 
@@ -26,7 +26,7 @@ def late_gain(accuracies: Sequence[float], allowed: int) -> float:
 
 
 def stage_lengths(
-    fitter: StageFitter, chain: Mapping[Model, StageResult], seed: int
+    context: Context, chain: Mapping[Model, StageResult], seed: int
 ) -> dict[Model, dict[str, Any]]:
     """For every stage, the epochs allowed, the updates that its best training made, and the late gain of that training.
 
@@ -36,28 +36,28 @@ def stage_lengths(
     found: dict[Model, dict[str, Any]] = {}
     for stage, result in chain.items():
         found[stage] = (
-            _transform_length(fitter, stage, seed, found)
+            _transform_length(context, stage, seed, found)
             if isinstance(stage, Transform)
-            else _stage_length(fitter, stage, result, seed)
+            else _stage_length(context, stage, result, seed)
         )
     return found
 
 
-def _stage_length(fitter: StageFitter, stage: Stage, result: StageResult, seed: int) -> dict[str, Any]:
-    allowed, winner = stage_rule(stage, fitter.training).max_epochs, result.winner
+def _stage_length(context: Context, stage: Stage, result: StageResult, seed: int) -> dict[str, Any]:
+    allowed, winner = stage_rule(stage, context.training).max_epochs, result.winner
     epochs = int(winner["stop_epoch"])
     if stage.resume:
-        epochs -= int(fitter.results(stage.start, [seed])[seed].winner["stop_epoch"])
+        epochs -= int(context.result(stage.start, seed).winner["stop_epoch"])
     rows = [row for row in result.history if row["member"] == winner["member"]]
     gain = late_gain([row["valid_accuracy"] for row in rows], allowed)
-    updates = epochs * minibatches(stage, fitter.training)
+    updates = epochs * minibatches(stage, context.training)
     return {"epochs_allowed": allowed, "updates": updates, "late_gain": gain}
 
 
 def _transform_length(
-    fitter: StageFitter, node: Transform, seed: int, before: Mapping[Model, dict[str, Any]]
+    context: Context, node: Transform, seed: int, before: Mapping[Model, dict[str, Any]]
 ) -> dict[str, Any]:
-    inputs = [fitter.resolve(source, seed) for source in node.inputs]
+    inputs = [context.resolve(source, seed) for source in node.inputs]
     return {
         "epochs_allowed": 0, "updates": 0, "late_gain": max(before[each]["late_gain"] for each in inputs),
     }  # fmt: skip

@@ -7,10 +7,10 @@ from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.nodes import Stage, StepForm
 from seqfinal_jax.methods.stages.objectives import JointSteps, Pooled
 from seqfinal_jax.methods.stages.step_models import distance, layer_changes
-from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.models import build_network
 from seqfinal_jax.models.network import NetworkConfig
 from seqfinal_jax.models.per_step.network import TABLE
+from seqfinal_jax.results.store import StageResult
 
 NETWORK = build_network("convnet-1", 2, NetworkConfig(stem_width=4, widths=(4,)))
 

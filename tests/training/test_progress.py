@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from seqfinal_jax.runs import cells
+from seqfinal_jax.runs import execute
 from seqfinal_jax.training.engine import progress
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.progress import FitProgress, TerminalProgress, duration, fit_progress
@@ -67,9 +67,9 @@ def test_the_last_line_says_that_all_are_done(terminal):
 def test_the_pace_of_a_run_leaves_compiling_out(monkeypatch):
     """100 s for a tenth of the operations, 90 of them for compiling: the other nine tenths take 90 s."""
     now, compiled = [0.0], [0.0]
-    monkeypatch.setattr(cells, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(cells, "compile_seconds", lambda: compiled[0])
-    pace = cells.Pace(1000.0)
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(execute, "compile_seconds", lambda: compiled[0])
+    pace = execute.Pace(1000.0)
     now[0], compiled[0] = 100.0, 90.0
     assert pace.seconds_left(900.0) == pytest.approx(90.0)
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from seqfinal_jax.methods.nodes import Model
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.per_step.network import StepNetwork, table_of
 from seqfinal_jax.models.per_step.versions import pick
+from seqfinal_jax.results.store import StageResult
 
 CHANGE_COLUMNS = ("layer", "step", "distance")
 

@@ -12,12 +12,12 @@ from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Transform
 from seqfinal_jax.methods.stages.data import stage_rows
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.methods.stages.store import StageResult
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.ops import MOMENTUM
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.results.store import StageResult
 from seqfinal_jax.training.objectives.risk import InputScaling, answered_right, cross_entropy
 
 Predict = Callable[[Any, Variables, np.ndarray, int | None], np.ndarray]
