@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from seqfinal_jax.results.run_folder import read_json, write_whole
+from seqfinal_jax.results.store import Cell
 
 FOLDER, FILE = "sweep", "sweep.json"
-Cell = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
 class Run:
     """One configuration. file: with presets behind a colon; settings: flags --config.x=y; place: its run folder, below
-    that of the sweep; cells: (architecture, method, seed)."""
+    that of the sweep."""
 
     file: str
     settings: tuple[str, ...]
@@ -71,7 +71,7 @@ def read_sweep(workdir: Path) -> Sweep:
     runs = tuple(
         Run(
             each["file"], tuple(each["settings"]), each["place"], each["data_dir"],
-            tuple((a, m, int(s)) for a, m, s in each["cells"]),
+            tuple(Cell(a, m, int(s)) for a, m, s in each["cells"]),
         )
         for each in stored.pop("runs")
     )  # fmt: skip

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from launch.record import Run, Sweep
+from seqfinal_jax.results.store import Store
 from seqfinal_jax.runs.claims import held_claims
 from seqfinal_jax.training.engine.progress import duration
 
@@ -34,12 +35,12 @@ def progress(sweep: Sweep, workdir: Path) -> list[Progress]:
 
 def _of_run(run: Run, folder: Path, began: float) -> Progress:
     done = failed = since = 0
-    for architecture, method, seed in run.cells:
-        cell = folder / "cells" / method / architecture / f"seed{seed}"
-        result = _touched(cell / "result.json")
+    for cell in run.cells:
+        place = Store(folder).cell_folder(cell)
+        result = _touched(place / "result.json")
         done += result is not None
         since += result is not None and result >= began
-        failed += result is None and _touched(cell / "error.txt") is not None
+        failed += result is None and _touched(place / "error.txt") is not None
     working = tuple(claim for claim in held_claims(folder) if claim["name"] != "report")
     return Progress(run.place, done, failed, len(run.cells) - done - failed, since, working)
 

@@ -144,9 +144,8 @@ class Store:
 
     def save_choice(self, key: str, seed: int, number: int, candidate: str) -> None:
         """Stores which candidate a choice took: its number, counted from 0, and its key."""
-        write_sealed(
-            self.place(key, seed), META, {"seed": seed, "chosen": number, "candidate": candidate}, {}
-        )
+        record = {"format": FORMAT, "seed": seed, "chosen": number, "candidate": candidate}
+        write_sealed(self.place(key, seed), META, record, {})
         self._damaged.discard((key, seed))
 
     def choice(self, key: str, seed: int) -> int:
