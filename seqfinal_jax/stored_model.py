@@ -14,6 +14,7 @@ from jax import Array
 
 from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.own_logits import stored_logits, trained_like
 from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
 from seqfinal_jax.models.convert.export import (
     DESCRIPTION,
@@ -30,7 +31,7 @@ from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.results.store import variables_of
-from seqfinal_jax.training.objectives.risk import InputScaling
+from seqfinal_jax.training.objectives.risk import InputScaling, Objective
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,17 @@ class StoredModel:
     """A network with its best weights; call it with images whose pixels are 0..255 to get logits.
 
     A network with one model per time step uses the last step, or the one that `step` names, counted from 0.
+
+    objective: that of a user's method which makes logits in its own way (`own_logits`); None where they are the network's
+    outputs. trained_on: the last time step of the training, which such an objective is told by default.
     """
 
     network: Network | StepNetwork
     variables: dict[str, Any]
     scaling: InputScaling
     class_names: tuple[str, ...]
+    objective: Objective | None = None
+    trained_on: int = 0
 
     def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode; (classes,) of one (h,w,c).
@@ -61,9 +67,7 @@ class StoredModel:
         if not len(images):
             return np.zeros((0, _base(self.network).num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
-        return np.concatenate(
-            [np.asarray(_logits(self.network, self.scaling, self.variables, b, number)) for b in batches]
-        )
+        return np.concatenate([np.asarray(_logits(self._maker, self.variables, b, number)) for b in batches])
 
     def predict(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """The most likely class of each image, (n,) int; a single number for one image."""
@@ -95,7 +99,15 @@ class StoredModel:
         mean, std = self.scaling.mean, self.scaling.std
         return {**size, "scaling": "(pixel / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
+    @property
+    def _maker(self) -> "LogitMaker":
+        return LogitMaker(self.network, self.scaling, self.objective)
+
     def _number(self, step: int | None) -> int:
+        if self.objective and not isinstance(self.network, StepNetwork):
+            if step is not None and step < 0:
+                raise ValueError(f"step = {step}: expected a time step, counted from 0")
+            return self.trained_on if step is None else step
         count = self.network.num_steps if isinstance(self.network, StepNetwork) else 1
         if step is not None and not (count > 1 and 0 <= step < count):
             raise ValueError(
@@ -126,14 +138,28 @@ def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-@partial(jax.jit, static_argnames=("network", "scaling"))
-def _logits(
-    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: Array, step: Array
-) -> Array:
-    x = scaling(images, jnp.float32)
-    if isinstance(network, StepNetwork):
-        return apply_step(network, variables, step, x)[0]
-    return apply_network(network, variables, x)[0]
+@dataclass(frozen=True)
+class LogitMaker:
+    """Makes logits from images as a stored model does: by its objective where that has its own way, else by its network."""
+
+    network: Network | StepNetwork
+    scaling: InputScaling
+    objective: Objective | None = None
+
+    def __call__(self, variables: Any, images: Array, step: Array | int) -> Array:
+        """Logits (n,k) of images (n,h,w,c) with pixels 0..255, in evaluation mode, at a time step."""
+        if self.objective:
+            data = {"images": images, "labels": jnp.zeros(len(images), jnp.int32)}
+            return self.objective.logits(variables, data, jnp.arange(len(images)), jnp.int32(step))
+        x = self.scaling(images, jnp.float32)
+        if isinstance(self.network, StepNetwork):
+            return apply_step(self.network, variables, step, x)[0]
+        return apply_network(self.network, variables, x)[0]
+
+
+@partial(jax.jit, static_argnames=("maker",))
+def _logits(maker: LogitMaker, variables: Any, images: Array, step: Array) -> Array:
+    return maker(variables, images, step)
 
 
 def _base(network: Network | StepNetwork) -> Network:
@@ -185,8 +211,15 @@ def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool =
     precision = model.get("precision", "highest")  # earlier records do not have it
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes), precision)
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
-    network = stage_network(network, form_of(meta["stage"]["form"]))
-    return StoredModel(network, variables_of(nested(arrays)["best"]), scaling, tuple(model["class_names"]))
+    form, variables = form_of(meta["stage"]["form"]), variables_of(nested(arrays)["best"])
+    try:
+        objective = stored_logits(meta, form, network, scaling, any_version=bool(plugins))
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be loaded: {error}") from error
+    step = trained_like(meta)["train"][-1] if objective else 0
+    return StoredModel(
+        stage_network(network, form), variables, scaling, tuple(model["class_names"]), objective, step
+    )
 
 
 def _run_of(stage: Path) -> Path | None:

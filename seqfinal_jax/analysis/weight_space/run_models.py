@@ -14,6 +14,7 @@ from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import Network
 from seqfinal_jax.models.per_step.network import StepNetwork, extract
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
+from seqfinal_jax.training.objectives.risk import Objective
 
 START, PROBE = "start", "probe"
 
@@ -119,9 +120,10 @@ def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any]
     """The network, and the variables before and after the last update of a method.
 
     Of side modules, adapters and joint models both are those of the last model, whose time steps are the two ends.
-    Raises ValueError for a method without an update.
+    Raises ValueError for a method without an update, and for one whose logits are not the network's outputs.
     """
     models = passed_models(cell)[-2:]
+    refuse_own_logits(cell, models)
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
     start, end = models
@@ -130,14 +132,27 @@ def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any]
     return end.network, _plain(start), end.variables
 
 
+def refuse_own_logits(cell: CellFolder, models: "Sequence[Model]") -> None:
+    """Raises ValueError where an objective of a user's makes logits in its own way: the network alone says another thing."""
+    if own := next((model.objective for model in models if model.objective), None):
+        raise ValueError(
+            f"{cell.method}: {type(own).__name__} makes logits in its own way, and this command looks at the network alone; "
+            f"leave it out with --methods"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model on a method's way: its name, such as "step 2", its network, and the time step that it answers for."""
+    """One model on a method's way: its name, such as "step 2", its network, and the time step that it answers for.
+
+    objective: that of a user's method which makes logits in its own way, as in `StoredModel`.
+    """
 
     name: str
     network: Network | StepNetwork
     variables: dict[str, Any]
     step: int = 0
+    objective: Objective | None = None
 
 
 def passed_models(cell: CellFolder) -> list[Model]:
@@ -148,8 +163,9 @@ def passed_models(cell: CellFolder) -> list[Model]:
         model = load_run_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
         if isinstance(model.network, StepNetwork) and len(stages) == 1:
             steps = range(model.network.num_steps)
-            found += [Model(f"step {t}", model.network, model.variables, t) for t in steps]
+            found += [Model(f"step {t}", model.network, model.variables, t, model.objective) for t in steps]
         else:
-            last = model.network.num_steps - 1 if isinstance(model.network, StepNetwork) else 0
-            found.append(Model(_name(stage), model.network, model.variables, last))
+            many = isinstance(model.network, StepNetwork)
+            last = model.network.num_steps - 1 if many else model.trained_on
+            found.append(Model(_name(stage), model.network, model.variables, last, model.objective))
     return found
