@@ -140,7 +140,7 @@ def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LogitMaker:
-    """Makes logits from images as a stored model does: by its objective where that has its own way, else by its network."""
+    """Makes logits from images as a stored model does: by an objective that has its own way, else by the network."""
 
     network: Network | StepNetwork
     scaling: InputScaling

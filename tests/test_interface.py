@@ -77,7 +77,7 @@ def test_help_of_a_run_says_what_it_does_and_has_all_flags(start):
 def test_the_package_shows_its_interface_and_nothing_else():
     code = "import seqfinal_jax; print(dir(seqfinal_jax))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    names = ["__version__", "load_config", "load_model", "load_results", "plot", "run"]
+    names = ["__version__", "load_config", "load_model", "load_results", "plot", "read_predictions", "run"]
     assert done.stdout.strip() == str(names)
 
 

@@ -2,15 +2,13 @@
 
 import sys
 
-import numpy as np
 import pytest
 
 from seqfinal_jax.analysis.report import report_run
-from seqfinal_jax.methods.method import METHODS
 from seqfinal_jax.records import plugins
 from seqfinal_jax.records.registry import Registry
-from tests.runs import smoke_config, smoke_run
 from seqfinal_jax.runs.loop import run
+from tests.runs import smoke_config, smoke_run
 
 HEAD = "from seqfinal_jax.methods import Axis, Field, Stage, Transform, method\n"
 RECIPE = HEAD + "\n@method('mine'{more})\ndef mine(setting):\n    last = (setting.final_step,)\n{body}"

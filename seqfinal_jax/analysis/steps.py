@@ -184,7 +184,7 @@ def models_of_steps(cell: CellFolder) -> list[Model]:
         models = passed_models(cell)
         return models if len(models) == count and isinstance(models[0].network, StepNetwork) else []
     trained = [stage["train_steps"] for stage in stages]
-    if any(len(steps) != 1 for steps in trained) or sorted({*sum(trained, [])}) != list(range(count)):
+    if any(len(steps) != 1 for steps in trained) or {steps[0] for steps in trained} != {*range(count)}:
         return []
     found = {steps[0]: model for steps, model in zip(trained, passed_models(cell), strict=True)}
     return [found[step] for step in range(count)]

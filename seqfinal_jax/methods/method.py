@@ -114,8 +114,8 @@ class Method:
         node = self.recipe(self.own(setting))
         if not isinstance(node, (Stage, Choice, Transform)):
             raise ValueError(
-                f"{defined_at(self.recipe)}the recipe of method {self.id!r} returned {node!r}; expected a Stage, a Choice "
-                f"or a Transform"
+                f"{defined_at(self.recipe)}the recipe of method {self.id!r} returned {node!r}; expected a Stage, a "
+                f"Choice or a Transform"
             )
         return node
 

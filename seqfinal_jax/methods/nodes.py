@@ -97,9 +97,9 @@ def _bound(kind: str, thing: Any, name: str, value: Any) -> Any:
         return described(value)
     except (TypeError, RecursionError):
         raise ValueError(
-            f"{getattr(thing, '__qualname__', thing)} is {kind} over {name} = {value!r}, which cannot be written down, so "
-            f"that it could not be told from one with another value; give the value in `candidates`, or make it a field of "
-            f"a frozen data class with __call__"
+            f"{getattr(thing, '__qualname__', thing)} is {kind} over {name} = {' '.join(repr(value).split())}, which "
+            f"cannot be written down, so that it could not be told from one with another value; give the value in "
+            f"`candidates`, or make it a field of a frozen data class with __call__"
         ) from None
 
 

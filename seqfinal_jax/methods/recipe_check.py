@@ -40,8 +40,8 @@ def check_axes(record: Method, built: Mapping[str, Node], settings: Mapping[str,
     for axis in record.axes:
         if built and not any(_acts(record, axis.name, settings[name], node) for name, node in built.items()):
             raise ValueError(
-                f"{defined_at(record.recipe)}method {record.id!r} declares the axis {axis.name!r}, and no stage has it in "
-                f"its grid; give the stage grid=setting.own_grid, or remove the axis"
+                f"{defined_at(record.recipe)}method {record.id!r} declares the axis {axis.name!r}, and no stage has it "
+                f"in its grid; give the stage grid=setting.own_grid, or remove the axis"
             )
 
 

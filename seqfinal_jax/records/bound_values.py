@@ -1,7 +1,7 @@
 """What a user's function or class has besides its source text: values of the function that it was made in.
 
-Two functions that one factory makes have the same name and the same text. They differ in these values alone, so the values
-belong to their identity.
+Two functions that one factory makes have the same name and the same text. They differ in these values alone, so the
+values belong to their identity.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ def bound_values(thing: Any) -> dict[str, Any]:
     """By name, the values that a user's function or class holds of its surroundings; none of what a module defines.
 
     Of a function these are the values of its closure and, inside another function, its defaults; of a class inside a
-    function those of its methods, and its attributes. Modules are left out. Raises ValueError for a lambda, whose name does
-    not distinguish it from another one.
+    function those of its methods, and its attributes. Modules are left out. Raises ValueError for a lambda, whose name
+    does not distinguish it from another one.
     """
     found: dict[str, Any] = {}
     if isinstance(thing, type):
@@ -29,8 +29,8 @@ def bound_values(thing: Any) -> dict[str, Any]:
     for function in _functions(thing):
         if function.__name__ == LAMBDA:
             raise ValueError(
-                f"the lambda of {function.__code__.co_filename}, line {function.__code__.co_firstlineno}, has no name that "
-                f"would distinguish it from another lambda; give it one with def"
+                f"the lambda of {function.__code__.co_filename}, line {function.__code__.co_firstlineno}, has no name "
+                f"that would distinguish it from another lambda; give it one with def"
             )
         found |= _closure(function) | (_defaults(function) if LOCAL in function.__qualname__ else {})
     return {name: value for name, value in found.items() if not isinstance(value, ModuleType)}

@@ -20,8 +20,8 @@ def stale_cells(
 ) -> Iterator[CellFolder]:
     """The cells whose data or recipe are not what the loaded code gives.
 
-    A cell that the run does not ask for is looked at where its method or network is a user's that is loaded: it is planned
-    like the others. Where it has options that this run does not set, its plugin must be the one that made it.
+    A cell that the run does not ask for is looked at where its method or network is a user's that is loaded: it is
+    planned like the others. Where it has options that this run does not set, its plugin must be the one that made it.
     """
     codes = tuple(codes)
 

@@ -119,6 +119,26 @@ BODY = """\
 <p>The same as <a href="table.md">Markdown</a> and <a href="table.csv">CSV</a>;
 every cell in <a href="{{ results }}">results.csv</a>.</p>
 
+{%- if measured.rows %}
+<h2 id="metrics">Further metrics</h2>
+<p class="note">From the stored logits on the test set of the final step; mean ± sample standard deviation over seeds.
+{%- for metric in measured.metrics %}
+{{ metric.column }}: {{ metric.summary or metric.id }} {{ metric.better | capitalize }} is better.
+{%- endfor %}</p>
+<div class="wide"><table class="sortable">
+<thead><tr>{{ head('method', false) }}{{ head('network', false) }}
+{%- for metric in measured.metrics %}{{ head(metric.name) }}{% endfor %}</tr></thead>
+<tbody>
+{%- for row in measured.rows %}
+<tr>{{ name(row.method) }}<td data-sort="{{ row.architecture }}">{{ row.architecture }}</td>
+{%- for text in row.texts %}{{ value(text, row.means[loop.index0]) }}{% endfor %}</tr>
+{%- endfor %}
+</tbody></table></div>
+{%- endif %}
+{%- for name, reason in measured.failed %}
+<p>The metric <code>{{ name }}</code> could not be computed: {{ reason }}</p>
+{%- endfor %}
+
 {%- if differences %}
 <h2 id="differences">Against the final step alone</h2>
 <p class="note">Test accuracy minus that of the final step alone, in points, paired by seed: mean, 95 % interval and p of

@@ -133,11 +133,11 @@ def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any]
 
 
 def refuse_own_logits(cell: CellFolder, models: "Sequence[Model]") -> None:
-    """Raises ValueError where an objective of a user's makes logits in its own way: the network alone says another thing."""
+    """Raises ValueError where an objective of a user's makes logits in its own way, which the network alone does not."""
     if own := next((model.objective for model in models if model.objective), None):
         raise ValueError(
-            f"{cell.method}: {type(own).__name__} makes logits in its own way, and this command looks at the network alone; "
-            f"leave it out with --methods"
+            f"{cell.method}: {type(own).__name__} makes logits in its own way, and this command looks at the network "
+            f"alone; leave it out with --methods"
         )
 
 

@@ -26,8 +26,8 @@ def own_logits(stage: Model, network: Network, training: Training) -> Objective 
 def logits_record(stage: Model, network: Network, training: Training) -> dict[str, Any]:
     """What has to be stored of how a node's logits are made, besides the description of the node itself.
 
-    A transformation is described by the stage whose way it shares. Of a plain objective whose class cannot be found again,
-    because it lies inside a function or in a session, it is noted that the network says the logits.
+    A transformation is described by the stage whose way it shares. The class of an objective inside a function or in a
+    session cannot be found again; where it makes logits by the network alone, this is noted.
     """
     if own_logits(stage, network, training):
         return {} if isinstance(stage, Stage) else {"like": describe_node(stage.like)}
