@@ -59,7 +59,7 @@ def timing(workdir):
 
 
 def test_the_pages_hold_these_examples_and_none_is_long():
-    wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure"}
+    wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure", "brier"}
     assert set(EXAMPLES) == wanted
     assert max(text.count("\n") for text in EXAMPLES.values()) <= 60
 
