@@ -117,7 +117,7 @@ class Local:
             for each, handler in before.items():
                 signal.signal(each, handler)
         if self.stopping:
-            self._tell("stopped, to be continued: the state is saved, and the same command goes on")
+            self._tell("interrupted; the state is saved. Run the same command to resume")
             return TO_BE_CONTINUED
         return 1 if left(found) or any(each.failed for each in found) else 0
 

@@ -4,9 +4,9 @@ python -m launch.sweep --config=FILE [--config=FILE...] --workdir=DIR [--cluster
                        [--config.FIELD=VALUE...]
 python -m launch.sweep status|retry|cancel|collect --workdir=DIR
 
-Every worker does all cells with the others: none is done twice, and what a worker that dies was fitting is taken over. A
-sweep that is started again does what is missing. The cluster local waits for its workers and ends with the report; slurm
-submits a job array and returns. docs/clusters.md tells the rest.
+The workers share the cells: none is computed twice, and if a worker dies, another one takes over its work. A sweep that
+is started again computes what is missing. `local` waits for its workers and ends with the report; `slurm` submits a job
+array and returns. docs/clusters.md explains the details.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CLUSTERS = ("local", "slurm", "debug")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the action; 0, 1 where cells failed, 2 for an error of the user, 75 where it is to be continued."""
+    """Runs the action; 0, 1 where cells failed, 2 for an error of the user, 75 where it was interrupted."""
     options, rest = _parser().parse_known_args(arguments)
     console = Console(highlight=False)
     try:
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir",
         type=Path,
         required=True,
-        help="folder of the sweep; of several configurations each has one in it",
+        help="folder of the sweep; each of several configurations gets a folder in it",
     )
     add("--data_dir", help="folder with the data sets; default: SEQFINAL_DATA_DIR")
     add("--cluster", choices=CLUSTERS, default="local")
@@ -81,19 +81,23 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help="default: one for each device; slurm: one for each configuration",
     )
-    add("--threads", type=int, default=0, help="of XLA's pool on a CPU, in every worker; they determine bits")
+    add("--threads", type=int, default=0, help="threads of each worker on a CPU; results depend on them")
     add("--dry_run", action="store_true", help="say what would be done and where, then stop")
     add("--report", action="store_true", help="collect: also draw the figures and write the reports")
     slurm = parser.add_argument_group("slurm")
     slurm.add_argument("--partition")
     slurm.add_argument("--account")
-    slurm.add_argument("--time", type=int, default=240, help="minutes of a job; a new job continues it")
-    slurm.add_argument("--gpus", type=int, default=0, help="of each job")
-    slurm.add_argument("--cpus", type=int, default=2, help="of each job")
+    slurm.add_argument(
+        "--time", type=int, default=240, help="time limit of a job in minutes; a new job continues it"
+    )
+    slurm.add_argument("--gpus", type=int, default=0, help="GPUs of each job")
+    slurm.add_argument("--cpus", type=int, default=2, help="CPUs of each job")
     slurm.add_argument(
         "--memory", type=float, default=16.0, help="GB of each job; 0 leaves it to the cluster"
     )
-    slurm.add_argument("--parallelism", type=int, default=0, help="most jobs at a time; default: all")
+    slurm.add_argument(
+        "--parallelism", type=int, default=0, help="the largest number of simultaneous jobs; default: all"
+    )
     slurm.add_argument("--constraint")
     slurm.add_argument("--slurm", default="", help="further parameters of sbatch: name=value,name=value")
     return parser

@@ -182,7 +182,7 @@ def test_the_python_interface_says_what_is_wrong(tmp_path):
         seqfinal_jax.load_config("digits_rcl", sedes=(1,))
     with pytest.raises(ValueError, match=r"load_results needs a run folder"):
         seqfinal_jax.load_results()
-    with pytest.raises(ValueError, match=r"is no folder"):
+    with pytest.raises(ValueError, match=r"is not a folder"):
         seqfinal_jax.plot(tmp_path / "nothing")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = seqfinal_jax.nothing

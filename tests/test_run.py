@@ -230,7 +230,7 @@ def test_dry_run_says_how_many_fits_and_writes_nothing(tmp_path):
         ({"grid__learning_rate": ()}, "grid.learning_rate: expected one or more"),
         ({"grid__dropout": (1.0,)}, "expected one or more of: a number from 0 on and below 1"),
         ({"training__max_epochs": 0}, "expected a whole number from 1 on, found 0"),
-        ({"network__widths": (8, 8)}, "one value a block"),
+        ({"network__widths": (8, 8)}, "one value per block"),
         ({"grid__adjacent": ()}, "grid.adjacent: expected one or more"),
         ({"fine_tune__mode": "side"}, "did you mean 'side_tune'"),
         ({"fine_tune__layers": "fc-head"}, "unknown layer 'head'"),

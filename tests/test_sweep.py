@@ -190,7 +190,7 @@ def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken, ho
     saved_epoch(tmp_path)
     how(process.pid, asked)
     said = finished(process, expected=75)
-    assert "Traceback" not in said and said.count("stopped, to be continued: the state is saved") == 1
+    assert "Traceback" not in said and said.count("interrupted; the state is saved") == 1
     assert saved_epoch(tmp_path) > 0
     finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
@@ -231,7 +231,7 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["a", "500", "400", "3", "97"],
         ["b", "500", "0", "0", "500"],
     ]
-    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, nobody is at work"
+    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, no worker is running"
     assert lines[-1].startswith(f"python -m launch.sweep retry --workdir={tmp_path}")
     lines.pop()
     assert max(map(len, lines)) <= 80
@@ -245,7 +245,7 @@ def test_other_json_among_the_locks_is_no_lock(tmp_path, capsys):
         (tmp_path / "a" / "claims" / f"other{number}.json").write_text(text)
         (tmp_path / "sweep" / "workers" / f"worker{number}.json").write_text(text)
     assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
-    assert "0 stages being trained, nobody is at work" in capsys.readouterr().out
+    assert "0 stages being trained, no worker is running" in capsys.readouterr().out
 
 
 def test_a_sweep_with_a_living_worker_is_at_work(tmp_path, capsys):
