@@ -243,6 +243,17 @@ def test_methods_without_a_model_for_each_step_have_no_matrix(finished, capsys):
     assert "has a model for each time step; run a sequential method" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "flags"), [(interpolation, ["--points=3"]), (projection, []), (svcca_command, [])]
+)
+def test_the_methods_that_are_named_are_drawn_in_their_order(finished, tmp_path, command, flags):
+    """Tables list them the other way round, among all methods of the run."""
+    flags = ["--methods=joint,erm_fine_tune", f"--out={tmp_path}", *flags]
+    assert command.main([str(finished), *flags]) == 0
+    (numbers,) = tmp_path.glob("*-convnet-1-seed0.csv")
+    assert pd.read_csv(numbers)["method"].unique().tolist() == ["joint", "erm_fine_tune"]
+
+
 def test_names_and_title_of_the_user(finished, capsys):
     flags = ["--methods=joint,erm_fine_tune", "--names=Mine,Theirs", "--title=A title", "--points=3"]
     assert interpolation.main([str(finished), *flags]) == 0
