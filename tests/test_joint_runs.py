@@ -163,22 +163,21 @@ def test_a_resumed_fit_is_the_unbroken_one(tmp_path, fields):
 
 
 def test_a_resumed_fit_that_is_killed_goes_on(tmp_path, monkeypatch):
-    from seqfinal_jax.training.engine import fit as engine
+    from seqfinal_jax.training.engine import programs
 
     short = {**ONE, "training__max_epochs": 2}
     smoke_run(tmp_path, **short)
-    finish, calls = engine._finish_epoch, []
+    train, calls = programs.train_epoch, []
 
     def killed(*arguments):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return finish(*arguments)
+        return train(*arguments)
 
-    monkeypatch.setattr(engine, "_finish_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(programs, "train_epoch", killed)
         smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
-    monkeypatch.setattr(engine, "_finish_epoch", finish)
     assert list(tmp_path.glob("stages/*/progress/*/meta.json"))
     smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     unbroken = tmp_path / "unbroken"

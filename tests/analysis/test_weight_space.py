@@ -137,7 +137,7 @@ def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
     assert set(found) == {"erm_fine_tune", "sequential_fine_tune_none", "joint", "erm_side_tune_block"}
     for method, accuracies in found.items():
         result = json.loads((finished / "cells" / method / "convnet-1" / "seed0" / "result.json").read_text())
-        assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
+        assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=1e-9)
     monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
     assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models.parts.precision import do_without_units, units, units_in_use
+from seqfinal_jax.models.parts.precision import allow_units, units, units_in_use
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.results.sealed import DamagedFolder
@@ -167,7 +167,7 @@ def _fails_on_units(error: Exception) -> bool:
     if is_out_of_memory(error) or not isinstance(error, jax.errors.JaxRuntimeError) or not units_in_use():
         return False
     if units():  # else another device's thread was first
-        do_without_units()
+        allow_units(False)
         _warn_of_units(error)
     return True
 
