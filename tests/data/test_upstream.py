@@ -138,7 +138,7 @@ def test_a_whole_archive_beside_a_broken_folder_is_taken(tmp_path, monkeypatch, 
     (tmp_path / UPSTREAM.archive).write_bytes(b"")
     read, opened = cifar.read_files, []
     monkeypatch.setattr(cifar, "read_files", lambda *given: opened.append(given[1].name) or read(*given))
-    with pytest.raises(SourceError, match=r"tar\.gz: expected a whole"):
+    with pytest.raises(SourceError, match=r"tar\.gz: expected data, found an empty file"):
         cifar.load_cifar(CIFAR10, tmp_path)
     assert opened == [UPSTREAM.folder, UPSTREAM.archive]
     assert "missing data_batch_3" in caplog.text
