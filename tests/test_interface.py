@@ -207,9 +207,12 @@ def test_a_wheel_brings_its_configurations(tmp_path):
     done = subprocess.run([program, "run", *flags], cwd=tmp_path / "work", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "work" / "runs" / "digits_rcl-smoke" / "report" / "index.html").is_file()
-    code = "import seqfinal_jax, launch; print(seqfinal_jax.__file__)"
+    code = "import importlib.util as u, seqfinal_jax; print(seqfinal_jax.__file__, u.find_spec('launch'))"
     where = subprocess.run([str(python), "-c", code], cwd=tmp_path / "work", capture_output=True, text=True)
-    assert str(site) in where.stdout
+    assert str(site) in where.stdout and where.stdout.split()[-1] == "None"
+    flags += ["--workdir=sweep", "--dry_run"]
+    sweep = subprocess.run([program, "sweep", *flags], cwd=tmp_path / "work", capture_output=True, text=True)
+    assert sweep.returncode == 0 and "1 cells" in sweep.stdout, sweep.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from launch import status, sweep
-from launch.record import Run, Sweep, read_sweep, write_sweep
-from launch.submit import make_workers
 from seqfinal_jax.runs.claims import process_identity
 from seqfinal_jax.runs.environment import usable_cores
+from seqfinal_jax.sweeps import status, sweep
+from seqfinal_jax.sweeps.record import Run, Sweep, read_sweep, write_sweep
+from seqfinal_jax.sweeps.submit import make_workers
 from tests import slurm
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ LONG = (
 
 
 def launched(workdir, *flags, environment=None, **streams):
-    command = [sys.executable, "-m", "launch.sweep", *flags, f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "seqfinal_jax", "sweep", *flags, f"--workdir={workdir}"]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **streams},
@@ -232,7 +232,7 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["b", "500", "0", "0", "500"],
     ]
     assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, no worker is running"
-    assert lines[-1].startswith(f"python -m launch.sweep retry --workdir={tmp_path}")
+    assert lines[-1].startswith(f"seqfinal sweep retry --workdir={tmp_path}")
     lines.pop()
     assert max(map(len, lines)) <= 80
 
@@ -261,7 +261,7 @@ def test_a_keyboard_interrupt_while_planning_is_one_line(tmp_path, capsys, monke
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("launch.plan.plan_runs", interrupted)
+    monkeypatch.setattr("seqfinal_jax.sweeps.plan.plan_runs", interrupted)
     assert sweep.main([CONFIG, f"--workdir={tmp_path / 'x'}"]) == 75
     assert capsys.readouterr().err.splitlines() == [
         "error: stopped; nothing was sent, or what was sent goes on (see status)"

@@ -9,8 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from launch.record import Run, Sweep
 from seqfinal_jax.runs.claims import held_claims
+from seqfinal_jax.sweeps.record import Run, Sweep
 from seqfinal_jax.training.engine.progress import duration
 
 
