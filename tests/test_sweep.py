@@ -167,7 +167,7 @@ def test_a_job_of_slurm_that_is_asked_to_stop_goes_back_and_goes_on(tmp_path, un
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_cancelled_sweep_stays_cancelled_and_retry_goes_on(tmp_path, unbroken, cluster):
     finished(launched(tmp_path, CONFIG, *LONG, *SLURM, "--workers=1", environment=cluster))
     saved_epoch(tmp_path)

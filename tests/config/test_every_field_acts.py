@@ -154,7 +154,7 @@ def test_every_field_has_its_case():
     assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *OTHERS}
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("field", CASES)
 def test_a_field_that_is_set_on_the_command_line_changes_results(field, outcome_of):
     value, others = CASES[field]
