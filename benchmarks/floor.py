@@ -33,7 +33,7 @@ class Work(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """Operations and bytes a second."""
+    """Operations and bytes per second."""
 
     rate: float
     bandwidth: float
@@ -88,8 +88,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
-    parser.add_argument("--rate", type=float, help="float32 operations a second; measured if left out")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second; measured if left out")
+    parser.add_argument("--rate", type=float, help="float32 operations per second; default: measured")
+    parser.add_argument("--bandwidth", type=float, help="bytes per second; default: measured")
     asked = parser.parse_args()
     machine = Machine(asked.rate, asked.bandwidth) if asked.rate and asked.bandwidth else measure_machine()
     print(f"float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s")

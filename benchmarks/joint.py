@@ -85,7 +85,7 @@ def compare(plan: Plan, repeats: int, epochs: int) -> None:
             flush=True,
         )
     print(
-        f"{plan.methods[0]}, {plan.architectures[0]}, {longest} minibatches a step: median ratio "
+        f"{plan.methods[0]}, {plan.architectures[0]}, {longest} minibatches per step: median ratio "
         f"{statistics.median(ratios):.2f}"
     )
 

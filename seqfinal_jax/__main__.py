@@ -52,7 +52,7 @@ def _run(name: str, rest: list[str]) -> int:
     elif name == "export":
         from seqfinal_jax.export import main as found
     else:
-        from launch.sweep import main as found
+        from seqfinal_jax.sweeps.sweep import main as found
     return found(rest)
 
 

@@ -29,7 +29,7 @@ SHARD = flags.DEFINE_string(
 WORKER = flags.DEFINE_string(
     "worker",
     "",
-    "i/n: one of n processes that do all cells together; writes no report (launch.sweep starts these)",
+    "i/n: one of n processes that do all cells together; writes no report (`seqfinal sweep` starts these)",
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/NAME")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "check everything, say what would be trained, then stop")

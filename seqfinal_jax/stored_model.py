@@ -162,7 +162,7 @@ def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool =
     Args:
         path: the folder.
         plugins: files of plugins that you name yourself, which are executed.
-        trust_code: also executes the copies of plugins in the run folder, whoever they come from.
+        trust_code: also executes the copies of plugins in the run folder, even those of other people.
 
     Raises:
         ValueError: the folder contains no model or a damaged one, or the model needs a plugin that may not be executed.

@@ -80,11 +80,16 @@ def test_stages_of_adapting_never_lose_validation_accuracy(finished):
 
 def test_sequential_methods_tell_the_accuracy_of_every_step(finished):
     found = cells(finished[0])
-    for method in ("sequential_fine_tune", "sequential_ewc", "sequential_side_tune_block"):
+    for method in (
+        "sequential_fine_tune", "sequential_ewc", "sequential_side_tune_block", "joint", "joint_side_tune_block",
+    ):  # fmt: skip
         steps = found[method]["steps"]
         assert [step["step"] for step in steps] == [1, 2, 3]
         assert steps[2]["test_accuracy"] == found[method]["test_accuracy"]
     assert "steps" not in found["erm_fine_tune"]
+    with_distances = {path.parts[-4] for path in finished[0].glob("cells/*/*/*/layer_change.csv")}
+    assert {"joint", "sequential_fine_tune"} <= with_distances
+    assert not {"joint_side_tune_block", "erm_fine_tune"} & with_distances
 
 
 def test_sft_is_the_chain_of_best_validation_accuracy(finished):
@@ -169,8 +174,13 @@ def test_resnet_and_densenet_once_per_objective_and_wrapper(tmp_path, architectu
     assert set(cells(tmp_path, architecture)) == set(PER_OBJECTIVE)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["convnet-2", "resnet-2", "densenet-2"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "convnet-2" else pytest.mark.rare)
+        for name in ("convnet-2", "resnet-2", "densenet-2")
+    ],
+)
 def test_the_full_cross(tmp_path, architecture):
     methods = tuple(METHODS) if architecture != "convnet-2" else CONVNET
     layers = LAYERS[architecture.partition("-")[0]]

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from launch import status, sweep
-from launch.record import Run, Sweep, read_sweep, write_sweep
-from launch.submit import make_workers
 from seqfinal_jax.runs.claims import process_identity
 from seqfinal_jax.runs.environment import usable_cores
+from seqfinal_jax.sweeps import status, sweep
+from seqfinal_jax.sweeps.record import Run, Sweep, read_sweep, write_sweep
+from seqfinal_jax.sweeps.submit import make_workers
 from tests import slurm
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ LONG = (
 
 
 def launched(workdir, *flags, environment=None, **streams):
-    command = [sys.executable, "-m", "launch.sweep", *flags, f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "seqfinal_jax", "sweep", *flags, f"--workdir={workdir}"]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **streams},
@@ -167,7 +167,7 @@ def test_a_job_of_slurm_that_is_asked_to_stop_goes_back_and_goes_on(tmp_path, un
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_cancelled_sweep_stays_cancelled_and_retry_goes_on(tmp_path, unbroken, cluster):
     finished(launched(tmp_path, CONFIG, *LONG, *SLURM, "--workers=1", environment=cluster))
     saved_epoch(tmp_path)
@@ -190,7 +190,7 @@ def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken, ho
     saved_epoch(tmp_path)
     how(process.pid, asked)
     said = finished(process, expected=75)
-    assert "Traceback" not in said and said.count("stopped, to be continued: the state is saved") == 1
+    assert "Traceback" not in said and said.count("interrupted; the state is saved") == 1
     assert saved_epoch(tmp_path) > 0
     finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
@@ -231,8 +231,8 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["a", "500", "400", "3", "97"],
         ["b", "500", "0", "0", "500"],
     ]
-    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, nobody is at work"
-    assert lines[-1].startswith(f"python -m launch.sweep retry --workdir={tmp_path}")
+    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, no worker is running"
+    assert lines[-1].startswith(f"seqfinal sweep retry --workdir={tmp_path}")
     lines.pop()
     assert max(map(len, lines)) <= 80
 
@@ -245,7 +245,7 @@ def test_other_json_among_the_locks_is_no_lock(tmp_path, capsys):
         (tmp_path / "a" / "claims" / f"other{number}.json").write_text(text)
         (tmp_path / "sweep" / "workers" / f"worker{number}.json").write_text(text)
     assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
-    assert "0 stages being trained, nobody is at work" in capsys.readouterr().out
+    assert "0 stages being trained, no worker is running" in capsys.readouterr().out
 
 
 def test_a_sweep_with_a_living_worker_is_at_work(tmp_path, capsys):
@@ -261,7 +261,7 @@ def test_a_keyboard_interrupt_while_planning_is_one_line(tmp_path, capsys, monke
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("launch.plan.plan_runs", interrupted)
+    monkeypatch.setattr("seqfinal_jax.sweeps.plan.plan_runs", interrupted)
     assert sweep.main([CONFIG, f"--workdir={tmp_path / 'x'}"]) == 75
     assert capsys.readouterr().err.splitlines() == [
         "error: stopped; nothing was sent, or what was sent goes on (see status)"

@@ -32,7 +32,7 @@ POINTS = flags.DEFINE_integer(
     0,
 )
 MAX_ITERATIONS = flags.DEFINE_integer(
-    "max_iterations", 10_000_000, "of the transport solver, for a distance", 1
+    "max_iterations", 10_000_000, "largest number of iterations of the transport solver, for each distance", 1
 )
 
 

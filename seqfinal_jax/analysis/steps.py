@@ -169,8 +169,8 @@ def draw(choice: Choice, console: Console) -> list[Path]:
                 frames.append(step_matrix(cell, models, data_of))
         if not frames:
             raise RunFolderError(
-                f"no done cell of {place[0]}, seed {place[1]} has a model for each time step; run a sequential method or "
-                f"a joint model, for example --config.methods=sequential_fine_tune,joint"
+                f"no completed cell of {place[0]}, seed {place[1]} has a model for each time step; run a sequential "
+                f"method or a joint model, for example --config.methods=sequential_fine_tune,joint"
             )
         frame = pd.concat(frames, ignore_index=True)
         stem = f"steps-{place[0]}-seed{place[1]}"

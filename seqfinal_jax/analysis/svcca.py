@@ -1,10 +1,11 @@
-"""How alike the representations of a run's models are to those of the oracle, layer by layer (SVCCA).
+"""The similarity of a run's models to the oracle, layer by layer, by SVCCA (Raghu et al. 2017).
 
 Command   python -m seqfinal_jax.analysis.svcca RUN [RUN...] --data_dir=DIR [--architecture=A,B] [--seed=K]
 
-Every model sees the final step's test images in evaluation mode; joint models and side modules once for each time step. A
-point is the mean canonical correlation of the directions that hold 50 % (x) and 90 % (y) of a representation's singular
-values; the oracle is at (1, 1). Numbers are kept in figures/svcca-ARCHITECTURE-seedK.json and not computed again.
+All models are evaluated on the test images of the final step; joint models and side modules once for each time step.
+Each point shows two mean canonical correlations between the layer's output in a model and in the oracle: over the
+directions that make up 50 % (x) and 90 % (y) of the sum of singular values. The oracle is at (1, 1). The numbers are
+stored in figures/svcca-ARCHITECTURE-seedK.json, and a later call reads them.
 """
 
 import hashlib

@@ -71,7 +71,7 @@ def described(value: Any) -> Any:
     if callable(value):
         return _named(value)
     raise TypeError(
-        f"{value!r} cannot be part of a stage: expected numbers, texts, tuples of them, frozen data classes or "
+        f"{value!r} cannot be part of a stage: expected numbers, strings, tuples of them, frozen data classes or "
         f"functions of a module"
     )
 

@@ -191,5 +191,5 @@ def check_length(field_name: str, values: tuple[int, ...], num_blocks: int) -> N
     if len(values) != num_blocks:
         raise ValueError(
             f"network.{field_name} = {values} names {len(values)} blocks, the architecture has {num_blocks}; "
-            f"give one value a block, or leave it empty for the preset"
+            f"give one value per block, or leave it empty for the preset"
         )

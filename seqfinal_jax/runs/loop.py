@@ -150,7 +150,7 @@ def _check_steps(plan: Plan, sequence: DataSequence) -> None:
     if sequence.num_steps != plan.num_steps:
         raise ValueError(
             f"data set {plan.source.name!r} has sizes of {plan.num_steps} steps and was built with {sequence.num_steps}; "
-            f"mend its `sizes` or its `build`"
+            f"correct its `sizes` or its `build`"
         )
 
 

@@ -252,7 +252,7 @@ def test_published_sets_have_no_such_rule():
         sequence_source(SequenceRequest(config.data.to_dict(), 10))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_run_on_snapshots_of_noise_says_what_was_taken_out(tmp_path, monkeypatch):
     """Seeds of other sizes are fits of their own, also where programs train several together."""
     several = loop.fit_settings

@@ -111,8 +111,8 @@ def test_a_picture_is_turned_as_its_exif_data_say(tmp_path):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"not an image", "no image of a known format"),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 50, "no image|truncated|damaged|cannot be decoded"),
+        (b"not an image", "not an image of a known format"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 50, "not an image|truncated|damaged|cannot be decoded"),
     ],
 )
 def test_what_is_no_picture_is_refused(content, reason):
@@ -190,7 +190,7 @@ def test_junk_and_other_files_are_counted(tmp_path):
     (folder / "step1" / "cat" / ".ipynb_checkpoints").mkdir()
     (folder / "step1" / "cat" / ".ipynb_checkpoints" / "0.png").write_bytes(b"x")
     source = own_source(folder)
-    assert source.notes == ("left out 5 hidden or system files and 1 file that is no image",)
+    assert source.notes == ("left out 5 hidden or system files and 1 file that is not an image",)
 
 
 def test_every_bad_file_is_listed_before_training(tmp_path):

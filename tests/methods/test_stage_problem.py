@@ -156,10 +156,10 @@ def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     assert np.all(kernels[0] != kernels[3])
 
 
-DEEPER = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet-2", "densenet-1")]
+DEEPER = [pytest.param(name, marks=pytest.mark.rare) for name in ("resnet-2", "densenet-1")]
 
 
-@pytest.mark.parametrize("together", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("together", ["map", pytest.param("vmap", marks=pytest.mark.rare)])
 @pytest.mark.parametrize("name", ["convnet-1", *DEEPER])
 def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool, name, together):
     """Leaving the backward pass of frozen groups out changes not one bit where members run one after another."""

@@ -72,7 +72,7 @@ def plain_count(base) -> int:
 
 # Large networks take seconds to trace.
 LARGE = [
-    pytest.param(blocks, sizes, marks=pytest.mark.slow, id=f"{blocks}-{sizes}")
+    pytest.param(blocks, sizes, marks=pytest.mark.rare, id=f"{blocks}-{sizes}")
     for blocks in (3, 4)
     for sizes in SIDE
 ]

@@ -23,9 +23,9 @@ COSINE = {"convnet": 0.999, "resnet": 0.99, "densenet": 0.97}
 TOO_FAR = pytest.mark.xfail(
     reason="rounding moves more pixels across the kinks of its ReLUs than the bounds allow"
 )
-MARKS = {name: [pytest.mark.slow, TOO_FAR] for name in ("resnet-2", "resnet-3", "resnet-4")}
+MARKS = {name: [pytest.mark.rare, TOO_FAR] for name in ("resnet-2", "resnet-3", "resnet-4")}
 NETWORKS = [
-    n if n in ALWAYS else pytest.param(n, marks=MARKS.get(n, pytest.mark.slow))
+    n if n in ALWAYS else pytest.param(n, marks=MARKS.get(n, pytest.mark.rare))
     for n in published_architectures()
 ]
 

@@ -203,7 +203,7 @@ def test_the_way_out_works(tmp_path):
     [
         ("gone.npz", None, "there is no file .*gone.npz; .* give a local file"),
         ("a.bin", b"", r"read from \.npz and \.safetensors files, found '\.bin'"),
-        ("text.npz", b"not found", "text.npz cannot be read .* it is no zip archive"),
+        ("text.npz", b"not found", "text.npz cannot be read .* it is not a zip archive"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, name, content, message):

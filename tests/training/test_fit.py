@@ -164,13 +164,13 @@ def test_a_chunk_that_does_not_fit_in_memory_is_halved(monkeypatch, whole_grid, 
     sizes = lacking_memory(monkeypatch, most=5)
     found = fit(tiny_problem(), grid(), settings(members_per_program=16))
     assert sizes[:3] == [16, 8, 4] and max(sizes[3:]) == 8 and sizes.count(8) == 2
-    assert "16 members in one program do not fit in the memory" in caplog.text
+    assert "16 trainings in one program do not fit in the memory" in caplog.text
     assert_equal(variables(found), variables(whole_grid))
 
 
 def test_a_single_member_that_does_not_fit_is_an_error_that_says_so(monkeypatch):
     lacking_memory(monkeypatch, most=0)
-    with pytest.raises(MemoryError, match=r"single member of 'final' does not fit .* smaller .*batch_size"):
+    with pytest.raises(MemoryError, match=r"single training of 'final' does not fit .* smaller .*batch_size"):
         fit(tiny_problem(), grid()[:2], settings(members_per_program=2))
 
 

@@ -99,7 +99,7 @@ def assert_close(first, second):
         ("separate", 3, 1),
         ("partial", 3, 1),
         ("block", 3, 0),
-        pytest.param("block", 5, 1, marks=pytest.mark.slow),
+        pytest.param("block", 5, 1, marks=pytest.mark.rare),
         ("add", 3, 0),
     ],
 )

@@ -86,7 +86,7 @@ def test_plain(family, freeze):
 
 def marks(family, wrapper):
     """Dense networks compile for long: the command of the README takes one kind of side module and of adapter."""
-    return pytest.mark.slow if family == "densenet" and wrapper not in ("side_block", "add") else ()
+    return pytest.mark.rare if family == "densenet" and wrapper not in ("side_block", "add") else ()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]
 
 
 def _fields(section: str, fields: Any) -> list[tuple[str, str]]:
-    """A section of the configuration, a line a field."""
+    """A section of the configuration, one line per field."""
     fields = fields if isinstance(fields, dict) else {}
     return [(f"config.{section}.{name}", _text(value)) for name, value in fields.items()]
 

@@ -90,7 +90,7 @@ Labelled = tuple[np.ndarray, np.ndarray]  # images (N, 32, 32, 3) uint8, labels 
 
 
 def load_cifar(cifar: Cifar, data_dir: Path | None) -> Source:
-    """Folder or archive in `data_dir`, else TensorFlow Datasets.
+    """The official files or archive in `data_dir`, otherwise from TensorFlow Datasets.
 
     The labels of CIFAR-100 are its 20 super-classes; its fine classes are the sub-classes. The order is that
     of the upstream files: training batches 1 to 5, then rows.

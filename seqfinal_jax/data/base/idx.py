@@ -60,7 +60,7 @@ MNIST = IdxSet(
 
 
 def load_idx(idx: IdxSet, data_dir: Path | None) -> Source:
-    """The four files of one folder, else TensorFlow Datasets.
+    """The four official files in one folder, otherwise from TensorFlow Datasets.
 
     Raises SourceError where nothing is found, or a file is missing, damaged or not what it should be.
     """

@@ -16,7 +16,7 @@ DATA_DIR_VARIABLE = "SEQFINAL_DATA_DIR"
 
 
 class SourceError(ValueError):
-    """A base data set is missing, damaged or unexpected; the message says how to mend it."""
+    """A base data set is missing, damaged or unexpected; the message says how to repair it."""
 
 
 @dataclass(frozen=True, eq=False)

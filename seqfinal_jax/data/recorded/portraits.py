@@ -36,7 +36,7 @@ PUBLISHED_SCALING = tuple(255 * value for value in MEAN), tuple(255 * value for 
 
 @sequence("portraits")
 def portraits(request: SequenceRequest) -> RecordedSequence:
-    """Eight steps, no oracle; the split is drawn once from `config.data.split_seed`, as published."""
+    """Photographs of American yearbooks in eight steps; one split, drawn from `config.data.split_seed`; no oracle."""
     folder = data_folder(request.data_dir)
     if folder is None:
         raise SourceError(_wanted("no folder is named", "--data_dir or SEQFINAL_DATA_DIR"))

@@ -181,7 +181,7 @@ class RecordedSequence:
             if clash := two_labels(step.digests, step.labels):
                 one, other = (f"{step.names[row]} ({self.class_names[step.labels[row]]!r})" for row in clash)
                 raise SourceError(
-                    f"{self.name}: one image stands under two classes of the time step {name!r}: {one} and {other} have "
+                    f"{self.name}: one image is in two classes of the time step {name!r}: {one} and {other} have "
                     f"the same pixels; remove one of them"
                 )
 

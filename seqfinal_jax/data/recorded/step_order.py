@@ -46,7 +46,8 @@ def _refuse_no_month(name: str, parts: Sequence[int], remedy: str) -> None:
     if any(not 1 <= part <= most for part, most in zip(parts[1:], (12, 31), strict=False)):
         which = "month" if not 1 <= parts[1] <= 12 else "day"
         raise SourceError(
-            f"the time {name!r} is no date: there is no {which} {parts[2 - (which == 'month')]}; mend it, or {remedy}"
+            f"the time {name!r} is not a date: there is no {which} {parts[2 - (which == 'month')]}; "
+            f"correct it, or {remedy}"
         )
 
 
@@ -63,7 +64,7 @@ def _as_asked(found: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in asked if name not in found]
     repeated = [name for name in asked if asked.count(name) > 1]
     if unknown or repeated:
-        what = f"there is no step {unknown[0]!r}" if unknown else f"{repeated[0]!r} stands twice"
+        what = f"there is no step {unknown[0]!r}" if unknown else f"{repeated[0]!r} is named twice"
         raise SourceError(f"config.data.steps: {what}; found are {', '.join(found)}")
     return asked
 
@@ -71,7 +72,7 @@ def _as_asked(found: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
 def period_of(time: str, period: str) -> str:
     """The step that a time belongs to: itself, its month, its year, or its decade such as 1930s.
 
-    Raises SourceError where the time is no date, or has no month.
+    Raises SourceError where the time is not a date, or has no month.
     """
     if period == "as_given":
         return time

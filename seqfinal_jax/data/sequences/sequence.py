@@ -114,7 +114,7 @@ def _check_split(source: Described, split: Split, where: str) -> None:
     shape, classes = tuple(source.image_shape), len(source.class_names)
     if images.dtype != np.uint8 or images.shape != (len(labels), *shape) or not len(labels):
         raise ValueError(
-            f"{where}: expected images as uint8 (n, {', '.join(map(str, shape))}), one a label, found {images.dtype} "
+            f"{where}: expected images as uint8 (n, {', '.join(map(str, shape))}), one per label, found {images.dtype} "
             f"{images.shape} and {len(labels)} labels"
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:

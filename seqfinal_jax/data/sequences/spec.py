@@ -140,7 +140,7 @@ def _target_sizes(sizes: int | str | Sequence[int] | None, size: int | None, cou
     sizes = _numbers(sizes) if isinstance(sizes, str) else tuple(sizes)
     if len(sizes) != count:
         raise ValueError(
-            f"data.target_sizes has {len(sizes)} sizes, data.shifts has {count} steps; give one size a step"
+            f"data.target_sizes has {len(sizes)} sizes, data.shifts has {count} steps; give one size per step"
         )
     return tuple(whole(n, f"data.target_sizes[{t}]") for t, n in enumerate(sizes))
 

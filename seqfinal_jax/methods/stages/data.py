@@ -54,7 +54,7 @@ def drops_single_samples(stage: Stage, network: Network, training: Training, poo
     short = [stream for stream in streams if len(stream.rows) % training.batch_size == 1]
     if single and short:
         log.warning(
-            "stage %s, %s: a last minibatch of one sample is left out, because a batch norm would see one value a "
+            "stage %s, %s: a last minibatch of one sample is left out, because a batch norm would see one value per "
             "channel",
             stage.name,
             network.name,

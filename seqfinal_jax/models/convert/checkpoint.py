@@ -84,7 +84,7 @@ def read_checkpoint(path: str) -> Variables:
         if not jnp.issubdtype(array.dtype, jnp.floating)
     ]
     if wrong:
-        raise ValueError(f"{path}: {wrong[0]} is no array of floating-point numbers")
+        raise ValueError(f"{path}: {wrong[0]} is not an array of floating-point numbers")
     return found
 
 

@@ -92,7 +92,7 @@ def check_network(network: Network) -> None:
     fits = network.name == "resnet-4" and group_shapes(network) == group_shapes(build_network("resnet-4", 2))
     if not fits:
         raise ValueError(
-            f"a start from ResNet-18 needs the architecture resnet-4 with its preset widths, 2 units a block and 3 "
+            f"a start from ResNet-18 needs the architecture resnet-4 with its preset widths, 2 units per block and 3 "
             f"channels; found {network.name} with {network.config}"
         )
 
@@ -125,7 +125,7 @@ def conversion(path: Path) -> str:
 
 def _read_npz(path: Path) -> State:
     if not zipfile.is_zipfile(path):
-        raise _damaged(path, "it is no zip archive")
+        raise _damaged(path, "it is not a zip archive")
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

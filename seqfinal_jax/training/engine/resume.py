@@ -157,7 +157,7 @@ def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
     """
     if len(chunk.rows) != 1:
         raise ValueError(
-            f"a fit that goes on from an earlier one needs one member a program, found {len(chunk.rows)}"
+            f"a fit that goes on from an earlier one needs one training per program, found {len(chunk.rows)}"
         )
     earlier = run.problem.earlier(run.members[chunk.rows[0]])
     template = (chunk.state.variables, chunk.best, (chunk.state.optimiser, chunk.state.extra))

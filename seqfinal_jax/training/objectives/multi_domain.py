@@ -1,4 +1,4 @@
-"""Objectives over several domains a step: invariant risk minimisation, and the risk of the worst domain.
+"""Objectives over several domains per step: invariant risk minimisation, and the risk of the worst domain.
 
 A minibatch has one stream per domain. The streams must come in the order of evaluation, the driving domain first
 (`streams.driving_first`): running statistics move domain by domain in it, and ties go to the earlier domain. Each

@@ -17,7 +17,7 @@ def sample_fisher(
     """A tree like the parameters: of every version the mean over samples of (∇ cross-entropy)², in evaluation mode.
 
     The samples are those of the first `num_batches` minibatches, each leaf (p, T, b), of the steps that use a version;
-    one gradient a sample, one after another. Layers must be separate versions.
+    one gradient per sample, one after another. Layers must be separate versions.
     """
     network: StepNetwork = objective.network
     params, stats = variables["params"], variables["batch_stats"]
