@@ -4,7 +4,7 @@
 presets that follow the colon in `--config=configs/cifar10_rcl.py:released,quick`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -28,8 +28,8 @@ PROTOCOLS: dict[str, dict[str, str]] = {
     },
 }
 # fmt: on
-# What an empty config.precision means. On CIFAR-10 no loss by bfloat16 was found (docs/performance.md).
-PRECISIONS: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
+# What an empty precision meant in configurations that were stored when the protocol decided it.
+EMPTY_PRECISION: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
 PRESET_MEANINGS = {
     "corrected": "the protocol of the paper's text, with the defects of the published program mended; the default",
     "released": "the protocol of the published program, with its departures from the text (docs/protocols.md)",
@@ -102,7 +102,7 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
             config.protocol.update(PROTOCOLS[preset])
             if preset == "released":
                 config.training.update(PUBLISHED_TRAINING)
-                config.search = "grid"
+                config.search, config.precision = "grid", "highest"
         elif preset == "quick":
             _quick(config)
         elif preset == "smoke":
@@ -162,6 +162,17 @@ def settle_budget(config: ConfigDict, given: Collection[str] = ()) -> list[str]:
         elif training[budget] is None:
             training[budget] = BUDGET[budget]
     return said
+
+
+def protocol_of(fields: Mapping[str, str]) -> str:
+    """The protocol that these fields of `config.protocol` belong to: "corrected", "released", or "custom" for neither."""
+    return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
+
+
+def with_precision(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration, whose precision, if it is empty, is the one that it stood for."""
+    empty = stored.get("precision") == ""
+    return {**stored, **({"precision": EMPTY_PRECISION[protocol_of(stored["protocol"])]} if empty else {})}
 
 
 def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:

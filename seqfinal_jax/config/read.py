@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.build import BUDGET, PRECISIONS, PROTOCOLS
+from seqfinal_jax.config.build import BUDGET, protocol_of
 from seqfinal_jax.config.schema import own_fields
 from seqfinal_jax.data.sequences.source import SequenceRequest
 from seqfinal_jax.methods.grid import Grid
@@ -14,7 +14,6 @@ from seqfinal_jax.methods.joint_options import JointOptions
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.stages.training import Budget
 from seqfinal_jax.models.network import NetworkConfig
-from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.training.engine.early_stopping import StopRule
@@ -23,13 +22,7 @@ from seqfinal_jax.training.objectives.risk import InputScaling
 
 def protocol_name(config: ConfigDict) -> str:
     """The protocol that the fields belong to: "corrected", "released", or "custom" for neither."""
-    fields = config.protocol.to_dict()
-    return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
-
-
-def precision(config: ConfigDict) -> Precision:
-    """The precision of the products of layers: the configured one, or the protocol's default."""
-    return config.precision or PRECISIONS[protocol_name(config)]
+    return protocol_of(config.protocol.to_dict())
 
 
 def get(config: ConfigDict, field: str) -> Any:

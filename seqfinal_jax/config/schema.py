@@ -12,6 +12,7 @@ from seqfinal_jax.methods.grid import JOINT_GRID, Grid
 from seqfinal_jax.methods.joint_options import FISHERS, JOINT_MODES, SAMPLES, STRENGTHS
 from seqfinal_jax.methods.options import MODES, REGULARIZATIONS
 from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.models.per_step.low_rank import AdapterInit, AdapterMode
 from seqfinal_jax.records.kinds import Kind, choice, flag, like, optional, real, several, text, whole
 
@@ -89,10 +90,9 @@ FIELDS: tuple[ConfigField, ...] = (
     _run("seeds", (), several(whole(0, LARGEST_SEED), distinct=True),
          "Random seeds; empty: a default for the hardware."),
     _run("data_seed", -1, whole(-1, LARGEST_SEED), "The seed that draws the data; -1: the seed of the run."),
-    _run("precision", "", choice(("", "highest", "bfloat16")),
+    _run("precision", "bfloat16", choice(get_args(Precision)),
          "Precision of the products of layers: float32 (`highest`), or operands rounded to bfloat16 "
-         "and sums in float32; "
-         "empty: the default of the protocol."),
+         "and sums in float32."),
 
     ConfigField("protocol.input_scaling", "standardised", choice(("standardised", "raw")), "How pixels become inputs."),
     ConfigField("protocol.subpop_sizes", "as_asked", choice(("as_asked", "released")),

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqfinal_jax.config.read import get, precision
+from seqfinal_jax.config.read import get
 from seqfinal_jax.config.schema import ConfigField, all_fields
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
@@ -57,7 +57,6 @@ def _without(
 ) -> list[str] | None:
     """The fingerprints with this field at its default; None where the run would not work so."""
     other = config.copy_and_resolve_references()
-    other.precision = precision(config)  # else a field of the protocol would act through its precision alone
     section = get(other, field.section) if field.section else other
     section[field.name.rpartition(".")[2]] = field.default
     try:

@@ -147,7 +147,7 @@ def planned(
     variants = {stage.variant for each in found.found.values() for stage in all_stages(each.node)}
     sizes = read.network_config(config, tuple(source.image_shape))
     classes = len(source.class_names)
-    networks = {name: build_network(name, classes, sizes, read.precision(config)) for name in architectures}
+    networks = {name: build_network(name, classes, sizes, config.precision) for name in architectures}
     _check_start(config, networks)
     ids = tuple(dict.fromkeys(method for _, method in found.found))
     return Plan(
@@ -261,7 +261,7 @@ def make_training(config: ConfigDict, source: SequenceSource) -> Training:
         scaling=read.input_scaling(config, published_scaling_of(source)),
         train_metrics=config.training.train_metrics,
         init_per_grid_point=config.training.init_per_grid_point,
-        precision=read.precision(config),
+        precision=config.precision,
         freeze_batch_stats=config.fine_tune.freeze_batch_stats,
         penalise_bn=config.protocol.penalise_bn,
         fisher=config.fine_tune.fisher,

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.sequences.source import source_code
@@ -122,7 +123,7 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
-    before, now = flat(read_json(path, ADVICE)), flat(resolved(plan))
+    before, now = flat(with_precision(read_json(path, ADVICE))), flat(resolved(plan))
     if not _has_results(workdir):
         return
     defaults = flat(json.loads(json.dumps({each.name: each.default for each in all_fields()})))
@@ -262,10 +263,9 @@ def _commands_before(workdir: Path) -> list[dict[str, Any]]:
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
-    """The configuration as JSON has it, with the methods, architectures, seeds and precision that the run takes."""
+    """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
     config = json.loads(json.dumps(plan.config.to_dict()))
     config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
-    config["precision"] = plan.training.precision
     return config
 
 

@@ -5,9 +5,11 @@ import math
 import pytest
 from ml_collections import ConfigDict
 
+from seqfinal_jax import load_config
 from seqfinal_jax.config import PROTOCOLS, base_config
+from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.check import check_config, flat, refuse_repeats
-from seqfinal_jax.config.read import network_config, options, precision
+from seqfinal_jax.config.read import network_config, options
 from seqfinal_jax.config.schema import FIELDS
 from tests.runs import smoke_config, smoke_run
 
@@ -166,20 +168,39 @@ def test_what_configurations_share_must_act_where_the_command_line_sets_it(tmp_p
         make_plan(found, overrides=(field,))
 
 
+@pytest.mark.parametrize("field", PROTOCOLS["released"])
+def test_no_field_of_the_protocol_changes_the_precision(field):
+    """An ablation of one field changes one thing; the preset `released` names its precision."""
+    from seqfinal_jax.runs.plan import make_plan
+
+    found = config()
+    found.protocol[field] = PROTOCOLS["released"][field]
+    plan = make_plan(found)
+    assert plan.protocol == "custom" and plan.training.precision == "bfloat16"
+    assert {network.precision for network in plan.networks.values()} == {"bfloat16"}
+
+
+HIGHEST = ("digits_rcl", "digits_rcl:corrected", "own_data", "cifar10_rcl:released", "portraits:quick,released")
+BFLOAT16 = ("cifar10_rcl", "cifar10_rcl:corrected,quick", "fashion_mnist_rcl", "portraits", "cifar10_rotation:3")
+
+
+@pytest.mark.parametrize("name", HIGHEST + BFLOAT16)
+def test_configurations_and_presets_name_their_precision(name):
+    assert load_config(name).precision == ("highest" if name in HIGHEST else "bfloat16")
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("protocol", "expected"),
     [
-        ({}, "bfloat16"),
-        ({"precision": "highest"}, "highest"),
-        ({"protocol.penalise_bn": "by_name"}, "highest"),
-        ({"protocol.penalise_bn": "by_name", "precision": "bfloat16"}, "bfloat16"),
-        ({f"protocol.{name}": value for name, value in PROTOCOLS["released"].items()}, "highest"),
+        (PROTOCOLS["corrected"], "bfloat16"),
+        (PROTOCOLS["released"], "highest"),
+        ({**PROTOCOLS["corrected"], "penalise_bn": "by_name"}, "highest"),
     ],
 )
-def test_an_empty_precision_is_that_of_the_protocol(changes, expected):
-    found = config().unlock()
-    found.update_from_flattened_dict(changes)
-    assert precision(found) == expected
+def test_an_empty_precision_of_a_stored_configuration_is_that_of_its_protocol(protocol, expected):
+    assert with_precision({"protocol": protocol, "precision": ""})["precision"] == expected
+    for named in ("highest", "bfloat16"):
+        assert with_precision({"protocol": protocol, "precision": named})["precision"] == named
 
 
 def test_what_acts_is_taken_and_alike_fields_do_not_hide_each_other():
@@ -188,3 +209,32 @@ def test_what_acts_is_taken_and_alike_fields_do_not_hide_each_other():
     fields = {"joint_grid__learning_rate": (1e-4,), "oracle_size": 120, "joint__resume_to_epochs": 9}
     found = smoke_config(methods=("oracle", "joint"), joint__resume_patience=12, **fields)
     make_plan(found, overrides=[name.replace("__", ".") for name in fields])
+
+
+ANYWAY = [
+    ("training__least_updates", 2000, {}),
+    ("training__patience_updates", 500, {}),
+    ("joint_grid__adjacent", (0.01, 0.1, 1.0), {"methods": ("joint",)}),
+    ("joint_grid__adjacent", (10.0, 100.0, 1000.0), {"methods": ("joint",), "joint__adjacent_penalty": "l2_high"}),
+    ("training__stop_on", "best", {}),
+    ("training__ties", "loss", {}),
+    ("precision", "bfloat16", {}),
+    ("data__steps", ("source", "rotation", "corruption", "label flip"), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "others"), ANYWAY)
+def test_a_value_that_would_apply_anyway_is_taken(name, value, others):
+    """Whoever writes out the default of a field, or what an unset field becomes, is not told that it has no effect."""
+    from seqfinal_jax.runs.plan import make_plan
+
+    found = smoke_config(**{"methods": ("erm_final",), **others, name: value})
+    make_plan(found, overrides=(name.replace("__", "."),))
+
+
+def test_an_idle_field_is_told_what_applies_without_it():
+    from seqfinal_jax.runs.plan import make_plan
+
+    idle = smoke_config(methods=("erm_final",), joint_grid__adjacent=(0.3,))
+    with pytest.raises(ValueError, match=r"joint_grid.adjacent = \(0.3,\) changes nothing in this run; leave it out"):
+        make_plan(idle, overrides=("joint_grid.adjacent",))

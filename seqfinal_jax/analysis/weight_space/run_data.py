@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from seqfinal_jax.analysis.run_code import load_run_plugins
 from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.config import base_config, read
+from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.check import flat
 from seqfinal_jax.data.sequences.sequence import Sequence
 from seqfinal_jax.data.sequences.source import published_scaling_of
@@ -25,7 +26,7 @@ DataOf = Callable[[CellFolder], tuple[Sequence, InputScaling]]
 
 def config_of(workdir: str | Path) -> ConfigDict:
     """The configuration of a run, from its config.json; fields that came later have their defaults."""
-    stored = read_config(workdir)
+    stored = with_precision(read_config(workdir))
     load_run_plugins(workdir)
     config = base_config(stored["name"], stored["data"]["dataset"])
     known = flat(config)
