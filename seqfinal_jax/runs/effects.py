@@ -1,6 +1,6 @@
 """Finds fields that have no effect: the run is planned again without each; if the plan is the same, the field is idle."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -21,12 +21,15 @@ def refuse_idle_fields(
     methods: tuple[str, ...],
     architectures: tuple[str, ...],
     fingerprints: Fingerprints,
+    filled: Mapping[str, Any],
 ) -> None:
     """Raises ValueError for a field that was set and changes no result of the run.
 
     `overrides`: fields that the command line set. `fingerprints`: gives the fingerprints of all cells of these methods
-    under a configuration. A size that one of the networks reads may equal that network's preset.
+    under a configuration. `filled`: the values that fields take where they are not set; a field may be set to the value
+    that applies anyway. A size that one of the networks reads may equal that network's preset.
     """
+    config = _unset(config, [each for each in all_fields() if each.name in filled], filled)
     read = {size for name in architectures for size in FAMILIES.get(split_name(name)[0]).reads}
     changed = [each for each in all_fields() if each.size not in read and _must_act(config, each, overrides)]
     if not changed:
@@ -34,11 +37,25 @@ def refuse_idle_fields(
     as_asked = fingerprints(config, methods)
     for field in changed:
         if _without(config, field, methods, fingerprints) == as_asked:
-            value = get(config, field.name)
+            value, applies = get(config, field.name), filled.get(field.name, field.default)
             raise ValueError(
-                f"config.{field.name} = {value!r} changes nothing in this run; leave it at {field.default!r}"
+                f"config.{field.name} = {value!r} changes nothing in this run; leave it at {applies!r}"
                 f"{_instead(config, field, fingerprints)}"
             )
+
+
+def _unset(config: ConfigDict, fields: list[ConfigField], filled: Mapping[str, Any]) -> ConfigDict:
+    """The configuration with these fields at their defaults where they have the values that would apply anyway."""
+    other = config.copy_and_resolve_references()
+    for field in fields:
+        if _same(get(config, field.name), filled[field.name]):
+            _reset(other, field)
+    return other
+
+
+def _reset(config: ConfigDict, field: ConfigField) -> None:
+    section = get(config, field.section) if field.section else config
+    section[field.name.rpartition(".")[2]] = field.default
 
 
 def _must_act(config: ConfigDict, field: ConfigField, overrides: Collection[str]) -> bool:
@@ -57,8 +74,7 @@ def _without(
 ) -> list[str] | None:
     """The fingerprints with this field at its default; None where the run would not work so."""
     other = config.copy_and_resolve_references()
-    section = get(other, field.section) if field.section else other
-    section[field.name.rpartition(".")[2]] = field.default
+    _reset(other, field)
     try:
         return fingerprints(other, methods)
     except ValueError:

@@ -12,11 +12,13 @@ from seqfinal_jax.config.check import check_config, refuse_repeats
 from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.data.sequences.source import (
     SequenceSource,
+    named_steps,
     published_scaling_of,
     sequence_source,
     source_code,
     training_sizes_of,
 )
+from seqfinal_jax.methods.joint_options import STRENGTHS
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_every_step, stage_of
 from seqfinal_jax.methods.recipes import default_row, method_id
@@ -120,8 +122,15 @@ def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collec
         found = planned(other, alike, names, architectures, seeds)
         return [found.fingerprint(*place) for place in found.planned]
 
-    refuse_idle_fields(config, overrides, methods, architectures, fingerprints)
+    refuse_idle_fields(config, overrides, methods, architectures, fingerprints, _filled(config, source))
     return plan
+
+
+def _filled(config: ConfigDict, source: SequenceSource) -> dict[str, Any]:
+    """The values that fields take where they are not set."""
+    budget = {f"training.{name}": value for name, value in build.BUDGET.items()}
+    strengths = STRENGTHS[config.joint.adjacent_penalty]
+    return {**budget, "joint_grid.adjacent": strengths, "data.steps": named_steps(source)}
 
 
 def _check_names(methods: tuple[str, ...], architectures: tuple[str, ...], seeds: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.check import check_config, flat, refuse_repeats
 from seqfinal_jax.config.read import network_config, options
 from seqfinal_jax.config.schema import FIELDS
+from tests.data.made_images import own_folder
 from tests.runs import smoke_config, smoke_run
 
 
@@ -180,8 +181,20 @@ def test_no_field_of_the_protocol_changes_the_precision(field):
     assert {network.precision for network in plan.networks.values()} == {"bfloat16"}
 
 
-HIGHEST = ("digits_rcl", "digits_rcl:corrected", "own_data", "cifar10_rcl:released", "portraits:quick,released")
-BFLOAT16 = ("cifar10_rcl", "cifar10_rcl:corrected,quick", "fashion_mnist_rcl", "portraits", "cifar10_rotation:3")
+HIGHEST = (
+    "digits_rcl",
+    "digits_rcl:corrected",
+    "own_data",
+    "cifar10_rcl:released",
+    "portraits:quick,released",
+)
+BFLOAT16 = (
+    "cifar10_rcl",
+    "cifar10_rcl:corrected,quick",
+    "fashion_mnist_rcl",
+    "portraits",
+    "cifar10_rotation:3",
+)
 
 
 @pytest.mark.parametrize("name", HIGHEST + BFLOAT16)
@@ -219,7 +232,6 @@ ANYWAY = [
     ("training__stop_on", "best", {}),
     ("training__ties", "loss", {}),
     ("precision", "bfloat16", {}),
-    ("data__steps", ("source", "rotation", "corruption", "label flip"), {}),
 ]  # fmt: skip
 
 
@@ -232,9 +244,21 @@ def test_a_value_that_would_apply_anyway_is_taken(name, value, others):
     make_plan(found, overrides=(name.replace("__", "."),))
 
 
+def test_the_time_steps_may_be_named_in_the_order_that_they_have(tmp_path, monkeypatch):
+    from seqfinal_jax.runs.plan import make_plan
+
+    monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
+    found = load_config("own_data:smoke")
+    found.data.steps = ("step1", "step2")
+    make_plan(found, str(own_folder(tmp_path / "data", count=10)), overrides=("data.steps",))
+
+
 def test_an_idle_field_is_told_what_applies_without_it():
     from seqfinal_jax.runs.plan import make_plan
 
     idle = smoke_config(methods=("erm_final",), joint_grid__adjacent=(0.3,))
-    with pytest.raises(ValueError, match=r"joint_grid.adjacent = \(0.3,\) changes nothing in this run; leave it out"):
+    with pytest.raises(
+        ValueError,
+        match=r"joint_grid.adjacent = \(0.3,\) changes nothing in this run; leave it at \(0.01, 0.1, 1",
+    ):
         make_plan(idle, overrides=("joint_grid.adjacent",))
