@@ -46,11 +46,13 @@ def draw_pictures(arguments: Sequence[str]) -> list[Path]:
     from seqfinal_jax.analysis.figures.palette import save_picture
     from seqfinal_jax.analysis.figures.record import house_style
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+    from seqfinal_jax.config.parse import parse
     from seqfinal_jax.data.sequences.examples import examples_of
     from seqfinal_jax.data.sequences.source import ShiftedSequence, named_steps
 
-    source = source_of(config, DATA_DIR.value)
-    sequence = source.build("main", seeds_of(config)[0])
+    spec = parse(config)
+    source = source_of(spec, DATA_DIR.value)
+    sequence = source.build("main", seeds_of(spec)[0])
     classes, titles = PAPER_COLUMNS.get(source.name, (range(min(MOST_CLASSES, sequence.num_classes)), ()))
     each = EACH.get(sequence.num_classes, 1)
     examples = examples_of(sequence, named_steps(source), classes, each)
@@ -64,7 +66,7 @@ def draw_pictures(arguments: Sequence[str]) -> list[Path]:
             if source.source.num_subclasses > 1:
                 for place, figure in enumerate(base_pictures.subclass_pictures(source.source), start=1):
                     figures[f"sub_classes_{place}"] = figure
-        folder = Path(OUT.value or f"pictures/{config.name}").expanduser()
+        folder = Path(OUT.value or f"pictures/{spec.name}").expanduser()
         return [path for name, figure in figures.items() for path in save_picture(figure, folder / name)]
 
 

@@ -50,11 +50,12 @@ def measure(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+    from seqfinal_jax.config.parse import parse
 
-    console = Console(highlight=False)
-    source, folder = source_of(config, DATA_DIR.value), Path(OUT.value).expanduser()
-    for seed in seeds_of(config):
-        path = folder / "measured" / config.name / f"seed{seed}.json"
+    spec, console = parse(config), Console(highlight=False)
+    source, folder = source_of(spec, DATA_DIR.value), Path(OUT.value).expanduser()
+    for seed in seeds_of(spec):
+        path = folder / "measured" / spec.name / f"seed{seed}.json"
         identity = json.loads(
             json.dumps([source.identity("main"), source.record.get("content_sha256"), POINTS.value])
         )

@@ -9,12 +9,12 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from seqfinal_jax.config.schema import ConfigField, all_fields, default_of, own_fields
-from seqfinal_jax.models.families.architectures import published_architectures
+from seqfinal_jax.config.schema import ConfigField, TrainingLoop, all_fields, default_of, own_fields
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
 
+Configuration = ConfigDict  # what a configuration file gives, until `parse.parse` has read it
 # Every place where the published program departs from its own description is one field (docs/protocols.md).
 # fmt: off
 PROTOCOLS: dict[str, dict[str, str]] = {
@@ -37,12 +37,10 @@ PRESET_MEANINGS = {
     "smoke": "everything tiny: seconds, to see that a configuration runs",
 }
 PRESETS = tuple(PRESET_MEANINGS)
-# What training.least_updates and training.patience_updates are where nothing sets them. They were set after the final
-# step alone of cifar10_rcl:quick; whether they suffice for other methods is not measured (docs/results/convergence.md).
-BUDGET = {"least_updates": 2000, "patience_updates": 500}
 # How the published program trains; its epochs and patience are the defaults of the schema.
 PUBLISHED_TRAINING = {"least_updates": 0, "patience_updates": 0, "stop_on": "previous", "ties": "first"}
 NO_BUDGET = {"least_updates": "max_epochs", "patience_updates": "patience"}
+BUDGET = {name: getattr(TrainingLoop, name) for name in NO_BUDGET}  # where nothing sets them
 QUICK_EPOCHS = 20
 QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
 
@@ -80,8 +78,7 @@ def add_own_fields(config: ConfigDict) -> None:
     """Adds the fields of records that were registered after the configuration was made, at their defaults."""
     with config.unlocked():
         for each in own_fields():
-            section, _, name = each.name.rpartition(".")
-            if name not in (config.get(section) or {}):
+            if each.last not in (config.get(each.section) or {}):
                 _add(config, each)
 
 
@@ -92,7 +89,7 @@ def _add(config: ConfigDict, field: ConfigField) -> None:
             config[part] = ConfigDict()
         config = config[part]
     with config.unlocked():
-        config[last] = config_dict.placeholder(int) if field.default is None else field.default
+        config[last] = config_dict.placeholder(field.type) if field.unset else field.default
 
 
 def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
@@ -183,12 +180,6 @@ def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
         "architectures": tuple(f"convnet-{blocks}" for blocks in (1, 2, 3, 4)),
         "seeds": (1007, 0, 1, 2, 3, 4, 5, 6),
     }
-
-
-def chosen_architectures(config: ConfigDict, backend: str) -> tuple[str, ...]:
-    """The architectures of a run: those named, the published twelve for "all", else a default for the hardware."""
-    names = split_names(config.architectures) or hardware_defaults(backend)["architectures"]
-    return tuple(each for name in names for each in (published_architectures() if name == "all" else (name,)))
 
 
 def split_names(values: Any) -> tuple[str, ...]:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from seqfinal_jax.config.build import with_precision
-from seqfinal_jax.config.check import flat
+from seqfinal_jax.config.parse import as_dict
 from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.config.values import flat
 from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
 from seqfinal_jax.records.plugin_code import PluginCode
-from seqfinal_jax.records.plugins import codes_of, names_of
+from seqfinal_jax.records.plugins import codes_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
     CellFolder,
@@ -65,7 +66,7 @@ def data_record(plan: Plan, variants: Collection[str] | None = None) -> dict[str
     identity = plan.identity
     return {
         "content_sha256": plan.source.record.get("content_sha256"),
-        "code": source_code(plan.config.data.dataset),
+        "code": source_code(plan.spec.data.dataset),
         "identity": {name: identity[name] for name in variants or identity},
     }
 
@@ -237,7 +238,7 @@ def open_workdir(
 
 def plugins_of(plan: Plan) -> list[PluginCode]:
     """The code of the plugins that a run has loaded."""
-    return codes_of(names_of(plan.config.plugins))
+    return codes_of(plan.spec.plugins)
 
 
 def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:
@@ -264,9 +265,7 @@ def _commands_before(workdir: Path) -> list[dict[str, Any]]:
 
 def resolved(plan: Plan) -> dict[str, Any]:
     """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
-    config = json.loads(json.dumps(plan.config.to_dict()))
-    config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
-    return config
+    return json.loads(json.dumps(as_dict(plan.spec)))
 
 
 def remove_stale(workdir: Path, plan: Plan) -> None:

@@ -78,7 +78,7 @@ def write_cell(workdir: Path, plan: Plan, fitter: StageFitter, method: str, seed
         "settings": settings(), "machine": machine(plan.training.precision), "made_by": made_by(),
     }  # fmt: skip
     later = range(1, plan.num_steps)
-    if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):
+    if plan.spec.data.test_all_steps and has_model_of_every_step(planned.node, later):
         record["steps"] = _step_records(plan, fitter, planned.node, seed)
     tables = _tables(fitter, chain, seed)
     _write_folder(cell_folder(workdir, method, architecture, seed), record, tables, predictions)
