@@ -70,7 +70,7 @@ def test_help_of_a_run_says_what_it_does_and_has_all_flags(start):
     """It was a usage line and nothing more."""
     done = subprocess.run([sys.executable, "-m", *start, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "Trains the methods of a configuration" in done.stdout
-    for flag in ("--config=", "--data_dir=", "--workdir=", "--dry_run", "--shard=", "--config.FIELD="):
+    for flag in ("--config CONFIG", "--data_dir", "--workdir", "--dry_run", "--shard", "--config.FIELD="):
         assert flag in done.stdout
 
 

@@ -104,7 +104,7 @@ def get_config():
 def test_a_mistake_in_a_configuration_file_is_shown_with_its_line(tmp_path, line, message):
     path = tmp_path / "mine.py"
     path.write_text(CONFIG.replace("{line}", line))
-    code = "import sys; from seqfinal_jax.main import parse_flags; parse_flags(sys.argv)"
+    code = "import sys; from seqfinal_jax.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, f"--config={path}"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

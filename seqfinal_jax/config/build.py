@@ -5,11 +5,12 @@ presets that follow the colon in `--config=configs/cifar10_rcl.py:released,quick
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from seqfinal_jax.config.schema import ConfigField, TrainingLoop, all_fields, default_of, own_fields
+from seqfinal_jax.config.schema import ConfigField, Protocol, TrainingLoop, all_fields, default_of, own_fields
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
@@ -18,10 +19,7 @@ Configuration = ConfigDict  # what a configuration file gives, until `parse.pars
 # Every place where the published program departs from its own description is one field (docs/protocols.md).
 # fmt: off
 PROTOCOLS: dict[str, dict[str, str]] = {
-    "corrected": {
-        "input_scaling": "standardised", "subpop_sizes": "as_asked", "test_all_steps_draws": "own",
-        "history_steps": "history", "decay_selection": "validation", "penalise_bn": "none",
-    },
+    "corrected": asdict(Protocol()),
     "released": {
         "input_scaling": "raw", "subpop_sizes": "released", "test_all_steps_draws": "same_stream",
         "history_steps": "all", "decay_selection": "test", "penalise_bn": "by_name",
