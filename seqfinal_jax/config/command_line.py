@@ -70,15 +70,20 @@ class CommandParser(argparse.ArgumentParser):
         """Reads a command line. Raises ValueError, whose message is one sentence and suggests the nearest name."""
         others, settings = split_settings(arguments)
         found, rest = self.parse_known_args(others)
-        for each in rest:
-            if not each.startswith("-"):
-                raise ValueError(f"unexpected argument {each!r}; flags begin with --")
-            own = [name for action in self._actions for name in action.option_strings]
-            raise ValueError(unknown_flag(each, [name.lstrip("-") for name in own]))
+        refuse_unknown(self, rest)
         if not found.config:
             raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
         config, overrides = read_configuration(found.config, settings)
         return Given(found, config, config_path(found.config), overrides)
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+    """Raises ValueError for arguments that a parser does not know."""
+    for each in rest:
+        if not each.startswith("-"):
+            raise ValueError(f"unexpected argument {each!r}; flags begin with --")
+        own = [name.lstrip("-") for action in parser._actions for name in action.option_strings]
+        raise ValueError(unknown_flag(each, own))
 
 
 def plain_messages() -> None:

@@ -72,7 +72,7 @@ def photographs(tmp_path_factory):
 def portraits_of(folder, **data):
     config = get_config()
     config.data.update(data)
-    return source_of(config, str(folder))
+    return source_of(parse(config), str(folder))
 
 
 def test_folders_of_the_upstream_archive(photographs):
@@ -141,7 +141,7 @@ def yearbook_file(
 def yearbook_of(folder, **data):
     config = base_config(name="yearbook", dataset="yearbook")
     config.data.update(data)
-    return source_of(config, str(folder))
+    return source_of(parse(config), str(folder))
 
 
 def test_yearbook_by_year_and_decade(tmp_path):
