@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seqfinal_jax.config.check import check_config
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.sweeps.sweep import _parser as sweep_parser
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_commands_of_the_documents_make_configurations(arguments):
     if "plugins=" in " ".join(settings) or not re.match(r"(configs/)?\w+(\.py)?(:|$)", config):
         pytest.skip("a file of the reader's own")
     made, changed = read_configuration(config, settings)
-    check_config(made)
+    parse(made)
     assert len(changed) == len(settings)
     flags = [
         each.split("=")[0] for each in arguments if each.startswith("--") and not each.startswith("--config")
@@ -105,7 +105,7 @@ def test_commands_that_look_at_data_make_configurations(module):
         config, settings = given(arguments)
         if config == "configs/1.py":
             continue  # in a loop over names
-        check_config(read_configuration(config, settings)[0])
+        parse(read_configuration(config, settings)[0])
         flags = {each.split("=")[0] for each in arguments if not each.startswith("--config")}
         assert flags <= {"--data_dir", "--out", "--points", "--max_iterations"}, row.id
 
@@ -129,7 +129,7 @@ def test_sweeps_of_the_documents_parse(arguments):
     assert all(each.startswith("--config.") for each in rest)
     if options.action == "start":
         for config in options.config:
-            check_config(read_configuration(config, rest)[0])
+            parse(read_configuration(config, rest)[0])
 
 
 @pytest.mark.parametrize(

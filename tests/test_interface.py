@@ -69,7 +69,7 @@ def test_help_of_a_run_says_what_it_does_and_has_all_flags(answers, command):
     """It was a usage line and nothing more."""
     done = answers[" ".join(command)]
     assert done.returncode == 0 and "Trains the methods of a configuration" in done.stdout
-    for flag in ("--config=", "--data_dir=", "--workdir=", "--dry_run", "--shard=", "--config.FIELD="):
+    for flag in ("--config CONFIG", "--data_dir", "--workdir", "--dry_run", "--shard", "--config.FIELD="):
         assert flag in done.stdout
 
 

@@ -211,10 +211,10 @@ def test_a_list_that_belongs_to_somebody_else_trusts_nothing(made, place, monkey
 
 
 def test_weight_space_reads_the_configuration_without_the_plugin_of_a_path(made, place, stranger):
-    from seqfinal_jax.analysis.weight_space.run_data import config_of
+    from seqfinal_jax.analysis.weight_space.run_data import spec_of
 
     with pytest.raises(ValueError, match="no run of yours has used"):
-        config_of(place / "run")
+        spec_of(place / "run")
     assert ran(made) == 0
 
 

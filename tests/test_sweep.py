@@ -295,7 +295,7 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
         ([CONFIG, "--wrkers=2"], "unknown flag --wrkers; did you mean --workers?"),
         ([CONFIG, CONFIG], "has the name 'digits_rcl-smoke', as one before it has"),
         (["--config=configs/nothing.py"], "--config: there is no file configs/nothing.py"),
-        ([CONFIG, "--config.training.patienc=3"], "did you mean 'patience'?"),
+        ([CONFIG, "--config.training.patienc=3"], "did you mean 'training.patience'?"),
         ([CONFIG, "--cluster=debug", "--workers=2"], "with one worker"),
         ([CONFIG, "--cluster=slurm", "--slurm=qos"], "--slurm: expected name=value,name=value, found 'qos'"),
         ([CONFIG, "--workers=-1"], "--workers and --threads are counts"),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
+from seqfinal_jax.config import Configuration
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
@@ -49,7 +49,7 @@ MOST_CLASSES = 10  # of which the report shows images
 
 
 def run(
-    config: ConfigDict,
+    config: Configuration,
     workdir: Path,
     data_dir: str | None = None,
     dry_run: bool = False,
@@ -142,7 +142,7 @@ def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
     for note, at in _noted(pool.notes).items():
         log.warning("data, %s: %s", ", ".join(at), note)
     for how in [variant for variant in plan.variants if variant not in drawn]:
-        pool = with_matched(pool, how, seeds, plan.config.joint.matching_memory_gib)
+        pool = with_matched(pool, how, seeds, plan.spec.joint.matching_memory_gib)
     return pool
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from seqfinal_jax.config.command_line import TO_BE_CONTINUED
+from seqfinal_jax.config.command_line import TO_BE_CONTINUED, refuse_unknown, split_settings
 from seqfinal_jax.sweeps.record import Sweep, read_sweep, write_sweep
 from seqfinal_jax.sweeps.status import left, progress, status_line, status_table
 
@@ -28,18 +28,14 @@ CLUSTERS = ("local", "slurm", "debug")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the action; 0, 1 where cells failed, 2 for an error of the user, 75 where it was interrupted."""
-    options, rest = _parser().parse_known_args(arguments)
+    others, settings = split_settings(sys.argv[1:] if arguments is None else arguments)
+    options, rest = _parser().parse_known_args(others)
     console = Console(highlight=False)
     try:
-        wrong = [each for each in rest if not each.startswith("--config.")]
-        if wrong:
-            from seqfinal_jax.config.command_line import unknown_flag
-
-            own = [name.lstrip("-") for each in _parser()._actions for name in each.option_strings]
-            raise ValueError(unknown_flag(wrong[0], own))
+        refuse_unknown(_parser(), rest)
         if options.action == "start":
-            return _start(options, rest, console)
-        if rest or options.config:
+            return _start(options, settings, console)
+        if settings or options.config:
             raise ValueError(
                 f"{options.action} takes the configurations from the sweep in --workdir; leave --config out"
             )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.config import base_config
-from seqfinal_jax.config.read import input_scaling
+from seqfinal_jax.config.parse import parse, scaling_of
 from seqfinal_jax.data.sequences.pool import pool_sequences
 from seqfinal_jax.data.sequences.sequence import build_sequence
 from seqfinal_jax.methods.grid import Grid
@@ -50,7 +50,7 @@ def pool():
 
 
 def training(**changes) -> Training:
-    scaling = input_scaling(base_config("x", "digits", "rotation", 10, (10,), 10, 10))
+    scaling = scaling_of(parse(base_config("x", "digits", "rotation", 10, (10,), 10, 10)))
     return dataclasses.replace(Training(StopRule(1), 20, scaling, penalise_bn="by_name"), **changes)
 
 
@@ -145,7 +145,7 @@ def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the
 
 def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     rules, member = training(), MemberSpec(7, {}, {})
-    stage = final_stage("joint", joint=JointOptions(same_init=True))
+    stage = final_stage("joint", joint=JointOptions(same_init_over_time=True))
     started = start_variables(stage, NETWORK, rules, None, None, member)
     own = initial_variables(NETWORK, rules, 7, {})
     for step in range(4):

@@ -8,8 +8,8 @@ from typing import Any
 from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
 from seqfinal_jax.analysis.tables.labels import MISSING, listed, method_name, number, percent
 from seqfinal_jax.analysis.tables.results_table import ResultsTable
-from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.config.values import flat
 from seqfinal_jax.results.run_folder import read_config, read_environment
 
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
