@@ -52,7 +52,7 @@ def cell_folders(workdir: Path) -> Iterator[CellFolder]:
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON object; raises RunFolderError, which names the file and ends with `mend`."""
+    """A JSON object; raises RunFolderError, which names the file and ends with `advice`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -14,11 +14,10 @@ import numpy as np
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
 from seqfinal_jax.methods.stages.claiming import Busy, NoClaims, StageClaims
-from seqfinal_jax.methods.stages.data import alike_in_size, training_set
 from seqfinal_jax.methods.stages.fingerprint import describe_node, node_fingerprint
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.objectives import Anchor
-from seqfinal_jax.methods.stages.problem import stage_objective, stage_problem
+from seqfinal_jax.methods.stages.problem import alike_in_size, stage_objective, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.methods.stages.store import StageResult, StageStore, stage_result
 from seqfinal_jax.methods.stages.training import Training
@@ -191,7 +190,7 @@ class StageFitter:
         """The sets of layers among which a stage chooses; surgical ones are ranked on the stage's training set."""
         if not isinstance(stage.layers, str):
             return stage.layers or ((),)
-        objective = EmpiricalRisk(self.network, self.training.scaling)
+        objective = EmpiricalRisk(network=self.network, scaling=self.training.scaling)
         stored = training_set(stage, self.pool, seed).batches(self.training.batch_size)
         batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
         variables = jax.tree.map(jnp.asarray, start)
