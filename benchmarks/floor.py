@@ -56,9 +56,9 @@ def product_work(equation: Any) -> Work:
 def step_work(problem: Problem) -> Work:
     """What a training step of one member needs."""
     arguments = train_arguments(problem, members(problem)[:1], FitSettings())
-    program = programs.train_epoch.trace(*arguments, jnp.int32(1), jnp.int32(1)).jaxpr.jaxpr
+    program = programs.train_epoch.trace(*arguments).jaxpr.jaxpr
     products = [product_work(e) for e in equations(program) if e.primitive.name == "dot_general"]
-    params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[2].params))
+    params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[1].params))
     moved = sum(product.bytes for product in products) + PASSES_OVER_PARAMETERS * params
     return Work(sum(product.operations for product in products), moved)
 

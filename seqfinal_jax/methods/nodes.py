@@ -55,7 +55,8 @@ def described(value: Any) -> Any:
     """A value of a node as plain data; values that may give different results give different data.
 
     Nodes become their keys, functions and classes their names with the digest of their code (empty for this package's
-    own), data classes their class and fields. Raises TypeError for a value of any other type.
+    own), data classes their class and fields, without those that the run fills in (`of_run`). Raises TypeError for a
+    value of any other type.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -66,7 +67,8 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): described(part) for name, part in value.items()}
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        own = {f.name: described(getattr(value, f.name)) for f in fields(value) if f.init}
+        named = [f.name for f in fields(value) if f.init and "of_run" not in f.metadata]
+        own = {name: described(getattr(value, name)) for name in named}
         return {"class": _named(type(value)), "version": getattr(value, "version", 1), **own}
     if callable(value):
         return _named(value)

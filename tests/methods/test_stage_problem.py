@@ -17,11 +17,10 @@ from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.setting import Setting
-from seqfinal_jax.methods.stages.data import training_set
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.objectives import Anchor
-from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem
+from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network

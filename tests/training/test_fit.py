@@ -150,11 +150,11 @@ def lacking_memory(monkeypatch, most):
     """Programs of more than so many members end as for lack of a device's memory; returns all sizes asked for."""
     program, sizes = programs.train_epoch, []
 
-    def train_epoch(objective, vectorise, state, *rest):
+    def train_epoch(compiled, state, *rest):
         sizes.append(len(jax.tree.leaves(state.params)[0]))
         if sizes[-1] > most:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.\nmore")
-        return program(objective, vectorise, state, *rest)
+        return program(compiled, state, *rest)
 
     monkeypatch.setattr(programs, "train_epoch", train_epoch)
     return sizes

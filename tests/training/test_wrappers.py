@@ -15,7 +15,7 @@ from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
 from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
-from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.last_step import LastStep
 from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
 SCALING = InputScaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -78,7 +78,7 @@ def test_plain(family, freeze):
     network = build_network(f"{family}-2", 10, NARROW[family])
     start = init_variables(network, jax.random.key(0))
     masks = {group: int(group not in ("conv1", "layer1")) for group in network.group_names}
-    results = train(EmpiricalRisk(network, SCALING, freeze), start, masks)
+    results = train(EmpiricalRisk(network=network, scaling=SCALING, freeze_batch_stats=freeze), start, masks)
     of_frozen = lambda v: [v["batch_stats"]["conv1"], v["batch_stats"]["layer1"]]  # noqa: E731
     for changed in check(results, start, masks, of_frozen):
         assert all(changed) != freeze and any(changed) != freeze
@@ -99,7 +99,7 @@ def test_wrapped(family, wrapper, freeze):
     single = init_variables(base, jax.random.key(0))
     start = start_from_single(network, init_steps(network, jax.random.key(1)), single)
     masks = trained_from(network, 1)
-    results = train(LastStepRisk(network, SCALING, freeze), start, masks)
+    results = train(LastStep(network=network, scaling=SCALING, freeze_batch_stats=freeze), start, masks)
     summed = network.mode == "side_tune"
 
     def of_frozen(variables):  # frozen blocks that take part: those that side modules add to

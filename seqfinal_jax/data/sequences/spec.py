@@ -97,7 +97,7 @@ def sequence_spec(
 def fingerprint(spec: SequenceSpec, source: Source) -> str:
     """SHA-256 of everything that determines the sequence's data, the source's content included.
 
-    FitSettings that make no difference are left out: the order of names within a step, `subpop_sizes` of a data
+    Fields that make no difference are left out: the order of names within a step, `subpop_sizes` of a data
     set without sub-classes, `test_all_steps_draws` without `test_all_steps`.
     """
     key = {

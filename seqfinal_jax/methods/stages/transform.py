@@ -10,8 +10,8 @@ import numpy as np
 
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Transform
-from seqfinal_jax.methods.stages.data import stage_rows
 from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.problem import stage_rows
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network, Variables, apply_network
 from seqfinal_jax.models.parts.layers import Pass

@@ -247,7 +247,7 @@ def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
     """The chunk before epoch 0. All is committed to the device: uncommitted inputs would compile once more."""
     specs = [run.members[row] for row in rows]
     start = jax.device_put(stack([run.problem.start(spec) for spec in specs]), device)
-    state = programs.init_state(run.problem.objective, run.settings.vectorise, start)
+    state = programs.init_state(run.program, start)
     seeds, members = _member_arrays(run.problem.role, specs)
     evaluation, constants = _per_seed(run, seeds)
     members, evaluation, constants = jax.device_put((members, evaluation, constants), device)
@@ -272,13 +272,14 @@ def _member_arrays(role: str, specs: list[MemberSpec]) -> tuple[tuple[int, ...],
     return seeds, Member(stream, keys, hyper, trainable)
 
 
-def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, int, int]], Any]:
+def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, programs.Evaluation], Any]:
     """Evaluation sets and constants, stacked over the chunk's seeds."""
     sets = [run.problem.evaluation(seed) for seed in seeds]
     evaluation = {}
     for name, first in sets[0].items():
         batches = [each[name].batches(run.settings.evaluation_batch_size) for each in sets]
-        evaluation[name] = (_stack_batches(batches), batches[0].count, first.step)
+        count, step = np.int32(batches[0].count), np.int32(first.step)
+        evaluation[name] = programs.Evaluation(_stack_batches(batches), count, step)
     return evaluation, stack([run.problem.constants(seed) for seed in seeds])
 
 
@@ -294,17 +295,9 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
     batches = [run.problem.batches(seed, chunk.epoch + 1) for seed in chunk.seeds]
     if len({each.count for each in batches}) > 1:
         raise ValueError("the seeds of one fit must have equally many minibatches per epoch")
-    chunk.state, sums, finite = programs.train_epoch(
-        run.problem.objective,
-        run.settings.vectorise,
-        chunk.state,
-        chunk.members,
-        data,
-        chunk.constants,
-        _stack_batches(batches),
-        np.int32(batches[0].count),
-        np.int32(chunk.epoch + 1),
-    )
+    count, number = np.int32(batches[0].count), np.int32(chunk.epoch + 1)
+    epoch = programs.Epoch(data, chunk.constants, _stack_batches(batches), count, number)
+    chunk.state, sums, finite = programs.train_epoch(run.program, chunk.state, chunk.members, epoch)
     return sums, np.asarray(finite)
 
 
@@ -312,17 +305,8 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
     """Evaluates, writes the history, applies the stopping rule, keeps the best variables."""
     chunk.epoch += 1
     figures = {} if sums is None else {"train": sums}
-    for name, (batches, count, step) in chunk.evaluation.items():
-        figures[name] = programs.evaluate(
-            run.problem.objective,
-            run.settings.vectorise,
-            chunk.state.variables,
-            chunk.members,
-            data,
-            batches,
-            np.int32(count),
-            np.int32(step),
-        )
+    for name, chosen in chunk.evaluation.items():
+        figures[name] = programs.evaluate(run.program, chunk.state.variables, chunk.members, data, chosen)
     active = chunk.track.active
     for name, figure in figures.items():
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)
