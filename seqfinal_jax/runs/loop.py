@@ -239,7 +239,8 @@ def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> 
         f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
         f"all. {_time_text(estimate)}"
     )
-    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
+    presets = f"{plan.name},{source.partition(':')[2]}"
+    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in presets:
         say(
             f"That is long for a CPU. The preset `quick` trains on half of the data, for fewer epochs and with a smaller "
             f"grid: {_quick_config(source)}"
