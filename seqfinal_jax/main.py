@@ -7,6 +7,7 @@ A run that was stopped continues with the same command. With more methods or see
 """
 
 import contextlib
+import faulthandler
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream of another kind, as notebooks have
             stream.reconfigure(errors="replace")
+    with contextlib.suppress(
+        AttributeError, OSError, RuntimeError
+    ):  # standard error has no file, as in notebooks
+        faulthandler.enable()  # a crash of a compiled program shows where it was called
     with one_line_errors():
         return run_command(sys.argv[1:] if arguments is None else arguments)
 

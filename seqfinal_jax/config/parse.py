@@ -26,7 +26,7 @@ from seqfinal_jax.records.registry import nearest
 from seqfinal_jax.training.objectives.risk import InputScaling
 
 T = TypeVar("T")
-TOGETHER = ("own", "given", "notes")  # of a RunSpec: what is no field of the configuration
+BESIDE = ("own", "given", "notes")  # of a RunSpec: what is no field of the configuration
 
 
 def parse(config: Configuration, given: Collection[str] = ()) -> RunSpec:
@@ -144,7 +144,7 @@ def refuse_repeats(values: tuple[Any, ...], field: str) -> None:
 
 def as_dict(spec: RunSpec) -> dict[str, Any]:
     """The configuration as nested dictionaries, as config.json has it."""
-    tree = {name: value for name, value in asdict(spec).items() if name not in TOGETHER}
+    tree = {name: value for name, value in asdict(spec).items() if name not in BESIDE}
     for name, value in spec.own.items():
         method, _, last = name.partition(".")
         tree.setdefault(method, {})[last] = value

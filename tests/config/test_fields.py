@@ -2,10 +2,12 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
+import seqfinal_jax
 from seqfinal_jax import load_config
 from seqfinal_jax.config import PROTOCOLS, base_config
 from seqfinal_jax.config.build import with_precision
@@ -130,6 +132,13 @@ def test_a_later_patience_matters_only_to_a_run_that_resumes():
         parse(found)
     found.joint.resume_patience = 12
     parse(found)
+
+
+def test_the_configuration_ends_at_the_door():
+    """Below config/ and the commands nothing knows ConfigDict; a `RunSpec` is all that a run or a table gets."""
+    package = Path(seqfinal_jax.__file__).parent
+    paths = [path.relative_to(package) for path in package.rglob("*.py") if "ConfigDict" in path.read_text()]
+    assert {path.as_posix() for path in paths if path.parts[0] != "config"} <= {"api.py", "main.py"}
 
 
 def test_a_configuration_takes_no_new_field():
