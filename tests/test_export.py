@@ -62,8 +62,17 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize("format", READERS)
-@pytest.mark.parametrize("method", ["erm_final", "joint", "erm_side_tune_block"])
+ALWAYS = (("orbax", "joint"), ("safetensors", "erm_side_tune_block"), ("torch", "erm_final"))
+
+
+@pytest.mark.parametrize(
+    ("format", "method"),
+    [
+        pytest.param(format, method, marks=() if (format, method) in ALWAYS else pytest.mark.slow)
+        for format in READERS
+        for method in ("erm_final", "joint", "erm_side_tune_block")
+    ],
+)
 def test_an_exported_model_is_read_in_a_process_without_us(workdir, tmp_path, capsys, format, method):
     need(format)
     cell = workdir / CELL.format(method)

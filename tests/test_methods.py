@@ -114,18 +114,20 @@ def test_a_stored_side_network_predicts(finished):
 OPTIONS = [
     ("erm_fine_tune", {"fine_tune__layers": "search"}, "erm_fine_tune_search"),
     ("erm_fine_tune", {"fine_tune__layers": "surgical_rgn"}, "erm_fine_tune_surgical_rgn"),
-    ("sequential_fine_tune_none", {"fine_tune__layers": "fc:surgical_snr:layer1-all"}, None),
     ("erm_fine_tune", {"fine_tune__regularization": "previous_l1"}, "erm_fine_tune_l1_reg_previous"),
     ("erm_fine_tune", {"fine_tune__regularization": "fisher", "fine_tune__fisher": "per_sample"}, None),
-    ("sequential_fine_tune_none", {"fine_tune__regularization": "previous", "fine_tune__ablate_init": True}, None),
-    ("erm_fine_tune", {"fine_tune__mode": "low_rank_adapt", "adapter__init": "identity"}, None),
-    pytest.param("sequential_fine_tune_none", {"fine_tune__mode": "low_rank_adapt", "adapter__mode": "multiply",
-                              "all_layers_efficient": True}, None,
-                 marks=pytest.mark.slow, id="adapter_options"),
-    ("erm_fine_tune", {"fine_tune__mode": "standard_using_joint_with_init_and_prev_reg"}, None),
-    ("sequential_fine_tune_none", {"fine_tune__mode": "standard_using_joint"}, None),
-    ("erm_side_tune_block", {"all_layers_efficient": True, "fine_tune__freeze_batch_stats": True}, None),
 ]  # fmt: skip
+CHAIN = "sequential_fine_tune_none"
+FURTHER = [
+    (CHAIN, {"fine_tune__layers": "fc:surgical_snr:layer1-all"}),
+    (CHAIN, {"fine_tune__regularization": "previous", "fine_tune__ablate_init": True}),
+    ("erm_fine_tune", {"fine_tune__mode": "low_rank_adapt", "adapter__init": "identity"}),
+    (CHAIN, {"fine_tune__mode": "low_rank_adapt", "adapter__mode": "multiply", "all_layers_efficient": True}),
+    ("erm_fine_tune", {"fine_tune__mode": "standard_using_joint_with_init_and_prev_reg"}),
+    (CHAIN, {"fine_tune__mode": "standard_using_joint"}),
+    ("erm_side_tune_block", {"all_layers_efficient": True, "fine_tune__freeze_batch_stats": True}),
+]
+OPTIONS += [pytest.param(method, fields, None, marks=pytest.mark.slow) for method, fields in FURTHER]
 
 
 @pytest.mark.parametrize("method, fields, name", OPTIONS, ids=lambda value: str(value)[:60])

@@ -34,7 +34,7 @@ def test_a_member_stands_alone(whole_grid):
     assert_equal(variables([alone]), variables([whole_grid[5]]))
 
 
-@pytest.mark.parametrize("size", [3, 16])
+@pytest.mark.parametrize("size", [3, pytest.param(16, marks=pytest.mark.slow)])
 def test_members_one_after_another_in_one_program_give_the_same_bits(whole_grid, size):
     chunked = fit(tiny_problem(), grid(), settings(members_per_program=size))
     assert_equal(variables(chunked), variables(whole_grid))

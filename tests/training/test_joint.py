@@ -96,7 +96,7 @@ def assert_close(first, second):
     "form, steps, step",
     [
         ("separate", 3, 0),
-        ("separate", 3, 1),
+        pytest.param("separate", 3, 1, marks=pytest.mark.slow),
         ("partial", 3, 1),
         ("block", 3, 0),
         pytest.param("block", 5, 1, marks=pytest.mark.rare),
@@ -319,7 +319,7 @@ def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), used, expected.last["params"])
 
 
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_sets_of_layers_share_one_compilation(vectorise, compilations):
     problem, sets = search_problem()
     specs = [spec(tiny_steps(), set=place) for place in range(len(sets))]
@@ -355,7 +355,12 @@ def test_fits_stay_finite_and_compile_once(form, compilations):
 
 
 @pytest.mark.parametrize(
-    "form, fields", [("separate", {"fisher": True}), ("block", {}), ("add", {"by_time": True})]
+    "form, fields",
+    [
+        pytest.param("separate", {"fisher": True}, marks=pytest.mark.slow),
+        pytest.param("block", {}, marks=pytest.mark.slow),
+        ("add", {"by_time": True}),
+    ],
 )
 def test_members_trained_together_are_those_trained_alone(form, fields):
     network = tiny_steps(form)

@@ -162,7 +162,7 @@ def assert_close(first, second):
     jax.tree.map(compare, first, second)
 
 
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("step", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("objective", [WorstDomainRisk, EvenPlaces])
 def test_losses_gradients_and_statistics_are_those_of_plain_passes(objective, step):
     built, (params, stats, context, batch, hyper, key) = step_arguments(objective, step)
@@ -218,7 +218,7 @@ def test_the_worked_choices(losses, worst):
 
 
 @pytest.mark.parametrize("objective", [InvariantRisk, WorstDomainRisk])
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise):
     problem = domain_problem(objective)
     results = fit(problem, grid(), settings(3, members_per_program=8, vectorise=vectorise))
