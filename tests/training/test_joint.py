@@ -98,7 +98,7 @@ def assert_close(first, second):
         ("separate", 3, 0),
         pytest.param("separate", 3, 1, marks=pytest.mark.slow),
         ("partial", 3, 1),
-        ("block", 3, 0),
+        pytest.param("block", 3, 0, marks=pytest.mark.slow),
         pytest.param("block", 5, 1, marks=pytest.mark.rare),
         ("add", 3, 0),
     ],
@@ -300,7 +300,7 @@ def search_problem(fields=None):
     return replace(problem, start=start), sets
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, *(pytest.param(p, marks=pytest.mark.slow) for p in (1, 2))])
 def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     problem, sets = search_problem()
     static = build_steps(tiny_network(), 3, separate=sets[place])
