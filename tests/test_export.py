@@ -118,7 +118,9 @@ def test_the_description_says_how_the_network_is_built(workdir, tmp_path):
     assert described["batch_norm"]["epsilon"] == 1e-5
 
 
-@pytest.mark.parametrize("architecture", ["convnet-1", "resnet-1", "densenet-1"])
+@pytest.mark.parametrize(
+    "architecture", ["convnet-1", "resnet-1", pytest.param("densenet-1", marks=pytest.mark.slow)]
+)
 def test_the_torch_file_gives_the_same_logits_in_pytorch(tmp_path, images, architecture):
     """In the networks of benchmarks/, by nothing but the file and its description."""
     need("torch")

@@ -79,10 +79,11 @@ def test_three_plain_processes_in_one_folder_do_everything_once_with_the_same_by
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param(("--cluster=debug",), id="debug", marks=pytest.mark.slow),
+        pytest.param(("--cluster=debug",), id="debug"),
         pytest.param(("--cluster=local", "--workers=2"), id="local"),
     ],
 )
@@ -121,6 +122,7 @@ def empty_queue(environment, seconds=300):
 SLURM = ("--cluster=slurm", "--cpus=1", f"--threads={usable_cores()}", "--memory=0")
 
 
+@pytest.mark.slow
 def test_the_same_bytes_through_slurm(tmp_path, one, cluster):
     flags = (CONFIG, *CELLS, *SLURM, "--workers=2", "--time=30")
     assert "2 jobs were submitted" in finished(launched(tmp_path, *flags, environment=cluster))

@@ -40,6 +40,7 @@ def test_members_one_after_another_in_one_program_give_the_same_bits(whole_grid,
     assert_equal(variables(chunked), variables(whole_grid))
 
 
+@pytest.mark.slow
 def test_vmap_agrees_to_rounding(whole_grid):
     together = fit(tiny_problem(), grid(), settings(members_per_program=16, vectorise="vmap"))
     for one, other in zip(together, whole_grid, strict=True):

@@ -336,7 +336,10 @@ def test_a_table_needs_a_version_of_every_layer_for_every_step():
         with_table(network, init_steps(network, jax.random.key(0)), network.versions)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if form in ("block", "partial") else ()) for form in FORMS],
+)
 def test_fits_stay_finite_and_compile_once(form, compilations):
     """Over a grid, and for other numbers of samples; with short batches and one of a single sample."""
     network = tiny_steps(form)
@@ -359,7 +362,7 @@ def test_fits_stay_finite_and_compile_once(form, compilations):
     [
         pytest.param("separate", {"fisher": True}, marks=pytest.mark.slow),
         pytest.param("block", {}, marks=pytest.mark.slow),
-        ("add", {"by_time": True}),
+        pytest.param("add", {"by_time": True}, marks=pytest.mark.slow),
     ],
 )
 def test_members_trained_together_are_those_trained_alone(form, fields):
@@ -380,6 +383,7 @@ def test_a_strong_adjacent_penalty_ties_neighbours():
     assert near < 0.01 * far
 
 
+@pytest.mark.slow
 def test_a_residual_network_with_small_side_modules_trains():
     config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,), strides=(2,), units=1)
     base = build_network("resnet-1", CLASSES, config)

@@ -231,7 +231,7 @@ def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise
     assert first[-1] < first[1]
 
 
-@pytest.mark.parametrize("objective", [InvariantRisk, WorstDomainRisk])
+@pytest.mark.parametrize("objective", [InvariantRisk, pytest.param(WorstDomainRisk, marks=pytest.mark.slow)])
 def test_one_compilation_for_stages_of_other_lengths(objective, compilations):
     fit(domain_problem(objective), grid(), settings(2))
     fit(domain_problem(objective, (17, 3, 6), role="history"), grid(), settings(1))

@@ -102,7 +102,9 @@ def to_csv(table: ResultsTable) -> str:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """CSV text that depends on nothing but its values: floats in full, NaN blank, lines end in a newline."""
-    values = pd.DataFrame(list(rows), columns=list(columns), dtype=object)  # no whole number becomes a fraction
+    values = pd.DataFrame(
+        list(rows), columns=list(columns), dtype=object
+    )  # no whole number becomes a fraction
     return values.to_csv(index=False, lineterminator="\n")
 
 
