@@ -362,6 +362,7 @@ def test_the_command_shows_the_order_in_a_plain_locale(tmp_path):
     assert "time steps: step10 (20), step2 (10)" in other.stdout, other.stderr
 
 
+@pytest.mark.slow
 def test_from_a_folder_of_images_to_table_and_report(tmp_path):
     folder = own_folder(
         tmp_path / "my images", [f"step{t}" for t in range(1, 13)], ("café", "дом", "x"), count=12
