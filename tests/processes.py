@@ -1,6 +1,7 @@
 """Short commands whose imports are paid once: one process imports, and each command runs in a fork of it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,10 +37,13 @@ print(json.dumps(found))
 """
 
 
-def forked(commands: Sequence[Sequence[str]], cwd: Path = ROOT) -> list[subprocess.CompletedProcess]:
+def forked(
+    commands: Sequence[Sequence[str]], cwd: Path = ROOT, **environment: str
+) -> list[subprocess.CompletedProcess]:
     """What `python -m MODULE ARGUMENTS` gives for each of the commands (MODULE, ARGUMENTS...), which must be short."""
     program = [sys.executable, "-c", FORKS, json.dumps(list(map(list, commands)))]
-    done = subprocess.run(program, cwd=cwd, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, **environment}
+    done = subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return [
         subprocess.CompletedProcess(command, *outcome)

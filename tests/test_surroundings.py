@@ -24,6 +24,7 @@ def run(*flags, stdout=subprocess.PIPE, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_hostile_environment_costs_warnings_only(tmp_path):
     """No display, LaTeX asked for, a terminal that knows few letters, no cache, a home that `~` stands for."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 99\n")

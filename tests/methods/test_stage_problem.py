@@ -159,7 +159,7 @@ DEEPER = [pytest.param(name, marks=pytest.mark.rare) for name in ("resnet-2", "d
 
 
 @pytest.mark.parametrize("together", ["map", pytest.param("vmap", marks=pytest.mark.rare)])
-@pytest.mark.parametrize("name", ["convnet-1", *DEEPER])
+@pytest.mark.parametrize("name", [pytest.param("convnet-1", marks=pytest.mark.slow), *DEEPER])
 def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool, name, together):
     """Leaving the backward pass of frozen groups out changes not one bit where members run one after another."""
     rules, sizes = training(), NetworkConfig(width_factor=0.0625)

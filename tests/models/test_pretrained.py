@@ -257,6 +257,7 @@ def test_the_digest_is_of_the_content(tmp_path):
     assert one == "c88d4df74262143a08e9d190e3bd67f1"
 
 
+@pytest.mark.slow
 def test_every_version_of_the_joint_model_starts_from_the_file(network, started, path):
     steps = build_steps(network, 2)
     fresh = init_steps(steps, jax.random.key(1))

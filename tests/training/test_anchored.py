@@ -131,6 +131,7 @@ def test_a_strong_penalty_holds_the_kernels_and_not_the_batch_norm(power):
     assert scale > 1e-3
 
 
+@pytest.mark.slow
 def test_one_compilation_for_few_and_many_anchors(compilations):
     fields = {"weighted": True, "penalise_bn": "by_name", "places": 3}
     few = fit(anchored_problem([1.0], [0.0], **fields), grid(), settings(2))

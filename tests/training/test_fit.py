@@ -34,12 +34,14 @@ def test_a_member_stands_alone(whole_grid):
     assert_equal(variables([alone]), variables([whole_grid[5]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 16])
 def test_members_one_after_another_in_one_program_give_the_same_bits(whole_grid, size):
     chunked = fit(tiny_problem(), grid(), settings(members_per_program=size))
     assert_equal(variables(chunked), variables(whole_grid))
 
 
+@pytest.mark.slow
 def test_vmap_agrees_to_rounding(whole_grid):
     together = fit(tiny_problem(), grid(), settings(members_per_program=16, vectorise="vmap"))
     for one, other in zip(together, whole_grid, strict=True):
@@ -60,6 +62,7 @@ def test_one_compilation_for_a_grid_and_for_stages_of_other_lengths(compilations
     assert compilations["evaluate"] == 1
 
 
+@pytest.mark.slow
 def test_stopped_members_leave_the_chunk_and_results_stay(compilations):
     members, problem = grid(), tiny_problem()
     rules = {"max_epochs": 12, "patience": 1}
@@ -160,6 +163,7 @@ def lacking_memory(monkeypatch, most):
     return sizes
 
 
+@pytest.mark.slow
 def test_a_chunk_that_does_not_fit_in_memory_is_halved(monkeypatch, whole_grid, caplog):
     sizes = lacking_memory(monkeypatch, most=5)
     found = fit(tiny_problem(), grid(), settings(members_per_program=16))

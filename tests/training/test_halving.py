@@ -109,6 +109,7 @@ def test_a_fit_that_was_killed_goes_on_from_a_rung(halving, monkeypatch):
         assert_equal(one.history, other.history)
 
 
+@pytest.mark.slow
 def test_members_of_one_program_halve_alike(halving):
     together = halving(grid(), together=16, name="together")
     alone = halving(grid(), name="alone")

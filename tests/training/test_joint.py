@@ -97,9 +97,9 @@ def assert_close(first, second):
     "form, steps, step",
     [
         ("separate", 3, 0),
-        ("separate", 3, 1),
+        pytest.param("separate", 3, 1, marks=pytest.mark.slow),
         ("partial", 3, 1),
-        ("block", 3, 0),
+        pytest.param("block", 3, 0, marks=pytest.mark.slow),
         pytest.param("block", 5, 1, marks=pytest.mark.rare),
         ("add", 3, 0),
     ],
@@ -300,7 +300,7 @@ def search_problem(fields=None):
     return replace(problem, start=start), sets
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, *(pytest.param(p, marks=pytest.mark.slow) for p in (1, 2))])
 def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     problem, sets = search_problem()
     static = build_steps(tiny_network(), 3, separate=sets[place])
@@ -319,7 +319,7 @@ def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), used, expected.last["params"])
 
 
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_sets_of_layers_share_one_compilation(vectorise, compilations):
     problem, sets = search_problem()
     specs = [spec(tiny_steps(), set=place) for place in range(len(sets))]
@@ -336,7 +336,10 @@ def test_a_table_needs_a_version_of_every_layer_for_every_step():
         with_table(network, init_steps(network, jax.random.key(0)), network.versions)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if form in ("block", "partial") else ()) for form in FORMS],
+)
 def test_fits_stay_finite_and_compile_once(form, compilations):
     """Over a grid, and for other numbers of samples; with short batches and one of a single sample."""
     network = tiny_steps(form)
@@ -355,7 +358,12 @@ def test_fits_stay_finite_and_compile_once(form, compilations):
 
 
 @pytest.mark.parametrize(
-    "form, fields", [("separate", {"fisher": True}), ("block", {}), ("add", {"by_time": True})]
+    "form, fields",
+    [
+        pytest.param("separate", {"fisher": True}, marks=pytest.mark.slow),
+        pytest.param("block", {}, marks=pytest.mark.slow),
+        pytest.param("add", {"by_time": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_members_trained_together_are_those_trained_alone(form, fields):
     network = tiny_steps(form)
@@ -375,6 +383,7 @@ def test_a_strong_adjacent_penalty_ties_neighbours():
     assert near < 0.01 * far
 
 
+@pytest.mark.slow
 def test_a_residual_network_with_small_side_modules_trains():
     config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,), strides=(2,), units=1)
     base = build_network("resnet-1", CLASSES, config)

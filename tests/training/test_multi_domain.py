@@ -162,7 +162,7 @@ def assert_close(first, second):
     jax.tree.map(compare, first, second)
 
 
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("step", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("objective", [WorstDomain, EvenPlaces])
 def test_losses_gradients_and_statistics_are_those_of_plain_passes(objective, step):
     built, (params, context) = step_arguments(objective, step)
@@ -219,7 +219,7 @@ def test_the_worked_choices(losses, worst):
 
 
 @pytest.mark.parametrize("objective", [Invariant, WorstDomain])
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise):
     problem = domain_problem(objective)
     results = fit(problem, grid(), settings(3, members_per_program=8, vectorise=vectorise))
@@ -232,7 +232,7 @@ def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise
     assert first[-1] < first[1]
 
 
-@pytest.mark.parametrize("objective", [Invariant, WorstDomain])
+@pytest.mark.parametrize("objective", [Invariant, pytest.param(WorstDomain, marks=pytest.mark.slow)])
 def test_one_compilation_for_stages_of_other_lengths(objective, compilations):
     fit(domain_problem(objective), grid(), settings(2))
     fit(domain_problem(objective, (17, 3, 6), role="history"), grid(), settings(1))

@@ -85,8 +85,10 @@ def test_plain(family, freeze):
 
 
 def marks(family, wrapper):
-    """Dense networks compile for long: the command of the README takes one kind of side module and of adapter."""
-    return pytest.mark.rare if family == "densenet" and wrapper not in ("side_block", "add") else ()
+    """The command of the README takes one kind of side module and of adapter; dense networks compile longest."""
+    if family == "densenet":
+        return pytest.mark.slow if wrapper in ("side_block", "add") else pytest.mark.rare
+    return () if family == "convnet" and wrapper != "multiply" else pytest.mark.slow
 
 
 @pytest.mark.parametrize(

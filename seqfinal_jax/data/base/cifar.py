@@ -137,8 +137,8 @@ def _load_upstream(cifar: Cifar, path: Path) -> Source:
         else:
             batches[file.name] = read_batch(cifar, file, content)
     parts = [batches[name] for name in cifar.train_files]
-    train = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-    return make_source(cifar, train, batches[cifar.test_file], _record(cifar, path, files))
+    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return make_source(cifar, (images, labels), batches[cifar.test_file], _record(cifar, path, files))
 
 
 def _record(cifar: Cifar, path: Path, files: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`digits`: scikit-learn's 1,797 scans of handwritten digits, the data set that needs no download."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def load_digits(data_dir: Path | None = None) -> Source:
     """
     from sklearn.datasets import load_digits as read_scans  # a second to import, and only needed here
 
-    scans = read_scans()
+    scans: Any = read_scans()
     labels = scans.target.astype(np.int32)
     images = enlarge(scans.images)
     is_train = place_in_class(labels) < TRAIN_PER_CLASS

@@ -94,7 +94,8 @@ def load_idx(idx: IdxSet, data_dir: Path | None) -> Source:
                 f"{labels.shape}"
             )
         splits.append((images[..., None], labels.astype(np.int32)))
-    return _source(idx, *splits, record)
+    train, test = splits
+    return _source(idx, train, test, record)
 
 
 def find_folder(idx: IdxSet, data_dir: Path | None) -> Path | None:

@@ -57,7 +57,8 @@ def find_images(folder: Path) -> Found:
     Folders of runs are passed over. Raises SourceError for folders and links that cannot be read, for names that are not
     valid text, and where there is no image.
     """
-    images, left_out, empty = [], Counter({HIDDEN: 0, OTHER: 0}), []
+    images, empty = [], []
+    left_out: Counter[tuple[str, str]] = Counter({HIDDEN: 0, OTHER: 0})
     for path in _walk(folder, folder, frozenset({os.path.realpath(folder)}), left_out, empty):
         parts = path.relative_to(folder).parts
         if any(map(_is_junk, parts)):

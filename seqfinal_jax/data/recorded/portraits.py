@@ -139,10 +139,11 @@ def read_archive(path: Path) -> tuple[np.ndarray, list[int], list[str], dict[str
 
 
 def _place(name: str) -> tuple[str, int, str] | None:
-    parts = Path(name).parts
-    usable = len(parts) > 1 and parts[-2] in FOLDERS and Path(name).suffix.lower() in SUFFIXES
-    decade = decade_of(parts[-1]) if usable and not parts[-1].startswith(".") else None
-    return (decade, FOLDERS.index(parts[-2]), parts[-1]) if decade else None
+    path = Path(name)
+    folder = path.parent.name
+    usable = folder in FOLDERS and path.suffix.lower() in SUFFIXES
+    decade = decade_of(path.name) if usable and not path.name.startswith(".") else None
+    return (decade, FOLDERS.index(folder), path.name) if decade else None
 
 
 def _photograph(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> np.ndarray:

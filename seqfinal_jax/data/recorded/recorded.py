@@ -228,7 +228,10 @@ class RecordedSequence:
                     f"{self.name}: {self._copied(copies)}; config.data.duplicates = 'refuse' accepts none"
                 )
             if self.choices.duplicates == "remove":
-                drawn = [(train[~each], *rest) for (train, *rest), each in zip(drawn, found, strict=True)]
+                drawn = [
+                    (train[~each], valid, test)
+                    for (train, valid, test), each in zip(drawn, found, strict=True)
+                ]
         rows = thinned_rows(drawn, labels, rule, seed)
         check_splits(self.name, self.step_names, rows, copies)
         return rows, copies

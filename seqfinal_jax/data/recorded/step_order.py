@@ -32,8 +32,8 @@ def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]
 def _refuse_no_dates(names: Sequence[str]) -> None:
     """Raises SourceError for names that look like dates and are none, and for one date that is written in two ways."""
     first: dict[tuple[int, ...], str] = {}
-    dates = [DATE.fullmatch(name) for name in names]
-    for name, date in zip(names, dates, strict=True) if all(dates) else ():
+    dates = [date for name in names if (date := DATE.fullmatch(name))]
+    for name, date in zip(names, dates, strict=True) if len(dates) == len(names) else ():
         parts = tuple(int(part) for part in date.groups() if part)
         _refuse_no_month(name, parts, "say the order with --config.data.steps=FIRST,SECOND,...")
         if (other := first.setdefault(parts, name)) != name:
@@ -53,8 +53,8 @@ def _refuse_no_month(name: str, parts: Sequence[int], remedy: str) -> None:
 
 def _numbered(names: Sequence[str]) -> bool:
     """Whether the names differ by one number alone, and each number occurs once."""
-    matches = [NUMBERED.fullmatch(name) for name in names]
-    if not all(matches):
+    matches = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    if len(matches) < len(names):
         return False
     around = {(match[1].casefold(), match[3].casefold()) for match in matches}
     return len(around) == 1 and len({int(match[2]) for match in matches}) == len(names)

@@ -54,7 +54,7 @@ def read_yearbook(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.nda
     columns: list[list[Any]] = [[], [], [], []]
     try:
         with h5py.File(path, "r") as file:
-            for year in sorted(file, key=int):
+            for year in sorted(map(str, file), key=int):
                 for name, part in (("train", DRAWN), ("test", PARTS.index("test"))):
                     images, labels = _group(path, file, year, name)
                     for column, values in zip(
