@@ -23,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.network import Network, Variables
-from seqfinal_jax.models.per_step.network import StepNetwork
+from seqfinal_jax.models.network import AnyNetwork, Network, Variables
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, driving_first
 from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
 from seqfinal_jax.training.objectives.fisher import fisher_of
@@ -61,7 +60,7 @@ class StageObjective:
     reads: ClassVar[tuple[str, ...]] = ()
     network_per_step: ClassVar[bool] = False
 
-    def risk(self, network: Network | StepNetwork, training: Training) -> Objective:
+    def risk(self, network: AnyNetwork, training: Training) -> Objective:
         """The engine's objective for a network."""
         return self.risk_class(network, training.scaling, training.freeze_batch_stats)
 
@@ -160,7 +159,7 @@ class Anchored(Pooled):
         """The fields that say which batch norms are compared and, for weighted penalties, which Fisher information."""
         return ("penalise_bn", "fisher") if self.weighted else ("penalise_bn",)
 
-    def risk(self, network: Network | StepNetwork, training: Training) -> Objective:
+    def risk(self, network: AnyNetwork, training: Training) -> Objective:
         """See `AnchoredRisk`."""
         return AnchoredRisk(
             network, training.scaling, training.freeze_batch_stats,
@@ -203,7 +202,7 @@ class JointSteps(StageObjective):
     fisher: bool = False
     per_sample: bool = False
 
-    def risk(self, network: Network | StepNetwork, training: Training) -> Objective:
+    def risk(self, network: AnyNetwork, training: Training) -> Objective:
         """See `JointRisk`."""
         return JointRisk(
             network, training.scaling, training.freeze_batch_stats, increasing=self.increasing, power=self.power,

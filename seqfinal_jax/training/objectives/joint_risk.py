@@ -16,16 +16,7 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import (
-    StepNetwork,
-    add_own,
-    apply_own,
-    apply_step,
-    own_versions,
-    put_own,
-    row_of,
-    table_of,
-)
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.training.objectives.multi_domain import numbered, with_gradient
 from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, batch_sums
@@ -72,7 +63,7 @@ class JointRisk(Objective):
         """Checks the combination."""
         if self.power not in (1, 2):
             raise ValueError(f"power = {self.power}: the adjacent penalty has power 1 or 2")
-        if self.fisher and (self.power == 1 or self.network.mode != "separate"):
+        if self.fisher and (self.power == 1 or not self.network.is_separate):
             raise ValueError(
                 f"an adjacent penalty with Fisher weights needs power 2 and separate layers, found power {self.power} "
                 f"and {self.network.mode}"
@@ -81,7 +72,7 @@ class JointRisk(Objective):
     @property
     def is_written_out(self) -> bool:
         """Whether the steps are no loop of the program; see the module."""
-        return self.network.mode == "side_tune" and self.network.num_steps <= WRITTEN_OUT
+        return self.network.shares and self.network.num_steps <= WRITTEN_OUT
 
     def init_extra(self, variables: Variables) -> FisherState | None:
         """Fisher weights 1 and nothing gathered."""
@@ -133,11 +124,11 @@ class JointRisk(Objective):
 
         def one(carry: tuple[Any, Any], step: tuple[tuple[Array, Batch], Array]) -> Any:
             (stats, gradient), ((t, own), weight) = carry, step
-            row = row_of(network, stats, t)
+            row = network.row(stats, t)
             (loss, (moved, sums)), more = value_and_grad(
-                own_versions(network, held, row), stats, context, own, t, weight, hyper, key
+                network.own(held, row), stats, context, own, t, weight, hyper, key
             )
-            return (moved, add_own(network, gradient, row, more)), (loss, sums)
+            return (moved, network.add(gradient, row, more)), (loss, sums)
 
         start = (batch_stats, jax.tree.map(jnp.zeros_like, held))
         loop = in_turn if self.is_written_out else lax.scan
@@ -159,13 +150,12 @@ class JointRisk(Objective):
     ) -> tuple[Array, tuple[Any, Sums]]:
         """One step's weighted share of the data term, all running statistics after its pass, and its sums.
 
-        `own` is what the step uses of the parameters (`own_versions`); the leaves of `batch` are (b,).
+        `own` is what the step uses of the parameters (`StepNetwork.own`); the leaves of `batch` are (b,).
         """
         dtype = jax.tree.leaves(own)[0].dtype
-        row = row_of(self.network, batch_stats, step)
-        logits, moved, _ = apply_own(
-            self.network,
-            {"params": own, "batch_stats": own_versions(self.network, batch_stats, row)},
+        row = self.network.row(batch_stats, step)
+        logits, moved, _ = self.network.apply_own(
+            {"params": own, "batch_stats": self.network.own(batch_stats, row)},
             row,
             self.inputs(context.data, batch.index, dtype),
             Pass(train=True, sample_mask=batch.mask),
@@ -174,11 +164,11 @@ class JointRisk(Objective):
         )
         sums = batch_sums(logits, context.data["labels"][batch.index], batch.mask, batch.weight)
         loss = weight.astype(dtype) * sums.loss / sums.count
-        return loss, (put_own(self.network, batch_stats, row, moved), sums)
+        return loss, (self.network.put(batch_stats, row, moved), sums)
 
     def penalty(self, params: Any, batch_stats: Any, context: Context, hyper: dict[str, Array]) -> Array:
         """weight_decay·Ω + adjacent·Δ; parameter-efficient versions are never weighed by a ratio, which may be 0/0."""
-        network, table = self.network, table_of(self.network, batch_stats)
+        network, table = self.network, self.network.table(batch_stats)
         table = None if table is self.network.versions else table
         decay = hyper["weight_decay"]
         plain, efficient = parameter_norms(network, params, by_time=self.by_time, table=table)
@@ -186,11 +176,6 @@ class JointRisk(Objective):
         weights = context.extra.weights if self.fisher else None
         delta = adjacent_norm(network, params, self.power, self.by_time, weights, table)
         return total + hyper["adjacent"] * delta
-
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits (n,k) of rows (n,) in evaluation mode, of the network of time step `step`."""
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_step(self.network, variables, step, self.inputs(data, index, dtype))[0]
 
 
 def in_turn(one: Any, start: Any, steps: tuple[tuple[Array, Batch], Array]) -> tuple[Any, Any]:

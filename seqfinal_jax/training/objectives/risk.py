@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqfinal_jax.models.network import Network, Variables, apply_network, random_dropout
+from seqfinal_jax.models.network import AnyNetwork, Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.training.objectives.penalties import squared_norm
 
@@ -91,7 +91,7 @@ class Objective:
     first_trained: the place of the lowest group of a plain network that is trained; no gradient is computed below it.
     """
 
-    network: Network
+    network: AnyNetwork
     scaling: InputScaling = InputScaling()
     freeze_batch_stats: bool = False
     first_trained: int = field(default=0, kw_only=True)
@@ -142,8 +142,7 @@ class Objective:
     ) -> tuple[Array, Any]:
         """Logits in training mode with dropout, (n,) rows to (n,k), and the running statistics after the pass."""
         dtype = jax.tree.leaves(params)[0].dtype
-        logits, new_stats, _ = apply_network(
-            self.network,
+        logits, new_stats, _ = self.network.apply(
             {"params": params, "batch_stats": batch_stats},
             self.inputs(context.data, index, dtype),
             Pass(train=True, sample_mask=mask),
@@ -153,10 +152,10 @@ class Objective:
         )
         return logits, new_stats
 
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step`."""
+    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
+        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step` (None: the last one)."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_network(self.network, variables, self.inputs(data, index, dtype))[0]
+        return self.network.apply(variables, self.inputs(data, index, dtype), step=step)[0]
 
 
 @dataclass(frozen=True)
