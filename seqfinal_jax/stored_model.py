@@ -14,7 +14,7 @@ from jax import Array
 
 from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
+from seqfinal_jax.models import AnyNetwork, NetworkConfig, build_network
 from seqfinal_jax.models.convert.export import (
     DESCRIPTION,
     FORMATS,
@@ -25,7 +25,6 @@ from seqfinal_jax.models.convert.export import (
     write_weights,
 )
 from seqfinal_jax.models.per_step.low_rank import Adapter
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
@@ -40,7 +39,7 @@ class StoredModel:
     A network with one model per time step uses the last step, or the one that `step` names, counted from 0.
     """
 
-    network: Network | StepNetwork
+    network: AnyNetwork
     variables: dict[str, Any]
     scaling: InputScaling
     class_names: tuple[str, ...]
@@ -52,14 +51,14 @@ class StoredModel:
         step that the model does not have.
         """
         number = self._number(step)
-        config = _base(self.network).config
+        config = self.network.base.config
         wanted = tuple(config.image_shape)
         images = np.asarray(images)
         if images.ndim == len(wanted):
             return self(images[None], step)[0]
         images = _checked(images, wanted)
         if not len(images):
-            return np.zeros((0, _base(self.network).num_classes), np.float32)
+            return np.zeros((0, self.network.base.num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
         return np.concatenate(
             [np.asarray(_logits(self.network, self.scaling, self.variables, b, number)) for b in batches]
@@ -88,7 +87,7 @@ class StoredModel:
 
     def _input(self) -> dict[str, Any]:
         """How images become the network's input."""
-        height, width, channels = _base(self.network).config.image_shape
+        height, width, channels = self.network.base.config.image_shape
         size = {"height": height, "width": width, "channels": channels, "pixels": "0..255"}
         if self.scaling.mean is None:
             return {**size, "scaling": "none: the pixels as they are"}
@@ -96,7 +95,7 @@ class StoredModel:
         return {**size, "scaling": "(pixel / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
     def _number(self, step: int | None) -> int:
-        count = self.network.num_steps if isinstance(self.network, StepNetwork) else 1
+        count = self.network.num_steps
         if step is not None and not (count > 1 and 0 <= step < count):
             raise ValueError(
                 f"step = {step}: this model has {f'steps 0..{count - 1}' if count > 1 else 'a single network'}"
@@ -127,17 +126,8 @@ def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("network", "scaling"))
-def _logits(
-    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: Array, step: Array
-) -> Array:
-    x = scaling(images, jnp.float32)
-    if isinstance(network, StepNetwork):
-        return apply_step(network, variables, step, x)[0]
-    return apply_network(network, variables, x)[0]
-
-
-def _base(network: Network | StepNetwork) -> Network:
-    return network.base if isinstance(network, StepNetwork) else network
+def _logits(network: AnyNetwork, scaling: InputScaling, variables: Any, images: Array, step: Array) -> Array:
+    return network.apply(variables, scaling(images, jnp.float32), step=step)[0]
 
 
 def form_of(described: dict[str, Any] | None) -> StepForm | None:

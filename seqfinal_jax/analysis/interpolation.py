@@ -39,9 +39,8 @@ from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import last_update
-from seqfinal_jax.models import Network
-from seqfinal_jax.models.per_step.interpolation import Mix, apply_on_line
-from seqfinal_jax.models.per_step.network import StepNetwork
+from seqfinal_jax.models import AnyNetwork
+from seqfinal_jax.models.parts.interpolation import Mix
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
 
@@ -53,7 +52,7 @@ DASHES = ("-", "--", ":", "-.")
 
 @partial(jax.jit, static_argnames=("network", "scaling", "mix"))
 def correct_on_line(
-    network: Network | StepNetwork,
+    network: AnyNetwork,
     scaling: InputScaling,
     start: Any,
     end: Any,
@@ -69,7 +68,7 @@ def correct_on_line(
 
     def one(factor: jax.Array) -> jax.Array:
         def batch(count: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            logits = apply_on_line(network, start, end, factor, scaling(part[0], jnp.float32), mix)
+            logits = network.on_line(start, end, factor, scaling(part[0], jnp.float32), mix)
             return count + answered_right(logits, part[1]).sum(dtype=jnp.int32), None
 
         return jax.lax.scan(batch, jnp.int32(0), (images, labels))[0]

@@ -37,8 +37,7 @@ from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run
 from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
 from seqfinal_jax.data.sequences.sequence import Split, Step
-from seqfinal_jax.models import Network, apply_network
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
 
@@ -61,7 +60,7 @@ COLUMNS = (
 
 @partial(jax.jit, static_argnames=("network", "scaling", "step"))
 def _correct(
-    network: Network | StepNetwork,
+    network: AnyNetwork,
     scaling: InputScaling,
     variables: Any,
     images: jax.Array,
@@ -70,10 +69,7 @@ def _correct(
 ) -> jax.Array:
     def batch(count: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         x = scaling(part[0], jnp.float32)
-        many = isinstance(network, StepNetwork)
-        logits = (apply_step(network, variables, step, x) if many else apply_network(network, variables, x))[
-            0
-        ]
+        logits = network.apply(variables, x, step=step)[0]
         return count + answered_right(logits, part[1]).sum(dtype=jnp.int32), None
 
     return jax.lax.scan(batch, jnp.int32(0), (images, labels))[0]

@@ -32,8 +32,7 @@ from seqfinal_jax.analysis.weight_space.run_data import data_reader
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
 from seqfinal_jax.analysis.weight_space.svcca import LEVELS, Decomposition, decompose, similarities
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models import Network, apply_network
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling
 
@@ -45,14 +44,11 @@ BATCH = 500
 
 @partial(jax.jit, static_argnames=("network", "scaling", "step"))
 def outputs_of(
-    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: jax.Array, step: int
+    network: AnyNetwork, scaling: InputScaling, variables: Any, images: jax.Array, step: int
 ) -> list[jax.Array]:
     """What every layer group gives for images (n,h,w,c), the logits last."""
     x = scaling(images, jnp.float32)
-    many = isinstance(network, StepNetwork)
-    logits, _, outputs = (
-        apply_step(network, variables, step, x) if many else apply_network(network, variables, x)
-    )
+    logits, _, outputs = network.apply(variables, x, step=step)
     return [*outputs[:-1], logits]
 
 

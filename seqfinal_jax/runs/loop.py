@@ -22,9 +22,8 @@ from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models import Network
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.models.parts.precision import units
-from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
 from seqfinal_jax.results.examples import write_examples
@@ -188,9 +187,7 @@ def make_context(
     )
 
 
-def fit_settings(
-    stage: Stage, network: Network | StepNetwork, training: Training, data_bytes: int = 0
-) -> FitSettings:
+def fit_settings(stage: Stage, network: AnyNetwork, training: Training, data_bytes: int = 0) -> FitSettings:
     """Trainings one after another on CPUs, as one batch on other hardware; on all local devices.
 
     `data_bytes`: the size of the images, of which every device keeps one copy.

@@ -15,8 +15,7 @@ from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.parts import convolution
 from seqfinal_jax.models.parts.groups import full_count, is_batch_norm, named_tensors
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.ablation import neutral_adapters
-from seqfinal_jax.models.per_step.low_rank import adapted, head_rank
+from seqfinal_jax.models.per_step.low_rank import adapted, head_rank, map_adapters, neutral_factors
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
@@ -264,7 +263,10 @@ def check_adapter(case: Case, prefix: str, mode: str, kind: str) -> None:
             else x @ layer["kernel"] + layer["bias"]
         )
 
-    neutral = {**tree, "adapters": neutral_adapters(tree["base"], tree["adapters"], mode)}
+    neutral = {
+        **tree,
+        "adapters": map_adapters(partial(neutral_factors, mode), tree["base"], tree["adapters"]),
+    }
     for t in range(3):
         weight = to_reference(adapted(tree, t, mode)["layer"]["kernel"])
         compare_each(case, f"{prefix}eff_weight/t{t}", weight, f"{prefix}eff_weight/t{t}")
@@ -342,7 +344,7 @@ def check_plain_numbers(case: Case, name: str, base: Network, numbers: dict[str,
         case.compare_to(f"{name} {key}", value, numbers[key], 0)
     params = variables["params"]
     for step in range(2):
-        square = sum(float(version_norms(network, g, params[g])[step]) for g in network.group_names)
+        square = sum(float(version_norms(form, params[form.group])[step]) for form in network.forms)
         expected = numbers["E_param_sumsq_per_step"]
         case.compare_to(f"{name} draw of step {step}", square / expected, 1.0, ONE_DRAW)
     pair = float(adjacent_norm(network, params)) / numbers["E_adjacent_sumsq_per_pair"]
@@ -365,7 +367,7 @@ def check_joint_numbers(case: Case, name: str, base: Network, numbers: dict[str,
 
 
 def step_shapes(network: StepNetwork) -> Any:
-    return jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
+    return network.shapes
 
 
 def step_count(network: StepNetwork) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models.parts.groups import named_tensors
-from seqfinal_jax.models.per_step.network import StepNetwork, trained_from
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.per_step.start import init_last_from_previous, start_from_single
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
@@ -99,7 +99,7 @@ def check_frozen_fit(case: Case) -> None:
     if meta["init_final"]:
         start = init_last_from_previous(start)
     case.compare_to("weight of the last step", meta["loss_weights"][-1], meta["T"], 0)
-    masks = trained_from(network, meta["T"] - 1)
+    masks = network.trained_from(meta["T"] - 1)
     check_run(case, meta, LastStep(network=network), start, masks, final=meta["T"])
 
 

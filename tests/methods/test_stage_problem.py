@@ -23,8 +23,7 @@ from seqfinal_jax.methods.stages.objectives import Anchor
 from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
-from seqfinal_jax.models.per_step.network import extract
+from seqfinal_jax.models import NetworkConfig, build_network
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec
@@ -73,7 +72,7 @@ def trained(stage, pool, rules):
     )  # fmt: skip
     last = fit(problem, [member], FitSettings(StopRule(1)))[0].last
     network = stage_network(NETWORK, stage.form)
-    return extract(network, last, network.num_steps - 1) if isinstance(network, StepNetwork) else last
+    return network.plain(last)
 
 
 PREVIOUS_GRID = Grid(

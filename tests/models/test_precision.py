@@ -13,7 +13,6 @@ from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.models.parts.convolution import conv
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.precision import layer_product, products_in
-from seqfinal_jax.models.per_step.interpolation import apply_between_steps
 from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_steps
 
 ALWAYS = ("convnet-1", "resnet-1")
@@ -132,7 +131,7 @@ def test_networks_of_several_steps_and_lines_between_them_multiply_in_bfloat16_t
         base = build_network("convnet-1", 10, NetworkConfig(width_factor=0.125), precision)
         steps = build_steps(base, 2, mode, "all", side="block" if mode == "side_tune" else ())
         variables = init_steps(steps, jax.random.key(2))
-        return [apply_step(steps, variables, 1, x)[0], apply_between_steps(steps, variables, 1, 0.5, x)]
+        return [apply_step(steps, variables, 1, x)[0], steps.between(variables, 1, 0.5, x)]
 
     x = random(6, 32, 32, 3)
     for full, rough in zip(outputs("highest"), outputs("bfloat16"), strict=True):

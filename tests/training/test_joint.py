@@ -11,7 +11,7 @@ import pytest
 
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import apply_step, with_table
+from seqfinal_jax.models.per_step.network import apply_step
 from seqfinal_jax.models.per_step.versions import version_table
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import MemberSpec
@@ -295,7 +295,7 @@ def search_problem(fields=None):
 
     def start(member):
         table = version_table(network.group_names, 3, sets[int(member.hyper["set"])])
-        return with_table(network, problem.start(member), table)
+        return network.with_table(problem.start(member), table)
 
     return replace(problem, start=start), sets
 
@@ -333,7 +333,7 @@ def test_sets_of_layers_share_one_compilation(vectorise, compilations):
 def test_a_table_needs_a_version_of_every_layer_for_every_step():
     network = tiny_steps("partial")
     with pytest.raises(ValueError, match="all separate at every step"):
-        with_table(network, init_steps(network, jax.random.key(0)), network.versions)
+        network.with_table(init_steps(network, jax.random.key(0)), network.versions)
 
 
 @pytest.mark.parametrize(

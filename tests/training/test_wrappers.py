@@ -8,7 +8,6 @@ import pytest
 
 from seqfinal_jax.data.base.digits import load_digits
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps, init_variables
-from seqfinal_jax.models.per_step.network import trained_from
 from seqfinal_jax.models.per_step.start import start_from_single
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
@@ -100,7 +99,7 @@ def test_wrapped(family, wrapper, freeze):
     network = build_steps(base, 2, **WRAPPERS[wrapper])
     single = init_variables(base, jax.random.key(0))
     start = start_from_single(network, init_steps(network, jax.random.key(1)), single)
-    masks = trained_from(network, 1)
+    masks = network.trained_from(1)
     results = train(LastStep(network=network, scaling=SCALING, freeze_batch_stats=freeze), start, masks)
     summed = network.mode == "side_tune"
 

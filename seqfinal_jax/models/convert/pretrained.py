@@ -22,7 +22,7 @@ import numpy as np
 
 from seqfinal_jax.models.convert.from_torch import State, check_names, to_trees, torch_shapes
 from seqfinal_jax.models.families.architectures import build_network
-from seqfinal_jax.models.network import Network, Variables, init_variables
+from seqfinal_jax.models.network import Network, Variables
 
 PathLike = str | os.PathLike[str]
 PICKLES = (".pth", ".pt", ".pickle", ".pkl")
@@ -83,8 +83,8 @@ def torchvision_name(name: str) -> str:
 
 def group_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Canonical names and PyTorch's shapes of all groups but the head."""
-    template = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    return {name: shape for name, shape in torch_shapes(template).items() if not name.startswith("fc.")}
+    shapes = torch_shapes(network.shapes)
+    return {name: shape for name, shape in shapes.items() if not name.startswith("fc.")}
 
 
 def check_network(network: Network) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
-from seqfinal_jax.models.per_step.network import StepNetwork, add_own, own_versions, put_own, row_of
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.training.engine.streams import EvaluationSet
 from seqfinal_jax.training.objectives.risk import Batch, Objective, batch_sums, cross_entropy
 
@@ -76,7 +76,7 @@ def sample_fisher(
 
     def sample_gradient(own: Any, row: Any, index: Array, step: Array) -> Any:
         def loss(own: Any) -> Array:
-            tree = {"params": put_own(network, params, row, own), "batch_stats": stats}
+            tree = {"params": network.put(params, row, own), "batch_stats": stats}
             logits = objective.logits(tree, data, index[None], step)
             return cross_entropy(logits, data["labels"][index][None])[0]
 
@@ -86,18 +86,18 @@ def sample_fisher(
         squares, counts = carry
         size = batches.index.shape[-1]
         batch, step, place = i // (steps * size), (i // size) % steps, i % size
-        row = row_of(network, stats, step)
+        row = network.row(stats, step)
         used = jnp.bool_(True) if batches.mask is None else batches.mask[batch, step, place]
-        own = own_versions(network, params, row)
+        own = network.own(params, row)
         gradient = sample_gradient(own, row, batches.index[batch, step, place], step)
         square = jax.tree.map(lambda g: jnp.where(used, jnp.square(g), 0), gradient)
         one = used.astype(dtype)
         counts = {g: counts[g].at[row[place]].add(one) for place, g in enumerate(network.group_names)}
-        return add_own(network, squares, row, square), counts
+        return network.add(squares, row, square), counts
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     dtype = jax.tree.leaves(params)[0].dtype
-    counts = {group: jnp.zeros(network.count(group), dtype) for group in network.group_names}
+    counts = {form.group: jnp.zeros(form.count, dtype) for form in network.forms}
     total = num_batches * steps * batches.index.shape[-1]
     squares, counts = lax.fori_loop(0, total, add, (zeros, counts))
     return {group: mean_of(tree, counts[group]) for group, tree in squares.items()}

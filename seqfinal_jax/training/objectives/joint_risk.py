@@ -18,15 +18,6 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import (
-    add_own,
-    apply_own,
-    apply_step,
-    own_versions,
-    put_own,
-    row_of,
-    table_of,
-)
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.training.engine.streams import EvaluationSet
 from seqfinal_jax.training.objectives.fisher import sample_fisher
@@ -82,11 +73,11 @@ class JointSteps(Objective):
         """Checks the combination."""
         if self.power not in (1, 2):
             raise ValueError(f"power = {self.power}: the adjacent penalty has power 1 or 2")
-        mode = self.network.mode if self.network else "separate"
-        if self.fisher and (self.power == 1 or mode != "separate"):
+        separate = self.network is None or self.network.is_separate
+        if self.fisher and (self.power == 1 or not separate):
             raise ValueError(
                 f"an adjacent penalty with Fisher weights needs power 2 and separate layers, found power {self.power} "
-                f"and {mode}"
+                f"and {self.network.mode if self.network else None}"
             )
 
     def evaluation(
@@ -120,7 +111,7 @@ class JointSteps(Objective):
     @property
     def is_written_out(self) -> bool:
         """Whether the steps are no loop of the program; see the module."""
-        return self.network.mode == "side_tune" and self.network.num_steps <= WRITTEN_OUT
+        return self.network.shares and self.network.num_steps <= WRITTEN_OUT
 
     def init_extra(self, variables: Variables) -> FisherState | None:
         """Fisher weights 1 and nothing gathered."""
@@ -164,10 +155,10 @@ class JointSteps(Objective):
 
         def one(carry: tuple[Any, Any], step: tuple[tuple[Array, Batch], Array]) -> Any:
             (stats, gradient), ((t, batch), weight) = carry, step
-            row = row_of(network, stats, t)
+            row = network.row(stats, t)
             given = context._replace(batch_stats=stats, batch=batch)
-            (loss, (moved, sums)), more = value_and_grad(own_versions(network, held, row), given, t, weight)
-            return (moved, add_own(network, gradient, row, more)), (loss, sums)
+            (loss, (moved, sums)), more = value_and_grad(network.own(held, row), given, t, weight)
+            return (moved, network.add(gradient, row, more)), (loss, sums)
 
         start = (context.batch_stats, jax.tree.map(jnp.zeros_like, held))
         loop = in_turn if self.is_written_out else lax.scan
@@ -178,13 +169,13 @@ class JointSteps(Objective):
     def step_loss(self, own: Any, context: Context, step: int | Array, weight: Array) -> Loss:
         """One step's weighted share of the data term, all running statistics after its pass, and its sums.
 
-        `own` is what the step uses of the parameters (`own_versions`); the minibatch is the step's, the key the update's.
+        `own` is what the step uses of the parameters (`StepNetwork.own`); the minibatch is the step's, the key the
+        update's.
         """
         dtype = jax.tree.leaves(own)[0].dtype
-        row = row_of(self.network, context.batch_stats, step)
-        logits, moved, _ = apply_own(
-            self.network,
-            {"params": own, "batch_stats": own_versions(self.network, context.batch_stats, row)},
+        row = self.network.row(context.batch_stats, step)
+        logits, moved, _ = self.network.apply_own(
+            {"params": own, "batch_stats": self.network.own(context.batch_stats, row)},
             row,
             self.inputs(context.data, context.batch.index, dtype),
             Pass(train=True, sample_mask=context.batch.mask),
@@ -193,12 +184,12 @@ class JointSteps(Objective):
         )
         sums = self.sums(logits, context.labels, context)
         loss = weight.astype(dtype) * sums.loss / sums.count
-        return loss, (put_own(self.network, context.batch_stats, row, moved), sums)
+        return loss, (self.network.put(context.batch_stats, row, moved), sums)
 
     def penalty(self, params: Any, context: Context) -> Array:
         """weight_decay·Ω + adjacent·Δ; parameter-efficient versions are never weighed by a ratio, which may be 0/0."""
         network, hyper = self.network, context.hyper
-        table = table_of(network, context.batch_stats)
+        table = network.table(context.batch_stats)
         table = None if table is network.versions else table
         decay = hyper["weight_decay"]
         plain, efficient = parameter_norms(network, params, by_time=self.by_time, table=table)
@@ -206,11 +197,6 @@ class JointSteps(Objective):
         weights = context.extra.weights if self.fisher else None
         delta = adjacent_norm(network, params, self.power, self.by_time, weights, table)
         return total + hyper["adjacent"] * delta
-
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits (n,k) of rows (n,) in evaluation mode, of the network of time step `step`."""
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_step(self.network, variables, step, self.inputs(data, index, dtype))[0]
 
 
 def in_turn(one: Any, start: Any, steps: tuple[tuple[Array, Batch], Array]) -> tuple[Any, Any]:

@@ -7,9 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.network import Variables, random_dropout
-from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import apply_step, trained_from
+from seqfinal_jax.models.network import Variables
 from seqfinal_jax.training.objectives.risk import Context, Pooled
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 
@@ -19,39 +17,25 @@ class LastStep(Pooled):
     """Mean w·cross-entropy at the last step of a per-step network + weight_decay·Ω + adjacent·Δ (single-model spec, 5).
 
     Ω and Δ run over all steps as in the joint model; what is frozen is constant in them. The members' masks must be
-    those of `trained_from(network, last step)`.
+    those of `network.trained_from(last step)`.
     """
-
-    @property
-    def last(self) -> int:
-        """The last step's number."""
-        return self.network.num_steps - 1
 
     def training_logits(self, params: Any, context: Context) -> tuple[Array, Any]:
         """Logits (b,k) of the last step's network in training mode, and all running statistics after the pass."""
-        dtype = jax.tree.leaves(params)[0].dtype
-        params = hold_frozen(params, trained_from(self.network, self.last))
-        logits, new_stats, _ = apply_step(
-            self.network,
-            {"params": params, "batch_stats": context.batch_stats},
-            self.last,
-            self.inputs(context.data, context.batch.index, dtype),
-            Pass(train=True, sample_mask=context.batch.mask),
-            drop=random_dropout(context.hyper["dropout"], context.key),
-            frozen=self.frozen(context),
-        )
-        return logits, new_stats
+        return super().training_logits(self._held(params), context)
 
     def penalty(self, params: Any, context: Context) -> Array:
         """weight_decay·Ω + adjacent·Δ."""
-        params = hold_frozen(params, trained_from(self.network, self.last))
+        params = self._held(params)
         penalty = context.hyper["weight_decay"] * parameter_norm(self.network, params)
         return penalty + context.hyper["adjacent"] * adjacent_norm(self.network, params)
 
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
+    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
         """Logits (n,k) of rows (n,) in evaluation mode, always of the last step's network."""
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_step(self.network, variables, self.last, self.inputs(data, index, dtype))[0]
+        return super().logits(variables, data, index, None)
+
+    def _held(self, params: Any) -> Any:
+        return hold_frozen(params, self.network.trained_from(self.network.num_steps - 1))
 
 
 def hold_frozen(params: Any, masks: Any) -> Any:

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.network import Network, Variables, apply_network, random_dropout
+from seqfinal_jax.models.network import AnyNetwork, Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream
 from seqfinal_jax.training.objectives.penalties import squared_norm
 
@@ -147,12 +146,12 @@ class Objective:
     reads: ClassVar[tuple[str, ...]] = ()
     network_per_step: ClassVar[bool] = False
     risk_class: ClassVar[type | None] = None
-    network: Any = of_run(None)  # a Network, or a StepNetwork
+    network: Any = of_run(None)  # an AnyNetwork, once the run is known
     scaling: InputScaling = of_run(InputScaling())
     freeze_batch_stats: bool = of_run(False)
     first_trained: int = of_run(0)
 
-    def risk(self, network: Network | StepNetwork, training: Any) -> "Objective":
+    def risk(self, network: AnyNetwork, training: Any) -> "Objective":
         """The objective as the engine minimises it, for a network and the run's settings (`Training`)."""
         one = self._with_loss_of(self.risk_class) if self.risk_class else self
         own = {f.name for f in fields(one) if "of_run" in f.metadata}
@@ -183,7 +182,9 @@ class Objective:
         streams = self.streams(train, rows)
         return EvaluationSet(streams[-1].step, np.concatenate([s.rows for s in streams]), streams[0].weights)
 
-    def constants(self, network: Network, training: Any, data: dict[str, Any], anchors: Sequence[Any]) -> Any:
+    def constants(
+        self, network: AnyNetwork, training: Any, data: dict[str, Any], anchors: Sequence[Any]
+    ) -> Any:
         """Arrays that stay fixed during the fit of one seed, given the stage's `Anchor`s; None where there are none."""
         return None
 
@@ -257,8 +258,7 @@ class Objective:
     def training_logits(self, params: Any, context: Context) -> tuple[Array, Any]:
         """Logits (b,k) of one stream's minibatch in training mode, with dropout, and the running statistics after."""
         dtype = jax.tree.leaves(params)[0].dtype
-        logits, new_stats, _ = apply_network(
-            self.network,
+        logits, new_stats, _ = self.network.apply(
             {"params": params, "batch_stats": context.batch_stats},
             self.inputs(context.data, context.batch.index, dtype),
             Pass(train=True, sample_mask=context.batch.mask),
@@ -268,10 +268,10 @@ class Objective:
         )
         return logits, new_stats
 
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step`."""
+    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
+        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step` (None: the last one)."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_network(self.network, variables, self.inputs(data, index, dtype))[0]
+        return self.network.apply(variables, self.inputs(data, index, dtype), step=step)[0]
 
 
 EmpiricalRisk = Objective  # the name under which users' files derive a loss from it
@@ -283,7 +283,7 @@ class Pooled(Objective):
 
     weights: tuple[float, ...] | None = None
 
-    def risk(self, network: Network | StepNetwork, training: Any) -> Objective:
+    def risk(self, network: AnyNetwork, training: Any) -> Objective:
         """Without the weights, which act on the streams alone: stages of any weights share one compiled program."""
         return Objective.risk(replace(self, weights=None), network, training)
 
