@@ -40,7 +40,7 @@ def problem_of(
     network = build_network(architecture, 10, precision=precision)
     stream, rest = Stream(0, np.arange(train)), np.arange(train, len(pixels))
     return Problem(
-        objective=EmpiricalRisk(network, SCALING),
+        objective=EmpiricalRisk(network=network, scaling=SCALING),
         data=jax.device_put({"images": pixels, "labels": labels}, jax.local_devices()[0]),
         batches=lambda seed, epoch: epoch_batches([stream], shuffled(seed, "final"), epoch, BATCH),
         evaluation=lambda seed: {"valid": EvaluationSet(0, rest)},
@@ -56,14 +56,12 @@ def members(problem: Problem, seeds: int = 1) -> list[MemberSpec]:
 
 
 def train_arguments(problem: Problem, specs: list[MemberSpec], settings: FitSettings) -> tuple[Any, ...]:
-    """What `programs.train_epoch` takes before the number of minibatches, for members in one program."""
-    chunk = engine._start_chunk(
-        Fit(problem, specs, settings, results=[None] * len(specs)), np.arange(len(specs)), jax.devices()[0]
-    )
+    """What `programs.train_epoch` takes, for members in one program and an epoch of one minibatch."""
+    run = Fit(problem, specs, settings, results=[None] * len(specs))
+    chunk = engine._start_chunk(run, np.arange(len(specs)), jax.devices()[0])
     batches = engine._stack_batches([problem.batches(seed, 1) for seed in chunk.seeds])
-    return (
-        problem.objective, settings.vectorise, chunk.state, chunk.members, problem.data, chunk.constants, batches,
-    )  # fmt: skip
+    epoch = programs.Epoch(problem.data, chunk.constants, batches, jnp.int32(1), jnp.int32(1))
+    return run.program, chunk.state, chunk.members, epoch
 
 
 def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], FitSettings]:
@@ -74,14 +72,12 @@ def some_members(problem: Problem, count: int) -> tuple[list[MemberSpec], FitSet
 
 def step_clock(problem: Problem, steps: int, together: int = 1) -> Callable[[], float]:
     """Runs `steps` training steps of so many members in the shipped program; seconds per member's step."""
-    objective, how, state, *rest = train_arguments(problem, *some_members(problem, together))
-    held = [state]
+    program, state, specs, epoch = train_arguments(problem, *some_members(problem, together))
+    held, epoch = [state], epoch._replace(count=jnp.int32(steps))
 
     def run() -> float:
         began = time.perf_counter()
-        held[0], sums, _ = programs.train_epoch(
-            objective, how, held[0], *rest, jnp.int32(steps), jnp.int32(1)
-        )
+        held[0], sums, _ = programs.train_epoch(program, held[0], specs, epoch)
         jax.block_until_ready(sums)
         return (time.perf_counter() - began) / (steps * together)
 
@@ -92,7 +88,7 @@ def compiled_epoch(problem: Problem, specs: list[MemberSpec], settings: FitSetti
     """The compiled training program, and the seconds that tracing and compiling it took."""
     arguments = train_arguments(problem, specs, settings)
     began = time.perf_counter()
-    compiled = programs.train_epoch.lower(*arguments, jnp.int32(1), jnp.int32(1)).compile()
+    compiled = programs.train_epoch.lower(*arguments).compile()
     return compiled, time.perf_counter() - began
 
 

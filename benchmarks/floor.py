@@ -33,7 +33,7 @@ class Work(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """Operations and bytes a second."""
+    """Operations and bytes per second."""
 
     rate: float
     bandwidth: float
@@ -56,9 +56,9 @@ def product_work(equation: Any) -> Work:
 def step_work(problem: Problem) -> Work:
     """What a training step of one member needs."""
     arguments = train_arguments(problem, members(problem)[:1], FitSettings())
-    program = programs.train_epoch.trace(*arguments, jnp.int32(1), jnp.int32(1)).jaxpr.jaxpr
+    program = programs.train_epoch.trace(*arguments).jaxpr.jaxpr
     products = [product_work(e) for e in equations(program) if e.primitive.name == "dot_general"]
-    params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[2].params))
+    params = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[1].params))
     moved = sum(product.bytes for product in products) + PASSES_OVER_PARAMETERS * params
     return Work(sum(product.operations for product in products), moved)
 
@@ -88,8 +88,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
-    parser.add_argument("--rate", type=float, help="float32 operations a second; measured if left out")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second; measured if left out")
+    parser.add_argument("--rate", type=float, help="float32 operations per second; default: measured")
+    parser.add_argument("--bandwidth", type=float, help="bytes per second; default: measured")
     asked = parser.parse_args()
     machine = Machine(asked.rate, asked.bandwidth) if asked.rate and asked.bandwidth else measure_machine()
     print(f"float32: {machine.rate / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s")

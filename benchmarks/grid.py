@@ -3,7 +3,7 @@
 python -m benchmarks.grid
 python -m benchmarks.grid --architectures convnet-1 --train 1600 --valid 400 --repeats 3
 
-*lean* makes the training pass and one validation pass an epoch; *published* the passes of the published loop (training,
+*lean* makes the training pass and one validation pass per epoch; *published* the passes of the published loop (training,
 then loss and accuracy of training and validation set, each in a pass of its own). Ours makes a training pass and one
 validation pass, evaluates before the first epoch too, and keeps the best variables; programs are compiled before.
 PyTorch's forms are those whose step is the fastest here; with `--precision bfloat16` those in autocast are among the

@@ -21,9 +21,8 @@ from configs.cifar10_rcl import get_config
 from configs.cifar10_rotation import get_config as rotation_config
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.nodes import Stage
-from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.network import stage_network
-from seqfinal_jax.methods.stages.problem import stage_problem
+from seqfinal_jax.methods.stages.problem import stage_batches, stage_problem
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.models.per_step.network import init_steps
 from seqfinal_jax.runs.loop import build_pool, fit_settings
@@ -85,7 +84,7 @@ def compare(plan: Plan, repeats: int, epochs: int) -> None:
             flush=True,
         )
     print(
-        f"{plan.methods[0]}, {plan.architectures[0]}, {longest} minibatches a step: median ratio "
+        f"{plan.methods[0]}, {plan.architectures[0]}, {longest} minibatches per step: median ratio "
         f"{statistics.median(ratios):.2f}"
     )
 
@@ -99,7 +98,8 @@ def memory(plan: Plan) -> None:
     problem = stage_problem(stage, network, training, pool, {}, lambda member: None, lambda seed: None)
     lead = lambda tree: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), tree)  # noqa: E731
     variables = lead(jax.eval_shape(lambda: init_steps(steps, jax.random.key(0))))
-    state = jax.eval_shape(lambda v: programs.init_state(problem.objective, "map", v), variables)
+    compiled = programs.Program(problem.objective, problem.optimiser, "map")
+    state = jax.eval_shape(lambda v: programs.init_state(compiled, v), variables)
     masks = jax.tree.map(lambda mask: jnp.asarray(mask)[None], member_masks(stage, network, ()))
     hyper = {name: jnp.ones(1) for name in stage.grid.points()[0]}
     member = programs.Member(jnp.zeros(1, jnp.int32), jax.random.split(jax.random.key(0), 1), hyper, masks)
@@ -112,9 +112,8 @@ def memory(plan: Plan) -> None:
         "labels": jax.ShapeDtypeStruct(pool.labels.shape, "int32"),
     }
     began = time.perf_counter()
-    program = programs.train_epoch.lower(
-        problem.objective, "map", state, member, data, None, batch, jnp.int32(1), jnp.int32(1)
-    ).compile()
+    epoch = programs.Epoch(data, None, batch, jnp.int32(1), jnp.int32(1))
+    program = programs.train_epoch.lower(compiled, state, member, epoch).compile()
     report = program.memory_analysis()
     arguments = (report.argument_size_in_bytes - pool.images.size) / MIB
     best = sum(leaf.size * 4 for leaf in jax.tree.leaves(variables)) / MIB

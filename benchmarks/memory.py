@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names joined by commas")
     asked = parser.parse_args()
     print(
-        f"MiB a member; estimate: {COPIES} copies of the variables and {WORKING_SPACE:.2f} of the forward pass"
+        f"MiB per training; estimate: {COPIES} copies of the variables and {WORKING_SPACE:.2f} of the forward pass"
     )
     print(
         "| network | variables | arguments | working | sum with best | estimate | working / forward "

@@ -31,9 +31,9 @@ from benchmarks.stages import computed, one_point, quick_context
 from benchmarks.step import torch_parts
 from configs.cifar10_rcl import get_config
 from seqfinal_jax.methods.nodes import Stage, all_stages
-from seqfinal_jax.methods.stages.data import stage_batches
 from seqfinal_jax.methods.stages.network import stage_rule
 from seqfinal_jax.methods.stages.objectives import Pooled
+from seqfinal_jax.methods.stages.problem import stage_batches
 from seqfinal_jax.runs.loop import build_pool
 from seqfinal_jax.runs.plan import Plan, make_plan
 

@@ -38,7 +38,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-", "reduce-
 
 
 def settings(epochs: int, size: int) -> FitSettings:
-    """One member a program on a CPU, all in one elsewhere; all devices."""
+    """One training per program on a CPU, all in one elsewhere; all devices."""
     together = {} if jax.default_backend() == "cpu" else {"vectorise": "vmap", "members_per_program": size}
     return FitSettings(StopRule(epochs, patience=epochs), devices=tuple(jax.local_devices()), **together)
 

@@ -107,7 +107,7 @@ def parse_options() -> argparse.Namespace:
         "--architectures", default="convnet-1,convnet-4", help="names joined by commas, or all"
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=32, help="steps a repeat, as many as an epoch has")
+    parser.add_argument("--steps", type=int, default=32, help="steps per repeat, as many as an epoch has")
     parser.add_argument("--members", type=int, default=1, help="members in our program")
     parser.add_argument("--precision", choices=list(BETWEEN), default="highest")
     parser.add_argument(

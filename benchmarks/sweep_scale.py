@@ -14,16 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch.record import read_sweep, submitted, write_sweep
 from seqfinal_jax.results.sealed import write_sealed
+from seqfinal_jax.sweeps.record import read_sweep, submitted, write_sweep
 
 NETWORKS = "convnet-1,convnet-2,convnet-3,convnet-4,resnet-1,densenet-1"
 
 
 def timed(*arguments: str) -> float:
-    """Seconds of `python -m launch.sweep`."""
+    """Seconds of `seqfinal sweep`."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "launch.sweep", *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "seqfinal_jax", "sweep", *arguments], capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     return time.monotonic() - began
@@ -51,8 +53,8 @@ def main() -> None:
 
 def fill(one: Path, many: Path, small: tuple[str, ...], seeds: str) -> None:
     """A sweep that is planned, with a copy of a result in every cell but the last ten."""
-    from launch.plan import plan_runs
-    from launch.record import Sweep
+    from seqfinal_jax.sweeps.plan import plan_runs
+    from seqfinal_jax.sweeps.record import Sweep
 
     settings = [*small[1:], f"--config.seeds={seeds}"]
     [planned] = plan_runs([small[0].removeprefix("--config=")], settings, None, many)

@@ -1,4 +1,4 @@
-"""CIFAR-10: every image gets redder by 30 a step.
+"""CIFAR-10: every image gets redder by 30 per step.
 
 Command   python -m seqfinal_jax.main --config=configs/cifar10_recolor.py --data_dir=DIR
 Hardware  2 CPU cores or a GPU

@@ -1,4 +1,4 @@
-"""CIFAR-10 rotated by 30 degrees a step, for 2 to 8 time steps (source included).
+"""CIFAR-10 rotated by 30 degrees per step, for 2 to 8 time steps (source included).
 
 Command   python -m seqfinal_jax.main --config=configs/cifar10_rotation.py:N[,PRESETS] --data_dir=DIR
           N is the number of time steps, for example configs/cifar10_rotation.py:5,quick

@@ -1,4 +1,4 @@
-"""CIFAR-10: rotation by 30 degrees a step, even classes one way and odd ones the other.
+"""CIFAR-10: rotation by 30 degrees per step, even classes one way and odd ones the other.
 
 Command   python -m seqfinal_jax.main --config=configs/cifar10_rotation_cond.py --data_dir=DIR
 Hardware  2 CPU cores or a GPU

@@ -1,1 +1,1 @@
-"""Sweeps: the cells of one or several configurations, over the devices of a machine or the nodes of a cluster."""
+"""`python -m launch.sweep` in a checkout is `seqfinal sweep`; the code is in `seqfinal_jax.sweeps`."""

@@ -38,12 +38,8 @@ def main() -> int:
 
 def _run(name: str, rest: list[str]) -> int:
     if name == "run":
-        from seqfinal_jax.main import command
-
-        sys.argv = ["seqfinal run", *rest]
-        command()
-        return 0
-    if name == "list":
+        from seqfinal_jax.main import main as found
+    elif name == "list":
         from seqfinal_jax.listing import main as found
     elif name == "tables":
         from seqfinal_jax.analysis.tables.command import main as found
@@ -52,7 +48,7 @@ def _run(name: str, rest: list[str]) -> int:
     elif name == "export":
         from seqfinal_jax.export import main as found
     else:
-        from launch.sweep import main as found
+        from seqfinal_jax.sweeps.sweep import main as found
     return found(rest)
 
 

@@ -28,9 +28,8 @@ def load_config(name: str, **settings: Any) -> "ConfigDict":
     Raises:
         ValueError: there is no such file, preset or field.
     """
-    from seqfinal_jax.config.check import flat
     from seqfinal_jax.config.command_line import read_configuration
-    from seqfinal_jax.config.values import set_field
+    from seqfinal_jax.config.values import flat, set_field
 
     found, _ = read_configuration(name)
     object.__setattr__(found, LOADED, flat(found))
@@ -112,7 +111,7 @@ def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "C
 
 def _changed(given: "str | ConfigDict") -> list[str]:
     """The fields that a configuration of `load_config` was given other values since."""
-    from seqfinal_jax.config.check import flat
+    from seqfinal_jax.config.values import flat
 
     loaded = getattr(given, LOADED, None)  # a name has none
     return (

@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seqfinal_jax list", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("kind", nargs="?", choices=[*KINDS, "all"], default="all")
-    parser.add_argument("--plugins", default="", help="files or modules of your own, with commas")
+    parser.add_argument("--plugins", default="", help="files or modules of your own, separated by commas")
     options = parser.parse_args(arguments)
     try:
         load_plugins(names_of(options.plugins))

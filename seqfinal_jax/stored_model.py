@@ -15,7 +15,7 @@ from jax import Array
 from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.own_logits import stored_logits, trained_like
-from seqfinal_jax.models import Network, NetworkConfig, apply_network, build_network
+from seqfinal_jax.models import AnyNetwork, NetworkConfig, build_network
 from seqfinal_jax.models.convert.export import (
     DESCRIPTION,
     FORMATS,
@@ -26,7 +26,6 @@ from seqfinal_jax.models.convert.export import (
     write_weights,
 )
 from seqfinal_jax.models.per_step.low_rank import Adapter
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
@@ -44,7 +43,7 @@ class StoredModel:
     outputs. trained_on: the last time step of the training, which such an objective is told by default.
     """
 
-    network: Network | StepNetwork
+    network: AnyNetwork
     variables: dict[str, Any]
     scaling: InputScaling
     class_names: tuple[str, ...]
@@ -58,14 +57,14 @@ class StoredModel:
         step that the model does not have.
         """
         number = self._number(step)
-        config = _base(self.network).config
+        config = self.network.base.config
         wanted = tuple(config.image_shape)
         images = np.asarray(images)
         if images.ndim == len(wanted):
             return self(images[None], step)[0]
         images = _checked(images, wanted)
         if not len(images):
-            return np.zeros((0, _base(self.network).num_classes), np.float32)
+            return np.zeros((0, self.network.base.num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
         return np.concatenate([np.asarray(_logits(self._maker, self.variables, b, number)) for b in batches])
 
@@ -92,7 +91,7 @@ class StoredModel:
 
     def _input(self) -> dict[str, Any]:
         """How images become the network's input."""
-        height, width, channels = _base(self.network).config.image_shape
+        height, width, channels = self.network.base.config.image_shape
         size = {"height": height, "width": width, "channels": channels, "pixels": "0..255"}
         if self.scaling.mean is None:
             return {**size, "scaling": "none: the pixels as they are"}
@@ -104,11 +103,11 @@ class StoredModel:
         return LogitMaker(self.network, self.scaling, self.objective)
 
     def _number(self, step: int | None) -> int:
-        if self.objective and not isinstance(self.network, StepNetwork):
+        count = self.network.num_steps
+        if self.objective and count == 1:
             if step is not None and step < 0:
                 raise ValueError(f"step = {step}: expected a time step, counted from 0")
             return self.trained_on if step is None else step
-        count = self.network.num_steps if isinstance(self.network, StepNetwork) else 1
         if step is not None and not (count > 1 and 0 <= step < count):
             raise ValueError(
                 f"step = {step}: this model has {f'steps 0..{count - 1}' if count > 1 else 'a single network'}"
@@ -142,28 +141,21 @@ def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 class LogitMaker:
     """Makes logits from images as a stored model does: by an objective that has its own way, else by the network."""
 
-    network: Network | StepNetwork
+    network: AnyNetwork
     scaling: InputScaling
     objective: Objective | None = None
 
     def __call__(self, variables: Any, images: Array, step: Array | int) -> Array:
         """Logits (n,k) of images (n,h,w,c) with pixels 0..255, in evaluation mode, at a time step."""
-        if self.objective:
-            data = {"images": images, "labels": jnp.zeros(len(images), jnp.int32)}
-            return self.objective.logits(variables, data, jnp.arange(len(images)), jnp.int32(step))
-        x = self.scaling(images, jnp.float32)
-        if isinstance(self.network, StepNetwork):
-            return apply_step(self.network, variables, step, x)[0]
-        return apply_network(self.network, variables, x)[0]
+        if self.objective is None:
+            return self.network.apply(variables, self.scaling(images, jnp.float32), step=step)[0]
+        data = {"images": images, "labels": jnp.zeros(len(images), jnp.int32)}
+        return self.objective.logits(variables, data, jnp.arange(len(images)), jnp.int32(step))
 
 
 @partial(jax.jit, static_argnames=("maker",))
 def _logits(maker: LogitMaker, variables: Any, images: Array, step: Array) -> Array:
     return maker(variables, images, step)
-
-
-def _base(network: Network | StepNetwork) -> Network:
-    return network.base if isinstance(network, StepNetwork) else network
 
 
 def form_of(described: dict[str, Any] | None) -> StepForm | None:
@@ -188,7 +180,7 @@ def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool =
     Args:
         path: the folder.
         plugins: files of plugins that you name yourself, which are executed.
-        trust_code: also executes the copies of plugins in the run folder, whoever they come from.
+        trust_code: also executes the copies of plugins in the run folder, even those of other people.
 
     Raises:
         ValueError: the folder contains no model or a damaged one, or the model needs a plugin that may not be executed.

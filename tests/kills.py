@@ -83,7 +83,7 @@ def other_lists(generator: random.Random) -> Lists:
 
 
 def chain(folder: Path, kills: int, span: tuple[float, float], generator: random.Random) -> list[str]:
-    """Kills and restarts; what was done, a text a start."""
+    """Kills and restarts; what was done, one string per start."""
     told, lists = [], (METHODS, SEEDS)
     for _ in range(kills):
         process, moment = started(folder / "run", folder / "epochs", lists), generator.uniform(*span)

@@ -64,7 +64,14 @@ class Place:
         }  # fmt: skip
 
     def start(self) -> subprocess.Popen:
-        command = [sys.executable, "-m", "launch.sweep", "--config=configs/digits_rcl.py:smoke", *FIELDS]
+        command = [
+            sys.executable,
+            "-m",
+            "seqfinal_jax",
+            "sweep",
+            "--config=configs/digits_rcl.py:smoke",
+            *FIELDS,
+        ]
         return subprocess.Popen(
             [*command, "--workers=2", f"--workdir={self.run}"], cwd=ROOT, env=self.environment, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

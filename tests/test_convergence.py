@@ -38,7 +38,7 @@ def test_differences_within_a_point_may_turn():
     assert "turns no sign" in report(changes(once, twice), (1, 1))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_command_runs_both_budgets_and_draws(tmp_path):
     command = [
         sys.executable, "-m", "benchmarks.convergence", "--config=configs/digits_rcl.py:smoke",

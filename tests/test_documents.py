@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.sweep import _parser as sweep_parser
-from seqfinal_jax.config.check import check_config
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.config.parse import parse
+from seqfinal_jax.sweeps.sweep import _parser as sweep_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*.md"))]
@@ -23,7 +23,11 @@ def commands(page):
     """The commands of a page's shell blocks, a line each, continued lines put together."""
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.S)
     text = "\n".join(blocks).replace("\\\n", " ")
-    return [line.split("   #")[0].split("  #")[0].strip() for line in text.splitlines() if "python" in line]
+    return [
+        line.split("   #")[0].split("  #")[0].strip()
+        for line in text.splitlines()
+        if "python" in line or line.startswith("seqfinal ")
+    ]
 
 
 def words(line):
@@ -56,7 +60,7 @@ def test_commands_of_the_documents_make_configurations(arguments):
     if "plugins=" in " ".join(settings) or not re.match(r"(configs/)?\w+(\.py)?(:|$)", config):
         pytest.skip("a file of the reader's own")
     made, changed = read_configuration(config, settings)
-    check_config(made)
+    parse(made)
     assert len(changed) == len(settings)
     flags = [
         each.split("=")[0] for each in arguments if each.startswith("--") and not each.startswith("--config")
@@ -101,7 +105,7 @@ def test_commands_that_look_at_data_make_configurations(module):
         config, settings = given(arguments)
         if config == "configs/1.py":
             continue  # in a loop over names
-        check_config(read_configuration(config, settings)[0])
+        parse(read_configuration(config, settings)[0])
         flags = {each.split("=")[0] for each in arguments if not each.startswith("--config")}
         assert flags <= {"--data_dir", "--out", "--points", "--max_iterations"}, row.id
 
@@ -119,13 +123,13 @@ def test_no_figure_or_table_of_the_paper_stands_in_two_places():
     assert set(taken) >= {("table", number) for number in range(4, 15)}
 
 
-@pytest.mark.parametrize("arguments", [row for row in found("launch.sweep") if "status" not in row.id])
+@pytest.mark.parametrize("arguments", [row for row in found("sweep") if "status" not in row.id])
 def test_sweeps_of_the_documents_parse(arguments):
     options, rest = sweep_parser().parse_known_args(arguments)
     assert all(each.startswith("--config.") for each in rest)
     if options.action == "start":
         for config in options.config:
-            check_config(read_configuration(config, rest)[0])
+            parse(read_configuration(config, rest)[0])
 
 
 @pytest.mark.parametrize(

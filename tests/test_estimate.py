@@ -37,7 +37,7 @@ def test_a_training_is_three_passes_of_a_sample_and_a_validation_one(tmp_path, m
     samples = plan.sizes("main")[-1]
     train, valid = samples * 4 // 5, samples // 5
     each = forward_operations(plan.networks["convnet-1"]) + STEP / (3 * plan.training.batch_size)
-    assert found.fits == len(plan.config.grid.dropout) * len(plan.config.grid.learning_rate)
+    assert found.fits == len(plan.spec.grid.dropout) * len(plan.spec.grid.learning_rate)
     assert found.operations == pytest.approx(found.epochs * (3 * train + valid) * each, rel=0.05)
 
 

@@ -62,8 +62,17 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize("format", READERS)
-@pytest.mark.parametrize("method", ["erm_final", "joint", "erm_side_tune_block"])
+ALWAYS = (("orbax", "joint"), ("safetensors", "erm_side_tune_block"), ("torch", "erm_final"))
+
+
+@pytest.mark.parametrize(
+    ("format", "method"),
+    [
+        pytest.param(format, method, marks=() if (format, method) in ALWAYS else pytest.mark.slow)
+        for format in READERS
+        for method in ("erm_final", "joint", "erm_side_tune_block")
+    ],
+)
 def test_an_exported_model_is_read_in_a_process_without_us(workdir, tmp_path, capsys, format, method):
     need(format)
     cell = workdir / CELL.format(method)
@@ -109,7 +118,9 @@ def test_the_description_says_how_the_network_is_built(workdir, tmp_path):
     assert described["batch_norm"]["epsilon"] == 1e-5
 
 
-@pytest.mark.parametrize("architecture", ["convnet-1", "resnet-1", "densenet-1"])
+@pytest.mark.parametrize(
+    "architecture", ["convnet-1", "resnet-1", pytest.param("densenet-1", marks=pytest.mark.slow)]
+)
 def test_the_torch_file_gives_the_same_logits_in_pytorch(tmp_path, images, architecture):
     """In the networks of benchmarks/, by nothing but the file and its description."""
     need("torch")

@@ -15,6 +15,7 @@ from seqfinal_jax.analysis.report import report_run
 from seqfinal_jax.config import apply_presets
 from seqfinal_jax.records import plugins
 from seqfinal_jax.records.registry import Registry
+from tests.processes import forked
 from tests.runs import smoke_run
 
 ROOT = Path(__file__).parents[1]
@@ -104,17 +105,11 @@ def report_of(workdir):
 
 def test_own_fields_are_set_on_the_command_line_and_named_in_the_id(own, tmp_path):
     path, workdir = own("label_smoothing"), tmp_path / "run"
-    command = [sys.executable, "-m", "seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke", "--dry_run"]
-    flags = ["--config.methods=label_smoothing", f"--config.plugins={path}", f"--workdir={workdir}"]
-    done = subprocess.run(
-        [*command, *flags, "--config.label_smoothing.smoothing=0.0,0.05"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert "methods label_smoothing_smoothing_0,0.05" in done.stdout, done.stderr
-    done = subprocess.run(
-        [*command, *flags, "--config.label_smoothing.smoothing=much"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    command = ["seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke", "--dry_run"]
+    command += ["--config.methods=label_smoothing", f"--config.plugins={path}", f"--workdir={workdir}"]
+    values = ("0.0,0.05", "much")
+    named, done = forked([[*command, f"--config.label_smoothing.smoothing={value}"] for value in values])
+    assert "methods label_smoothing_smoothing_0,0.05" in named.stdout, named.stderr
     assert done.returncode == 2 and "config.label_smoothing.smoothing: expected one or more" in done.stderr
 
 
@@ -259,6 +254,7 @@ def test_after_an_edit_of_a_shift_all_its_cells_are_made_anew(own, tmp_path, cap
     assert "was computed by code that has changed since" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_configuration_file_may_define_records_itself(own, tmp_path):
     path = own(
         "mine_too",

@@ -18,59 +18,58 @@ from seqfinal_jax.methods.method import METHODS, method_id, other_names
 from seqfinal_jax.records.registry import resolved
 from seqfinal_jax.runs.plan import make_plan
 from tests.analysis.run_folders import make_run_folder
+from tests.processes import forked
 from tests.runs import smoke_config
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"methods": ("erm_final", "erm_fine_tune"), "seeds": (0,), "grid.dropout": (0.0,)}
 
 
-def command(*arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", "seqfinal_jax", *arguments], cwd=cwd, capture_output=True, text=True
-    )
+MISTYPED = [
+    (["tabels"], "unknown command 'tabels'; did you mean 'tables'?"),
+    (["run", "--config=configs/digits_rlc.py"], "Did you mean configs/digits_rcl.py?"),
+    (["run", "--config=digits"], "there is no file digits. Did you mean digits_rcl?"),
+    (["run", "--config=digits_rcl", "--methods=erm_final"], "unknown flag --methods; did you mean --config.methods?"),
+    (["run", "--config=digits_rcl", "--patience=3"], "did you mean --config.training.patience?"),
+    (["run", "--config=digits_rcl", "--wrkdir=x"], "did you mean --workdir?"),
+    (["run", "--config=digits_rcl", "--config.methods=LP-TF"], "did you mean 'LP-FT'?"),
+    (["sweep", "--config=digits_rcl", "--workdir=x", "--methods=erm_final"], "did you mean --config.methods?"),
+    (["list", "--plugins=nothing.py"], "nothing.py"),
+]  # fmt: skip
+HELP = (["seqfinal_jax", "--help"], ["seqfinal_jax"])
+HELP_OF_A_RUN = (["seqfinal_jax", "run", "--help"], ["seqfinal_jax.main", "--help"])
+LIST = ["seqfinal_jax", "list", "methods"]
 
 
-def test_help_shows_the_commands_in_80_columns():
-    done = command("--help")
-    assert done.returncode == 0 and done.stdout == command().stdout
+@pytest.fixture(scope="module")
+def answers():
+    """What the short commands of this file give, by their words."""
+    commands = [*(["seqfinal_jax", *words] for words, _ in MISTYPED), *HELP, *HELP_OF_A_RUN, LIST]
+    return {" ".join(done.args): done for done in forked(commands)}
+
+
+def test_help_shows_the_commands_in_80_columns(answers):
+    done, bare = (answers[" ".join(command)] for command in HELP)
+    assert done.returncode == 0 and done.stdout == bare.stdout
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  seqfinal")] == [
         "run", "list", "tables", "report", "export", "sweep", "run",
     ]  # fmt: skip
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["tabels"], "unknown command 'tabels'; did you mean 'tables'?"),
-        (["run", "--config=configs/digits_rlc.py"], "Did you mean configs/digits_rcl.py?"),
-        (["run", "--config=digits"], "there is no file digits. Did you mean digits_rcl?"),
-        (
-            ["run", "--config=digits_rcl", "--methods=erm_final"],
-            "unknown flag --methods; did you mean --config.methods?",
-        ),
-        (["run", "--config=digits_rcl", "--patience=3"], "did you mean --config.training.patience?"),
-        (["run", "--config=digits_rcl", "--wrkdir=x"], "did you mean --workdir?"),
-        (["run", "--config=digits_rcl", "--config.methods=LP-TF"], "did you mean 'LP-FT'?"),
-        (
-            ["sweep", "--config=digits_rcl", "--workdir=x", "--methods=erm_final"],
-            "did you mean --config.methods?",
-        ),
-        (["list", "--plugins=nothing.py"], "nothing.py"),
-    ],
-)
-def test_what_is_mistyped_gets_the_nearest_match(arguments, message):
-    done = command(*arguments)
+@pytest.mark.parametrize(("words", "message"), MISTYPED)
+def test_what_is_mistyped_gets_the_nearest_match(answers, words, message):
+    done = answers[" ".join(["seqfinal_jax", *words])]
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("start", [["seqfinal_jax", "run"], ["seqfinal_jax.main"]])
-def test_help_of_a_run_says_what_it_does_and_has_all_flags(start):
+@pytest.mark.parametrize("command", HELP_OF_A_RUN, ids=" ".join)
+def test_help_of_a_run_says_what_it_does_and_has_all_flags(answers, command):
     """It was a usage line and nothing more."""
-    done = subprocess.run([sys.executable, "-m", *start, "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = answers[" ".join(command)]
     assert done.returncode == 0 and "Trains the methods of a configuration" in done.stdout
-    for flag in ("--config=", "--data_dir=", "--workdir=", "--dry_run", "--shard=", "--config.FIELD="):
+    for flag in ("--config CONFIG", "--data_dir", "--workdir", "--dry_run", "--shard", "--config.FIELD="):
         assert flag in done.stdout
 
 
@@ -81,8 +80,8 @@ def test_the_package_shows_its_interface_and_nothing_else():
     assert done.stdout.strip() == str(names)
 
 
-def test_a_list_into_a_pipe_breaks_nothing():
-    done = command("list", "methods")
+def test_a_list_into_a_pipe_breaks_nothing(answers):
+    done = answers[" ".join(LIST)]
     assert "sequential_fine_tune_exponential" in done.stdout
     assert any(
         line.startswith("oracle") and line.rstrip().endswith("samples") for line in done.stdout.splitlines()
@@ -182,7 +181,7 @@ def test_the_python_interface_says_what_is_wrong(tmp_path):
         seqfinal_jax.load_config("digits_rcl", sedes=(1,))
     with pytest.raises(ValueError, match=r"load_results needs a run folder"):
         seqfinal_jax.load_results()
-    with pytest.raises(ValueError, match=r"is no folder"):
+    with pytest.raises(ValueError, match=r"is not a folder"):
         seqfinal_jax.plot(tmp_path / "nothing")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = seqfinal_jax.nothing
@@ -207,9 +206,12 @@ def test_a_wheel_brings_its_configurations(tmp_path):
     done = subprocess.run([program, "run", *flags], cwd=tmp_path / "work", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "work" / "runs" / "digits_rcl-smoke" / "report" / "index.html").is_file()
-    code = "import seqfinal_jax, launch; print(seqfinal_jax.__file__)"
+    code = "import importlib.util as u, seqfinal_jax; print(seqfinal_jax.__file__, u.find_spec('launch'))"
     where = subprocess.run([str(python), "-c", code], cwd=tmp_path / "work", capture_output=True, text=True)
-    assert str(site) in where.stdout
+    assert str(site) in where.stdout and where.stdout.split()[-1] == "None"
+    flags += ["--workdir=sweep", "--dry_run"]
+    sweep = subprocess.run([program, "sweep", *flags], cwd=tmp_path / "work", capture_output=True, text=True)
+    assert sweep.returncode == 0 and "1 cells" in sweep.stdout, sweep.stderr
 
 
 @pytest.mark.parametrize(
@@ -260,3 +262,23 @@ def test_results_of_a_list_of_folders(tmp_path):
     assert seqfinal_jax.load_results([folder]).equals(seqfinal_jax.load_results(str(folder)))
     with pytest.raises(ValueError, match="load_results needs a run folder"):
         seqfinal_jax.load_results([])
+
+
+def test_settings_name_a_plugin_and_its_fields_in_any_order(tmp_path):
+    from seqfinal_jax.api import _configuration
+    from seqfinal_jax.records import plugins
+    from seqfinal_jax.records.registry import Registry
+    from tests.test_extending import EXAMPLES
+
+    path = tmp_path / "smoothing_of_settings.py"
+    path.write_text(EXAMPLES["label_smoothing"])
+    try:
+        settings = {"label_smoothing.smoothing": (0.1,), "plugins": (str(path),)}
+        found = _configuration("digits_rcl:smoke", settings)
+        assert found.label_smoothing.smoothing == (0.1,) and found.plugins == (str(path),)
+        with pytest.raises(ValueError, match=r"has no field 'label_smoothing\.smoothnig'"):
+            _configuration("digits_rcl:smoke", {"label_smoothing.smoothnig": (0.1,), "plugins": (str(path),)})
+    finally:
+        plugins._loaded.pop(path.resolve(), None)
+        for registry in Registry.every:
+            registry.forget(str(path.resolve()))

@@ -10,7 +10,7 @@ import seqfinal_jax
 from tests.runs import smoke_run
 
 TINY = {"network__width_factor": 0.125, "network__stem_width": 8}
-METHODS = ("joint", "joint_side_tune_block", "sequential_fine_tune_none")
+METHODS = ("joint", "sequential_fine_tune_none")
 
 
 def cell_of(workdir, name="*", architecture="convnet-1"):
@@ -54,7 +54,6 @@ def test_distances_between_steps_are_those_of_the_stored_model(finished):
     assert changes["fc", 2] == pytest.approx(squares**0.5, rel=1e-12)
     assert len(changes) == 9 and (changes > 0).all()
     assert len(table(cell_of(finished, "sequential_fine_tune_none"), "layer_change.csv")) == 9
-    assert not (cell_of(finished, "joint_side_tune_block") / "layer_change.csv").exists()
 
 
 def test_a_stored_joint_model_answers_for_every_step(finished):
@@ -80,7 +79,13 @@ OPTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("low_rank", "explicit") else ())
+        for name in OPTIONS
+    ],
+)
 def test_options_run_end_to_end(tmp_path, name):
     smoke_run(tmp_path, **ONE, **OPTIONS[name])
     cell = cell_of(tmp_path)
@@ -93,6 +98,7 @@ def test_options_run_end_to_end(tmp_path, name):
         }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_layer_search_tries_every_subset(tmp_path):
     smoke_run(tmp_path, **ONE, joint__separate_layers="search")
     cell = cell_of(tmp_path, "joint_separate_search")
@@ -108,6 +114,7 @@ SWEEP = {"joint__mode": "side_tune", "joint__sweep_efficient_penalty": True}
 RESNET = {"architectures": ("resnet-1",), "network__units": 1, "network__stem_width": 4}
 
 
+@pytest.mark.slow
 def test_the_sweep_tries_every_decay_of_side_modules_and_each_trains_other_weights(tmp_path):
     smoke_run(tmp_path, **{**ONE, **TWO_STEPS, **SWEEP, **RESNET})
     cell = cell_of(tmp_path, architecture="resnet-1")
@@ -129,6 +136,7 @@ def test_a_sweep_over_a_weight_that_nothing_carries_is_refused(tmp_path, fields,
         smoke_run(tmp_path, **{**ONE, **TWO_STEPS, **SWEEP, **fields})
 
 
+@pytest.mark.slow
 def test_an_ablated_model_is_one_model_for_all_steps(tmp_path):
     fields = {"joint__mode": "side_tune", "side__layer_sizes": "block", "all_layers_efficient": True}
     smoke_run(tmp_path, **ONE, **TWO_STEPS, **fields, joint__ablate=True)
@@ -138,13 +146,19 @@ def test_an_ablated_model_is_one_model_for_all_steps(tmp_path):
 
 
 RESUMED = [
-    {},
-    {"joint__adjacent_penalty": "l2_fisher", "joint__fisher": "per_sample_ce"},
-    {"joint__separate_layers": "search", "training__patience": 0},
+    pytest.param({}, id="plain"),
+    pytest.param(
+        {"joint__adjacent_penalty": "l2_fisher", "joint__fisher": "per_sample_ce"},
+        id="fisher",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        {"joint__separate_layers": "search", "training__patience": 0}, id="search", marks=pytest.mark.slow
+    ),
 ]
 
 
-@pytest.mark.parametrize("fields", RESUMED, ids=["plain", "fisher", "search"])
+@pytest.mark.parametrize("fields", RESUMED)
 def test_a_resumed_fit_is_the_unbroken_one(tmp_path, fields):
     """The winner goes on as if it had had the later patience and number of epochs from the start."""
     short = {**ONE, "training__max_epochs": 2, **fields}
@@ -163,22 +177,21 @@ def test_a_resumed_fit_is_the_unbroken_one(tmp_path, fields):
 
 
 def test_a_resumed_fit_that_is_killed_goes_on(tmp_path, monkeypatch):
-    from seqfinal_jax.training.engine import fit as engine
+    from seqfinal_jax.training.engine import programs
 
     short = {**ONE, "training__max_epochs": 2}
     smoke_run(tmp_path, **short)
-    finish, calls = engine._finish_epoch, []
+    train, calls = programs.train_epoch, []
 
     def killed(*arguments):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return finish(*arguments)
+        return train(*arguments)
 
-    monkeypatch.setattr(engine, "_finish_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(programs, "train_epoch", killed)
         smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
-    monkeypatch.setattr(engine, "_finish_epoch", finish)
     assert list(tmp_path.glob("stages/*/progress/*/meta.json"))
     smoke_run(tmp_path, **short, joint__resume_to_epochs=6)
     unbroken = tmp_path / "unbroken"

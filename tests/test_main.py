@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import forked
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,31 +25,36 @@ def run(workdir, *flags, **options):
     )
 
 
-@pytest.mark.parametrize(
-    ("flags", "config", "message"),
-    [
-        (["--config.seedz=0"], "configs/digits_rcl.py", "no field 'seedz'; did you mean 'seeds'?"),
-        (
-            [],
-            "configs/digits_rcl.py:quik",
-            "unknown preset 'quik' behind the config file; did you mean 'quick'?",
-        ),
-        ([], "configs/absent.py", "--config: there is no file configs/absent.py"),
-        ([], "configs/cifar10_rotation.py:9", "expected a number of time steps 2..8"),
-        (["--config.training.patience=2.5"], "configs/digits_rcl.py", "--config.training.patience=2.5"),
-    ],
-)
-def test_a_usage_error_is_one_line(tmp_path, flags, config, message):
-    done = run(tmp_path / "run", *flags, config=config)
-    assert done.returncode == 2
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
-    assert not (tmp_path / "run").exists()
+DIGITS = "--config=configs/digits_rcl.py"
+WRONG = [
+    (f"{DIGITS} --config.seedz=0", "no field 'seedz'; did you mean 'seeds'?"),
+    (f"{DIGITS}:quik", "unknown preset 'quik' behind the config file; did you mean 'quick'?"),
+    ("--config=configs/absent.py", "--config: there is no file configs/absent.py"),
+    ("--config=configs/cifar10_rotation.py:9", "expected a number of time steps 2..8"),
+    (f"{DIGITS} --config.training.patience=2.5", "--config.training.patience=2.5"),
+    ("--config=configs/cifar10_rcl.py:smoke --data_dir=absent", "absent"),
+]
 
 
-def test_missing_data_is_one_line(tmp_path):
-    done = run(tmp_path / "run", f"--data_dir={tmp_path / 'absent'}", config="configs/cifar10_rcl.py:smoke")
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What these commands give, each with a run folder of its own that does not exist."""
+    places = [tmp_path_factory.mktemp("wrong") / "run" for _ in WRONG]
+    commands = [
+        ["seqfinal_jax.main", *flags.split(), f"--workdir={place}"]
+        for (flags, _), place in zip(WRONG, places, strict=True)
+    ]
+    done = forked(commands)
+    return {flags: (*each, place) for (flags, _), *each, place in zip(WRONG, done, places, strict=True)}
+
+
+@pytest.mark.parametrize(("flags", "message"), WRONG)
+def test_a_usage_error_is_one_line(answers, flags, message):
+    done, workdir = answers[flags]
     assert done.returncode == 2
-    assert "absent" in done.stderr and "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert message in lines[-1] and "Traceback" not in done.stderr and not workdir.exists()
+    assert len(lines) == 1
 
 
 @pytest.mark.slow

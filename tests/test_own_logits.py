@@ -17,36 +17,27 @@ from seqfinal_jax.results.run_plugins import copy_folder
 from tests.runs import smoke_run
 
 ROLLED = '''
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from seqfinal_jax.methods import Stage, Transform, method
 from seqfinal_jax.methods.stages.objectives import Pooled
-from seqfinal_jax.training.objectives.risk import EmpiricalRisk
-
-
-@dataclass(frozen=True)
-class RolledRisk(EmpiricalRisk):
-    """Class k is said by output k - step: nobody can read the answers who does not know the step."""
-
-    by: int = field(default=0, kw_only=True)
-
-    def training_logits(self, *inputs):
-        logits, stats = super().training_logits(*inputs)
-        return jnp.roll(logits, self.by, axis=-1), stats
-
-    def logits(self, variables, data, index, step):
-        return jnp.roll(super().logits(variables, data, index, step), step, axis=-1)
 
 
 @dataclass(frozen=True)
 class Rolled(Pooled):
+    """Class k is said by output k - step: nobody can read the answers who does not know the step."""
+
     by: int = 0
     parts: tuple = (("a", "b"), (0.5,))
 
-    def risk(self, network, training):
-        return RolledRisk(network, training.scaling, training.freeze_batch_stats, by=self.by)
+    def training_logits(self, params, context):
+        logits, stats = super().training_logits(params, context)
+        return jnp.roll(logits, self.by, axis=-1), stats
+
+    def logits(self, variables, data, index, step):
+        return jnp.roll(super().logits(variables, data, index, step), step, axis=-1)
 
 
 def stage(setting, name="final"):
@@ -121,7 +112,7 @@ def test_the_analysis_asks_the_objective_too(made):
     frame = steps.step_matrix(cell(workdir), passed_models(cell(workdir)), data_of)
     recorded = json.loads((cell(workdir).path / "result.json").read_text())["test_accuracy"]
     assert frame["accuracy"].iloc[-1] == pytest.approx(recorded)
-    with pytest.raises(ValueError, match="RolledRisk makes logits in its own way"):
+    with pytest.raises(ValueError, match="Rolled makes logits in its own way"):
         last_update(cell(workdir, "rolled_again"))
 
 

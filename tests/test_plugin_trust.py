@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from seqfinal_jax.analysis.tables.command import main as tables
 from seqfinal_jax.records import plugins
 from seqfinal_jax.records.plugins import PluginError, load_plugins
 from seqfinal_jax.results.run_folder import read_environment
+from tests.processes import forked
 from tests.runs import smoke_run
 
 ROOT = Path(__file__).parents[1]
@@ -211,40 +211,42 @@ def test_a_list_that_belongs_to_somebody_else_trusts_nothing(made, place, monkey
 
 
 def test_weight_space_reads_the_configuration_without_the_plugin_of_a_path(made, place, stranger):
-    from seqfinal_jax.analysis.weight_space.run_data import config_of
+    from seqfinal_jax.analysis.weight_space.run_data import spec_of
 
     with pytest.raises(ValueError, match="no run of yours has used"):
-        config_of(place / "run")
+        spec_of(place / "run")
     assert ran(made) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("import sys\nsys.exit()", "line 2: it called sys.exit(None)"),
-        ("import sys\n\nsys.exit(0)", "line 3: it called sys.exit(0)"),
-        (
-            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--x', required=True)\n"
-            "parser.parse_args()",
-            "line 4: it called sys.exit(2)",
-        ),
-        ("\nimport no_such_package", "line 2: ModuleNotFoundError: No module named 'no_such_package'"),
-    ],
-)
-def test_a_plugin_that_is_a_program_is_one_line(tmp_path, text, said):
-    path = tmp_path / "program.py"
-    path.write_text(text)
+PROGRAMS = [
+    ("import sys\nsys.exit()", "line 2: it called sys.exit(None)"),
+    ("import sys\n\nsys.exit(0)", "line 3: it called sys.exit(0)"),
+    (
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--x', required=True)\n"
+        "parser.parse_args()",
+        "line 4: it called sys.exit(2)",
+    ),
+    ("\nimport no_such_package", "line 2: ModuleNotFoundError: No module named 'no_such_package'"),
+]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A plugin for each of these texts, and what a run says of it."""
+    paths = [tmp_path_factory.mktemp("plugin") / "program.py" for _ in PROGRAMS]
+    for path, (text, _) in zip(paths, PROGRAMS, strict=True):
+        path.write_text(text)
+    command = ["seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke", "--dry_run"]
+    done = forked([[*command, f"--config.plugins={path}"] for path in paths])
+    return dict(zip((text for text, _ in PROGRAMS), zip(paths, done, strict=True), strict=True))
+
+
+@pytest.mark.parametrize(("text", "said"), PROGRAMS)
+def test_a_plugin_that_is_a_program_is_one_line(programs, text, said):
+    path, done = programs[text]
     with pytest.raises(PluginError) as error:
         load_plugins([str(path)])
     assert f"{path}, {said}" in str(error.value)
-    command = [
-        sys.executable,
-        "-m",
-        "seqfinal_jax.main",
-        "--config=configs/digits_rcl.py:smoke",
-        f"--config.plugins={path}",
-    ]
-    done = subprocess.run([*command, "--dry_run"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and f"{path}, {said}" in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not done.stdout
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import forked
+
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, "-m", "seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke"]
 ONE = ["--config.methods=erm_final", "--config.seeds=0,", "--config.grid.dropout=0.0,"]
@@ -22,6 +24,7 @@ def run(*flags, stdout=subprocess.PIPE, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_hostile_environment_costs_warnings_only(tmp_path):
     """No display, LaTeX asked for, a terminal that knows few letters, no cache, a home that `~` stands for."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 99\n")
@@ -49,7 +52,13 @@ def test_a_closed_pipe_and_a_full_disk_are_one_line(tmp_path):
     assert done.stderr.splitlines() == [f"error: standard output was closed; {GOES_ON}"]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "sign",
+    [
+        signal.SIGTERM,
+        *(pytest.param(s, marks=pytest.mark.slow) for s in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)),
+    ],
+)
 def test_a_run_that_is_asked_to_stop_saves_its_state_and_is_to_be_continued(tmp_path, sign):
     long = ["--config.training.max_epochs=100000", "--config.training.patience=100000"]
     process = subprocess.Popen(
@@ -91,22 +100,29 @@ def get_config():
 """
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("config.training.max_epoch = 3", "line 6: the configuration has no field 'max_epoch'"),
-        ("config.trainning = 3", "line 6: the configuration has no field 'trainning'"),
-        ("{}['absent']", "line 6: KeyError: 'absent'"),
-        ("config.seeds = (0,", "line 6: '(' was never closed"),
-        ("import nothing_of_that_name", "line 6: ModuleNotFoundError: No module named"),
-    ],
-)
-def test_a_mistake_in_a_configuration_file_is_shown_with_its_line(tmp_path, line, message):
-    path = tmp_path / "mine.py"
-    path.write_text(CONFIG.replace("{line}", line))
-    code = "import sys; from seqfinal_jax.main import parse_flags; parse_flags(sys.argv)"
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"--config={path}"], cwd=ROOT, capture_output=True, text=True, timeout=60
+MISTAKES = [
+    ("config.training.max_epoch = 3", "line 6: the configuration has no field 'max_epoch'"),
+    ("config.trainning = 3", "line 6: the configuration has no field 'trainning'"),
+    ("{}['absent']", "line 6: KeyError: 'absent'"),
+    ("config.seeds = (0,", "line 6: '(' was never closed"),
+    ("import nothing_of_that_name", "line 6: ModuleNotFoundError: No module named"),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    """Configuration files with one mistake each, and what a run says of them."""
+    paths = [tmp_path_factory.mktemp("mistake") / "mine.py" for _ in MISTAKES]
+    for path, (line, _) in zip(paths, MISTAKES, strict=True):
+        path.write_text(CONFIG.replace("{line}", line))
+    done = forked(
+        [["seqfinal_jax.main", f"--config={path}", f"--workdir={path.parent / 'run'}"] for path in paths]
     )
+    return {line: (path, said) for (line, _), path, said in zip(MISTAKES, paths, done, strict=True)}
+
+
+@pytest.mark.parametrize(("line", "message"), MISTAKES)
+def test_a_mistake_in_a_configuration_file_is_shown_with_its_line(mistaken, line, message):
+    path, done = mistaken[line]
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert f"error: {path}, {message}" in done.stderr

@@ -12,18 +12,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from launch import status, sweep
-from launch.record import Run, Sweep, read_sweep, write_sweep
-from launch.submit import make_workers
 from seqfinal_jax.runs.claims import process_identity
 from seqfinal_jax.runs.environment import usable_cores
+from seqfinal_jax.sweeps import status, sweep
+from seqfinal_jax.sweeps.record import Run, Sweep, read_sweep, write_sweep
+from seqfinal_jax.sweeps.submit import make_workers
 from tests import slurm
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "--config=configs/digits_rcl.py:smoke"
 CELLS = (
     "--config.methods=erm_final,erm_fine_tune,erm_linear_probe_fine_tune",
-    "--config.architectures=convnet-1,convnet-2", "--config.seeds=0,1",
+    "--config.architectures=convnet-1", "--config.seeds=0,1",
 )  # fmt: skip
 LONG = (
     "--config.methods=erm_final", "--config.seeds=0,", "--config.training.max_epochs=800",
@@ -32,7 +32,7 @@ LONG = (
 
 
 def launched(workdir, *flags, environment=None, **streams):
-    command = [sys.executable, "-m", "launch.sweep", *flags, f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "seqfinal_jax", "sweep", *flags, f"--workdir={workdir}"]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **streams},
@@ -79,20 +79,21 @@ def test_three_plain_processes_in_one_folder_do_everything_once_with_the_same_by
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param(("--cluster=debug",), id="debug", marks=pytest.mark.slow),
+        pytest.param(("--cluster=debug",), id="debug"),
         pytest.param(("--cluster=local", "--workers=2"), id="local"),
     ],
 )
 def test_the_same_bytes_on_this_machine(tmp_path, one, flags):
     output = finished(launched(tmp_path, CONFIG, *CELLS, *flags))
     assert_same(tmp_path, one)
-    assert (tmp_path / "report" / "index.html").is_file() and "12 cells" in output
+    assert (tmp_path / "report" / "index.html").is_file() and "6 cells" in output
     again = finished(launched(tmp_path, CONFIG, *CELLS, *flags))
-    assert "Nothing to do: all 12 cells are complete." in again
-    assert "12 of 12 cells done, 0 failed" in finished(launched(tmp_path, "status"))
+    assert "Nothing to do: all 6 cells are complete." in again
+    assert "6 of 6 cells done, 0 failed" in finished(launched(tmp_path, "status"))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,7 @@ def empty_queue(environment, seconds=300):
 SLURM = ("--cluster=slurm", "--cpus=1", f"--threads={usable_cores()}", "--memory=0")
 
 
+@pytest.mark.slow
 def test_the_same_bytes_through_slurm(tmp_path, one, cluster):
     flags = (CONFIG, *CELLS, *SLURM, "--workers=2", "--time=30")
     assert "2 jobs were submitted" in finished(launched(tmp_path, *flags, environment=cluster))
@@ -167,7 +169,7 @@ def test_a_job_of_slurm_that_is_asked_to_stop_goes_back_and_goes_on(tmp_path, un
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_cancelled_sweep_stays_cancelled_and_retry_goes_on(tmp_path, unbroken, cluster):
     finished(launched(tmp_path, CONFIG, *LONG, *SLURM, "--workers=1", environment=cluster))
     saved_epoch(tmp_path)
@@ -190,7 +192,7 @@ def test_a_local_sweep_that_is_asked_to_stop_is_continued(tmp_path, unbroken, ho
     saved_epoch(tmp_path)
     how(process.pid, asked)
     said = finished(process, expected=75)
-    assert "Traceback" not in said and said.count("stopped, to be continued: the state is saved") == 1
+    assert "Traceback" not in said and said.count("interrupted; the state is saved") == 1
     assert saved_epoch(tmp_path) > 0
     finished(launched(tmp_path, CONFIG, *LONG, "--workers=1"))
     assert (tmp_path / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
@@ -231,8 +233,8 @@ def test_the_state_of_many_cells(tmp_path, capsys):
         ["a", "500", "400", "3", "97"],
         ["b", "500", "0", "0", "500"],
     ]
-    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, nobody is at work"
-    assert lines[-1].startswith(f"python -m launch.sweep retry --workdir={tmp_path}")
+    assert lines[-2] == "400 of 1000 cells done, 3 failed, 0 stages being trained, no worker is running"
+    assert lines[-1].startswith(f"seqfinal sweep retry --workdir={tmp_path}")
     lines.pop()
     assert max(map(len, lines)) <= 80
 
@@ -245,7 +247,7 @@ def test_other_json_among_the_locks_is_no_lock(tmp_path, capsys):
         (tmp_path / "a" / "claims" / f"other{number}.json").write_text(text)
         (tmp_path / "sweep" / "workers" / f"worker{number}.json").write_text(text)
     assert sweep.main(["status", f"--workdir={tmp_path}"]) == 0
-    assert "0 stages being trained, nobody is at work" in capsys.readouterr().out
+    assert "0 stages being trained, no worker is running" in capsys.readouterr().out
 
 
 def test_a_sweep_with_a_living_worker_is_at_work(tmp_path, capsys):
@@ -261,7 +263,7 @@ def test_a_keyboard_interrupt_while_planning_is_one_line(tmp_path, capsys, monke
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("launch.plan.plan_runs", interrupted)
+    monkeypatch.setattr("seqfinal_jax.sweeps.plan.plan_runs", interrupted)
     assert sweep.main([CONFIG, f"--workdir={tmp_path / 'x'}"]) == 75
     assert capsys.readouterr().err.splitlines() == [
         "error: stopped; nothing was sent, or what was sent goes on (see status)"
@@ -295,7 +297,7 @@ def test_workers_share_the_cores_and_have_one_size_of_pool(tmp_path, monkeypatch
         ([CONFIG, "--wrkers=2"], "unknown flag --wrkers; did you mean --workers?"),
         ([CONFIG, CONFIG], "has the name 'digits_rcl-smoke', as one before it has"),
         (["--config=configs/nothing.py"], "--config: there is no file configs/nothing.py"),
-        ([CONFIG, "--config.training.patienc=3"], "did you mean 'patience'?"),
+        ([CONFIG, "--config.training.patienc=3"], "did you mean 'training.patience'?"),
         ([CONFIG, "--cluster=debug", "--workers=2"], "with one worker"),
         ([CONFIG, "--cluster=slurm", "--slurm=qos"], "--slurm: expected name=value,name=value, found 'qos'"),
         ([CONFIG, "--workers=-1"], "--workers and --threads are counts"),

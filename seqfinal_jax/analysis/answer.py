@@ -47,7 +47,7 @@ class Answer:
 
 
 def answers(cells: pd.DataFrame, smallest: float = SMALLEST, records: Sequence[Record] = ()) -> list[Answer]:
-    """An answer for each architecture of done cells.
+    """An answer for each architecture that has completed cells.
 
     smallest: the difference that matters, a fraction. records: the results of the cells; where they say it, the answer
     tells what the way costs beside the final step alone and how long both were trained.

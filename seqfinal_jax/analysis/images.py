@@ -10,17 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from seqfinal_jax.config.command_line import CommandParser, one_line_errors, plain_messages
 
-from seqfinal_jax.config.command_line import (
-    DATA_DIR,
-    given_config,
-    one_line_errors,
-    parse_flags,
-    plain_messages,
-)
-
-OUT = flags.DEFINE_string("out", None, "folder for the pictures; default pictures/NAME")
 # The classes that the published pictures show, and what they call them.
 PAPER_COLUMNS = {
     "cifar10": ((0, 1, 2, 3, 5), ("plane", "car", "bird", "cat", "dog")),
@@ -30,27 +21,31 @@ MOST_CLASSES = 10
 EACH = {2: 3}  # examples of a class, by the number of classes
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Draws and names the pictures; exits with 2 for a configuration or data that cannot be used."""
     with one_line_errors():
-        for path in draw_pictures(arguments):
+        for path in draw_pictures(sys.argv[1:] if arguments is None else arguments):
             print(path)
-    sys.exit(0)
+    return 0
 
 
 def draw_pictures(arguments: Sequence[str]) -> list[Path]:
     """The pictures of the configuration that the command line names."""
-    config = given_config(arguments)
+    parser = CommandParser(__doc__)
+    parser.add_argument("--out", help="folder for the pictures; default pictures/NAME")
+    given = parser.read(arguments)
     plain_messages()
     from seqfinal_jax.analysis.data_pictures import base_pictures, sequence_pictures
     from seqfinal_jax.analysis.figures.palette import save_picture
     from seqfinal_jax.analysis.figures.record import house_style
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+    from seqfinal_jax.config.parse import parse
     from seqfinal_jax.data.sequences.examples import examples_of
     from seqfinal_jax.data.sequences.source import ShiftedSequence, named_steps
 
-    source = source_of(config, DATA_DIR.value)
-    sequence = source.build("main", seeds_of(config)[0])
+    spec = parse(given.config)
+    source = source_of(spec, given.flags.data_dir)
+    sequence = source.build("main", seeds_of(spec)[0])
     classes, titles = PAPER_COLUMNS.get(source.name, (range(min(MOST_CLASSES, sequence.num_classes)), ()))
     each = EACH.get(sequence.num_classes, 1)
     examples = examples_of(sequence, named_steps(source), classes, each)
@@ -64,9 +59,9 @@ def draw_pictures(arguments: Sequence[str]) -> list[Path]:
             if source.source.num_subclasses > 1:
                 for place, figure in enumerate(base_pictures.subclass_pictures(source.source), start=1):
                     figures[f"sub_classes_{place}"] = figure
-        folder = Path(OUT.value or f"pictures/{config.name}").expanduser()
+        folder = Path(given.flags.out or f"pictures/{spec.name}").expanduser()
         return [path for name, figure in figures.items() for path in save_picture(figure, folder / name)]
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    sys.exit(main())

@@ -1,12 +1,13 @@
-"""Test accuracy on the line between the model before a method's last update and the model after it.
+"""Test accuracy along the line from the model before a method's last update to the model after it.
 
 Command   python -m seqfinal_jax.analysis.interpolation RUN [RUN...] --data_dir=DIR [--architecture=A,B] [--seed=K]
 
-A curve without a dip says that the last update stayed within the basin of its start. All parameters and running
-statistics are mixed, and the output of a new side module is scaled. --mix=weights is the published rule: kernels alone
-are mixed, so that a curve may jump at its ends. The end of a curve must give the accuracy that the run recorded, or the
-command stops. Curves are kept in figures/interpolation-ARCHITECTURE-seedK.json and not computed again; their numbers
-are also in a .csv of that name. Several architectures also get a figure with a row for each.
+If a curve has no dip, the last update stayed in the loss basin of the model that it started from. All parameters and
+running statistics are interpolated, and the output of a new side module is scaled. The published rule, --mix=weights,
+interpolates kernels only, so that a curve may jump at its ends. If the end of a curve does not have the accuracy that the
+run recorded, the command stops with an error. The curves are stored in figures/interpolation-ARCHITECTURE-seedK.json and
+in a .csv file of the same name, and a later call reads them. For several architectures there is one more figure, with one
+row per architecture.
 """
 
 import hashlib
@@ -38,9 +39,8 @@ from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import last_update
-from seqfinal_jax.models import Network
-from seqfinal_jax.models.per_step.interpolation import Mix, apply_on_line
-from seqfinal_jax.models.per_step.network import StepNetwork
+from seqfinal_jax.models import AnyNetwork
+from seqfinal_jax.models.parts.interpolation import Mix
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
 
@@ -52,7 +52,7 @@ DASHES = ("-", "--", ":", "-.")
 
 @partial(jax.jit, static_argnames=("network", "scaling", "mix"))
 def correct_on_line(
-    network: Network | StepNetwork,
+    network: AnyNetwork,
     scaling: InputScaling,
     start: Any,
     end: Any,
@@ -68,7 +68,7 @@ def correct_on_line(
 
     def one(factor: jax.Array) -> jax.Array:
         def batch(count: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            logits = apply_on_line(network, start, end, factor, scaling(part[0], jnp.float32), mix)
+            logits = network.on_line(start, end, factor, scaling(part[0], jnp.float32), mix)
             return count + answered_right(logits, part[1]).sum(dtype=jnp.int32), None
 
         return jax.lax.scan(batch, jnp.int32(0), (images, labels))[0]
@@ -234,9 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
     parser = choice_parser("interpolation", __doc__)
     parser.add_argument(
-        "--mix", choices=("every", "weights"), default="every", help="weights: the published rule"
+        "--mix",
+        choices=("every", "weights"),
+        default="every",
+        help="every: all parameters and running statistics; weights: kernels only, as published",
     )
-    parser.add_argument("--points", type=int, default=101, help="of a curve, both ends included")
+    parser.add_argument("--points", type=int, default=101, help="points per curve, both ends included")
     return run_command(
         parser, lambda choice, options, console: draw(choice, options.points, options.mix, console), arguments
     )

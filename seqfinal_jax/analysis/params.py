@@ -22,18 +22,14 @@ def parameter_table(architectures: Sequence[str], classes: Sequence[int]) -> pd.
 
     Raises ValueError for an unknown architecture or a head of fewer than two classes.
     """
-    import jax  # needed to trace shapes only; no array is made
-
-    from seqfinal_jax.models import build_network, init_variables
+    from seqfinal_jax.models import build_network  # needed to trace shapes only; no array is made
     from seqfinal_jax.models.parts.groups import full_count, reported_count
 
     rows = []
     for name in architectures:
         for count in classes:
             network = build_network(name, count)
-            params = jax.eval_shape(lambda key, n=network: init_variables(n, key), jax.random.key(0))[
-                "params"
-            ]
+            params = network.shapes["params"]
             layers = {group: reported_count(params[group]) for group in network.group_names}
             row = {
                 "network": name,

@@ -88,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draws the picture and writes its numbers; 2 where a folder cannot be read or lacks a model."""
     parser = choice_parser("projection", __doc__)
     parser.add_argument(
-        "--basis", choices=("plain", "orthogonal"), default="plain", help="orthogonal: distances are kept"
+        "--basis",
+        choices=("plain", "orthogonal"),
+        default="plain",
+        help="orthogonal: an orthonormal basis, which preserves distances",
     )
     return run_command(
         parser, lambda choice, options, console: draw(choice, options.basis, console), arguments

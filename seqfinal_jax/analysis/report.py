@@ -25,7 +25,6 @@ from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, s
 from seqfinal_jax.analysis.page.facts import changed_fields, run_facts, stage_rows
 from seqfinal_jax.analysis.page.metrics import metric_table
 from seqfinal_jax.analysis.page.pictures import HEADINGS, grouped, model_groups
-from seqfinal_jax.analysis.page.template import PAGE
 from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_figure_plugins
 from seqfinal_jax.analysis.tables.comparisons import smallest_difference
 from seqfinal_jax.analysis.tables.labels import method_name
@@ -47,6 +46,7 @@ from seqfinal_jax.results.run_folder import (
 )
 
 log = logging.getLogger(__name__)
+TEMPLATES = Path(__file__).with_name("page")
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,16 @@ def _write_tables(table: ResultsTable, folder: Path) -> list[Path]:
 
 
 def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn, metrics: Sequence[str] = ()) -> Path:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     workdir, smallest = sources.workdirs[0], smallest_difference(sources.workdirs[0])
     heads, stages = stage_rows(sources.workdirs)
     groups = grouped(drawn.paths, sources.page)
     measured = metric_table(table, sources.workdirs, [*metrics_named(metrics), *own_metrics()])
     lead = groups.pop(HEADINGS["methods"], None)
-    template = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    text = template.from_string(PAGE).render(
+    pages = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                        keep_trailing_newline=True)  # fmt: skip
+    text = pages.get_template("page.html.jinja").render(
         table=table, names=method_name, answer=run_answer(workdir, table), lead=lead, groups=groups.values(),
         differences=differences(table.cells, smallest, table.records), standings=standings(table.cells),
         noise=sampling_note(table.cells), smallest=100 * smallest,

@@ -29,11 +29,13 @@ _permission: ContextVar[Permission | None] = ContextVar("permission", default=No
 
 def add_code_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of a command that may execute plugins of run folders."""
-    parser.add_argument("--plugins", default="", help="your own files that the runs need, with commas")
+    parser.add_argument(
+        "--plugins", default="", help="your own files that the runs need, separated by commas"
+    )
     parser.add_argument(
         "--trust_code",
         action="store_true",
-        help="execute the copies of plugins that the run folders hold, whoever they come from",
+        help="run the copies of plugins in the run folders, even those of other people",
     )
 
 

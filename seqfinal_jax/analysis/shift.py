@@ -14,58 +14,62 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
-
-from seqfinal_jax.config.command_line import (
-    DATA_DIR,
-    given_config,
-    one_line_errors,
-    parse_flags,
-    plain_messages,
-)
-
-OUT = flags.DEFINE_string("out", "shifts", "folder for measurements, tables and the picture")
-POINTS = flags.DEFINE_integer(
-    "points",
-    0,
-    "draws so many samples of each step, an approximation that overstates distances; 0 takes all",
-    0,
-)
-MAX_ITERATIONS = flags.DEFINE_integer(
-    "max_iterations", 10_000_000, "of the transport solver, for a distance", 1
-)
+from seqfinal_jax.config.command_line import CommandParser, one_line_errors, plain_messages
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints and writes; exits with 2 for a configuration or data that cannot be used."""
     with one_line_errors():
-        measure(arguments)
-    sys.exit(0)
+        measure(sys.argv[1:] if arguments is None else arguments)
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(__doc__)
+    add = parser.add_argument
+    add("--out", default="shifts", help="folder for measurements, tables and the picture")
+    add(
+        "--points",
+        type=int,
+        default=0,
+        help="draws so many samples of each step, an approximation that overstates distances; 0 takes all",
+    )
+    add(
+        "--max_iterations",
+        type=int,
+        default=10_000_000,
+        help="largest number of iterations of the transport solver, for each distance",
+    )
+    return parser
 
 
 def measure(arguments: Sequence[str]) -> None:
     """Measures every seed of the configuration that is not measured yet, then writes all tables of the folder."""
-    config = given_config(arguments)
+    given = _parser().read(arguments)
+    asked = given.flags
+    if asked.points < 0 or asked.max_iterations < 1:
+        raise ValueError("--points and --max_iterations are counts: expected 0 or more, and 1 or more")
     plain_messages()
     from rich.console import Console
 
     from seqfinal_jax.analysis.sequence_command import seeds_of, source_of
+    from seqfinal_jax.config.parse import parse
 
-    console = Console(highlight=False)
-    source, folder = source_of(config, DATA_DIR.value), Path(OUT.value).expanduser()
-    for seed in seeds_of(config):
-        path = folder / "measured" / config.name / f"seed{seed}.json"
+    spec, console = parse(given.config), Console(highlight=False)
+    source, folder = source_of(spec, asked.data_dir), Path(asked.out).expanduser()
+    for seed in seeds_of(spec):
+        path = folder / "measured" / spec.name / f"seed{seed}.json"
         identity = json.loads(
-            json.dumps([source.identity("main"), source.record.get("content_sha256"), POINTS.value])
+            json.dumps([source.identity("main"), source.record.get("content_sha256"), asked.points])
         )
         if path.is_file() and json.loads(path.read_text()).get("identity") == identity:
             console.print(f"{path} is there already", soft_wrap=True)
             continue
-        write_measured(path, identity, source, seed, console)
+        write_measured(path, identity, source, seed, asked, console)
     write_tables(folder, console)
 
 
-def write_measured(path: Path, identity: Any, source: Any, seed: int, console: Any) -> None:
+def write_measured(path: Path, identity: Any, source: Any, seed: int, asked: Any, console: Any) -> None:
     """Measures one seed, with a line of progress for each distance, and stores it."""
     from seqfinal_jax.analysis.shift_sizes.sizes import shift_sizes
     from seqfinal_jax.results.run_folder import write_whole
@@ -82,7 +86,7 @@ def write_measured(path: Path, identity: Any, source: Any, seed: int, console: A
                 f"seed {seed}: distance {count} of {total}, {names} ({time.perf_counter() - began:.0f} s)"
             )
 
-        sizes = shift_sizes(sequence, pixels_of(source), POINTS.value, MAX_ITERATIONS.value, told)
+        sizes = shift_sizes(sequence, pixels_of(source), asked.points, asked.max_iterations, told)
     seconds = time.perf_counter() - began
     record = {
         "identity": identity,
@@ -155,4 +159,4 @@ def write_tables(folder: Path, console: Any) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    sys.exit(main())

@@ -37,7 +37,6 @@ from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run
 from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
 from seqfinal_jax.analysis.weight_space.run_models import PROBE, Model, passed_models
 from seqfinal_jax.data.sequences.sequence import Split, Step
-from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.stored_model import LogitMaker
 from seqfinal_jax.training.objectives.risk import answered_right
@@ -158,8 +157,8 @@ def draw(choice: Choice, console: Console) -> list[Path]:
                 frames.append(step_matrix(cell, models, data_of))
         if not frames:
             raise RunFolderError(
-                f"no done cell of {place[0]}, seed {place[1]} has a model for each time step; run a sequential method or "
-                f"a joint model, for example --config.methods=sequential_fine_tune,joint"
+                f"no completed cell of {place[0]}, seed {place[1]} has a model for each time step; run a sequential "
+                f"method or a joint model, for example --config.methods=sequential_fine_tune,joint"
             )
         frame = pd.concat(frames, ignore_index=True)
         stem = f"steps-{place[0]}-seed{place[1]}"
@@ -182,7 +181,7 @@ def models_of_steps(cell: CellFolder) -> list[Model]:
     count = 1 + max(step for stage in stages for step in stage["train_steps"])
     if len(stages) == 1:
         models = passed_models(cell)
-        return models if len(models) == count and isinstance(models[0].network, StepNetwork) else []
+        return models if len(models) == count and models[0].network.num_steps > 1 else []
     trained = [stage["train_steps"] for stage in stages]
     if any(len(steps) != 1 for steps in trained) or {steps[0] for steps in trained} != {*range(count)}:
         return []

@@ -1,10 +1,11 @@
-"""How alike the representations of a run's models are to those of the oracle, layer by layer (SVCCA).
+"""The similarity of a run's models to the oracle, layer by layer, by SVCCA (Raghu et al. 2017).
 
 Command   python -m seqfinal_jax.analysis.svcca RUN [RUN...] --data_dir=DIR [--architecture=A,B] [--seed=K]
 
-Every model sees the final step's test images in evaluation mode; joint models and side modules once for each time step. A
-point is the mean canonical correlation of the directions that hold 50 % (x) and 90 % (y) of a representation's singular
-values; the oracle is at (1, 1). Numbers are kept in figures/svcca-ARCHITECTURE-seedK.json and not computed again.
+All models are evaluated on the test images of the final step; joint models and side modules once for each time step.
+Each point shows two mean canonical correlations between the layer's output in a model and in the oracle: over the
+directions that make up 50 % (x) and 90 % (y) of the sum of singular values. The oracle is at (1, 1). The numbers are
+stored in figures/svcca-ARCHITECTURE-seedK.json, and a later call reads them.
 """
 
 import hashlib
@@ -31,8 +32,7 @@ from seqfinal_jax.analysis.weight_space.run_data import data_reader
 from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models, refuse_own_logits
 from seqfinal_jax.analysis.weight_space.svcca import LEVELS, Decomposition, decompose, similarities
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models import Network, apply_network
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
 from seqfinal_jax.training.objectives.risk import InputScaling
 
@@ -44,14 +44,11 @@ BATCH = 500
 
 @partial(jax.jit, static_argnames=("network", "scaling", "step"))
 def outputs_of(
-    network: Network | StepNetwork, scaling: InputScaling, variables: Any, images: jax.Array, step: int
+    network: AnyNetwork, scaling: InputScaling, variables: Any, images: jax.Array, step: int
 ) -> list[jax.Array]:
     """What every layer group gives for images (n,h,w,c), the logits last."""
     x = scaling(images, jnp.float32)
-    many = isinstance(network, StepNetwork)
-    logits, _, outputs = (
-        apply_step(network, variables, step, x) if many else apply_network(network, variables, x)
-    )
+    logits, _, outputs = network.apply(variables, x, step=step)
     return [*outputs[:-1], logits]
 
 

@@ -4,32 +4,30 @@
 presets that follow the colon in `--config=configs/cifar10_rcl.py:released,quick`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from seqfinal_jax.config.schema import ConfigField, all_fields, default_of, own_fields
-from seqfinal_jax.models.families.architectures import published_architectures
+from seqfinal_jax.config.schema import ConfigField, Protocol, TrainingLoop, all_fields, default_of, own_fields
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
 
+Configuration = ConfigDict  # what a configuration file gives, until `parse.parse` has read it
 # Every place where the published program departs from its own description is one field (docs/protocols.md).
 # fmt: off
 PROTOCOLS: dict[str, dict[str, str]] = {
-    "corrected": {
-        "input_scaling": "standardised", "subpop_sizes": "as_asked", "test_all_steps_draws": "own",
-        "history_steps": "history", "decay_selection": "validation", "penalise_bn": "none",
-    },
+    "corrected": asdict(Protocol()),
     "released": {
         "input_scaling": "raw", "subpop_sizes": "released", "test_all_steps_draws": "same_stream",
         "history_steps": "all", "decay_selection": "test", "penalise_bn": "by_name",
     },
 }
 # fmt: on
-# What an empty config.precision means. On CIFAR-10 no loss by bfloat16 was found (docs/performance.md).
-PRECISIONS: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
+# What an empty precision meant in configurations that were stored when the protocol decided it.
+EMPTY_PRECISION: dict[str, Precision] = {"corrected": "bfloat16", "released": "highest", "custom": "highest"}
 PRESET_MEANINGS = {
     "corrected": "the protocol of the paper's text, with the defects of the published program mended; the default",
     "released": "the protocol of the published program, with its departures from the text (docs/protocols.md)",
@@ -37,12 +35,10 @@ PRESET_MEANINGS = {
     "smoke": "everything tiny: seconds, to see that a configuration runs",
 }
 PRESETS = tuple(PRESET_MEANINGS)
-# What training.least_updates and training.patience_updates are where nothing sets them. They were set after the final
-# step alone of cifar10_rcl:quick; whether they suffice for other methods is not measured (docs/results/convergence.md).
-BUDGET = {"least_updates": 2000, "patience_updates": 500}
 # How the published program trains; its epochs and patience are the defaults of the schema.
 PUBLISHED_TRAINING = {"least_updates": 0, "patience_updates": 0, "stop_on": "previous", "ties": "first"}
 NO_BUDGET = {"least_updates": "max_epochs", "patience_updates": "patience"}
+BUDGET = {name: getattr(TrainingLoop, name) for name in NO_BUDGET}  # where nothing sets them
 QUICK_EPOCHS = 20
 QUICK_GRID = {"learning_rate": (1e-3,), "weight_decay": (1e-4,), "adjacent": (0.1,), "dropout": (0.0, 0.5)}
 
@@ -80,8 +76,7 @@ def add_own_fields(config: ConfigDict) -> None:
     """Adds the fields of records that were registered after the configuration was made, at their defaults."""
     with config.unlocked():
         for each in own_fields():
-            section, _, name = each.name.rpartition(".")
-            if name not in (config.get(section) or {}):
+            if each.last not in (config.get(each.section) or {}):
                 _add(config, each)
 
 
@@ -92,7 +87,7 @@ def _add(config: ConfigDict, field: ConfigField) -> None:
             config[part] = ConfigDict()
         config = config[part]
     with config.unlocked():
-        config[last] = config_dict.placeholder(int) if field.default is None else field.default
+        config[last] = config_dict.placeholder(field.type) if field.unset else field.default
 
 
 def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
@@ -102,7 +97,7 @@ def apply_presets(config: ConfigDict, presets: str) -> ConfigDict:
             config.protocol.update(PROTOCOLS[preset])
             if preset == "released":
                 config.training.update(PUBLISHED_TRAINING)
-                config.search = "grid"
+                config.search, config.precision = "grid", "highest"
         elif preset == "quick":
             _quick(config)
         elif preset == "smoke":
@@ -164,6 +159,17 @@ def settle_budget(config: ConfigDict, given: Collection[str] = ()) -> list[str]:
     return said
 
 
+def protocol_of(fields: Mapping[str, str]) -> str:
+    """The protocol that these fields of `config.protocol` belong to: "corrected", "released", or "custom" for neither."""
+    return next((name for name, preset in PROTOCOLS.items() if preset == fields), "custom")
+
+
+def with_precision(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration, whose precision, if it is empty, is the one that it stood for."""
+    empty = stored.get("precision") == ""
+    return {**stored, **({"precision": EMPTY_PRECISION[protocol_of(stored["protocol"])]} if empty else {})}
+
+
 def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
     """Architectures and seeds of a first run: one small network and the published seed on a CPU, more elsewhere."""
     if backend == "cpu":
@@ -172,12 +178,6 @@ def hardware_defaults(backend: str) -> dict[str, tuple[Any, ...]]:
         "architectures": tuple(f"convnet-{blocks}" for blocks in (1, 2, 3, 4)),
         "seeds": (1007, 0, 1, 2, 3, 4, 5, 6),
     }
-
-
-def chosen_architectures(config: ConfigDict, backend: str) -> tuple[str, ...]:
-    """The architectures of a run: those named, the published twelve for "all", else a default for the hardware."""
-    names = split_names(config.architectures) or hardware_defaults(backend)["architectures"]
-    return tuple(each for name in names for each in (published_architectures() if name == "all" else (name,)))
 
 
 def split_names(values: Any) -> tuple[str, ...]:

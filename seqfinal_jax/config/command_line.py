@@ -1,53 +1,95 @@
-"""The flags of all commands that take a configuration, and error messages of one line."""
+"""The command line of all commands that take a configuration, and error messages of one line."""
 
+import argparse
 import ast
 import contextlib
 import difflib
 import errno
+import importlib.util
 import logging
 import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqfinal_jax.config.config_files import config_path
-from seqfinal_jax.records.plugins import PluginError, load_plugins, outside_place
+from seqfinal_jax.records.plugins import PluginError, load_plugins, names_of, outside_place
 from seqfinal_jax.training.engine.stopping import Stopped, ask_to_stop, is_asked
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config(), and presets behind a colon")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "folder with the data sets; default SEQFINAL_DATA_DIR")
 GOES_ON = "what is done is kept; run the same command to continue"
-OVERRIDE = re.compile(r"(--?config\.)([\w.]+)(?:=(.*))?", re.DOTALL)
+SETTING = re.compile(r"--?(no)?config\.([\w.]+)(?:=(.*))?", re.DOTALL)
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"", re.DOTALL)
 ELEMENT = re.compile(rf"\s*((?:{QUOTED.pattern})\s*(?=,|$)|[^,]*)(?:,|$)", re.DOTALL)
-PLUGINS, GIVEN = "--config.plugins=", "--config="
+NAMED = r"['\"](?:Key )?\W*(\w+)"  # "Key 'NAME' does not exist ...", or "'NAME' ..."
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 TO_BE_CONTINUED = 75  # exit status (EX_TEMPFAIL of sysexits.h)
+FIELDS_HELP = """\
+  --config.FIELD=VALUE
+                        sets a field; `seqfinal list fields` shows all of them. `seqfinal list presets`
+                        shows what may stand behind the colon of --config
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command line names.
+
+    flags: those of the command. config: the configuration, with its settings. source: its file, with presets. overrides:
+    the fields that were set.
+    """
+
+    flags: argparse.Namespace
+    config: ConfigDict
+    source: str
+    overrides: tuple[str, ...]
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The flags of a command that takes a configuration; those that all have are there from the start."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(
+            description=description, epilog=FIELDS_HELP, usage=argparse.SUPPRESS, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        self.add_argument("--config", help="a name or a file with get_config(), and presets behind a colon")
+        self.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError with the message."""
+        raise ValueError(message)
+
+    def read(self, arguments: Sequence[str]) -> Given:
+        """Reads a command line. Raises ValueError, whose message is one sentence and suggests the nearest name."""
+        others, settings = split_settings(arguments)
+        found, rest = self.parse_known_args(others)
+        refuse_unknown(self, rest)
+        if not found.config:
+            raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
+        config, overrides = read_configuration(found.config, settings)
+        return Given(found, config, config_path(found.config), overrides)
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+    """Raises ValueError for arguments that a parser does not know."""
+    for each in rest:
+        if not each.startswith("-"):
+            raise ValueError(f"unexpected argument {each!r}; flags begin with --")
+        own = [name.lstrip("-") for action in parser._actions for name in action.option_strings]
+        raise ValueError(unknown_flag(each, own))
 
 
 def plain_messages() -> None:
-    """Prints warnings as lines that begin with their level, not in absl's format."""
+    """Prints warnings as lines that begin with their level."""
     logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
     logging.getLogger().handlers[0].setLevel(logging.WARNING)
-
-
-def given_config(arguments: Sequence[str]) -> ConfigDict:
-    """The configuration that the command line names. Raises ValueError where there is none, and for other arguments."""
-    if len(arguments) > 1:
-        raise ValueError(f"unexpected argument {arguments[1]!r}; flags begin with --")
-    try:
-        config = CONFIG.value
-        _ = config and config.name  # what is lazy is loaded here
-    except OSError as error:
-        raise ValueError(f"--config: the file cannot be loaded; {explain(error)}") from error
-    if config is None:
-        raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
-    return config
 
 
 @contextlib.contextmanager
@@ -95,97 +137,106 @@ def fail(message: str, status: int = 2) -> NoReturn:
     sys.exit(status)
 
 
-def parse_flags(arguments: Sequence[str]) -> list[str]:
-    """Parses the command line; an error becomes one line that suggests the nearest match.
-
-    Plugins that it names are loaded first, so that the fields which they declare can be set by later flags. --help prints
-    a description of the command and all its flags, and ends the process.
-    """
-    if {"--help", "-h", "-help"} & {*arguments[1:]}:
-        print(help_text(), end="")
-        sys.exit(0)
-    try:
-        _load_named_plugins(arguments)
-        return flags.FLAGS(with_lists([_with_path(argument) for argument in arguments]), known_only=False)
-    except flags.UnrecognizedFlagError as error:
-        fail(unknown_flag(f"--{error.flagname}"))
-    except Exception as error:  # the parser of ml_collections raises many kinds
-        fail(explain(error))
-
-
-def help_text() -> str:
-    """The description of the running command, and its flags with their defaults."""
-    doc = (getattr(sys.modules["__main__"], "__doc__", None) or "").strip()
-    if not sys.argv[0].endswith(".py"):  # another command's entry point, such as seqfinal run
-        doc = (sys.modules["seqfinal_jax.main"].__doc__ or "").strip()
-    lines = [doc, "", "Flags"]
-    for module, own in flags.FLAGS.flags_by_module_dict().items():
-        if module.startswith("seqfinal_jax") or module in ("__main__", sys.argv[0]):
-            for flag in own:
-                default = "" if flag.default in (None, "", False) else f"; default {flag.default}"
-                lines.append(
-                    f"  --{flag.name}" + ("" if flag.boolean else "=...") + f"\n      {flag.help}{default}"
-                )
-    lines.append(
-        "  --config.FIELD=VALUE\n      sets a field; `seqfinal list fields` shows all of them. `seqfinal list presets` "
-        "shows\n      what may stand behind the colon of --config"
-    )
-    return "\n".join(lines) + "\n"
-
-
-def unknown_flag(argument: str, own: Sequence[str] = ("workdir", "dry_run", "data_dir")) -> str:
+def unknown_flag(argument: str, own: Sequence[str]) -> str:
     """The message about a flag that does not exist, with the field or flag that was meant; own: flags of the command."""
-    from seqfinal_jax.config.schema import all_fields
-
     name = argument.lstrip("-").partition("=")[0]
-    meant = {flag: f"--{flag}" for flag in ("config", *own)}
-    for field in all_fields():
-        for known in (field.name, field.name.rpartition(".")[2]):
-            meant.setdefault(known, f"--config.{field.name}")
+    meant = {flag: f"--{flag}" for flag in own} | _by_any_name("--config.")
     close = difflib.get_close_matches(name.replace("-", "_"), list(meant), n=1, cutoff=0.6)
     hint = f"did you mean {meant[close[0]]}?" if close else "--help shows all flags"
     return f"unknown flag --{name}; {hint}"
 
 
-def _with_path(argument: str) -> str:
-    """An argument that names a configuration, with the path of its file."""
-    return f"{GIVEN}{config_path(argument.removeprefix(GIVEN))}" if argument.startswith(GIVEN) else argument
+def _by_any_name(prefix: str = "") -> dict[str, str]:
+    """All fields by their names and by what is behind the last dot of these."""
+    from seqfinal_jax.config.schema import all_fields
+
+    found: dict[str, str] = {}
+    for field in all_fields():
+        for name in (field.name, field.last):
+            found.setdefault(name, f"{prefix}{field.name}")
+    return found
+
+
+def no_field(name: str) -> str:
+    """The message about a field that does not exist."""
+    known = _by_any_name()
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    hint = f"did you mean {known[close[0]]!r}?" if close else "docs/options.md lists all fields"
+    return f"the configuration has no field {name!r}; {hint}"
+
+
+def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of a command, and the settings of fields, each as `--config.FIELD=VALUE` (or a flag without a value)."""
+    others: list[str] = []
+    settings: list[str] = []
+    waits = False
+    for argument in arguments:
+        match = SETTING.fullmatch(argument)
+        if match:
+            settings.append(argument)
+        elif waits and not argument.startswith("--"):
+            settings[-1] += f"={argument}"
+        else:
+            others.append(argument)
+        waits = bool(match) and match[3] is None
+    return others, settings
 
 
 def read_configuration(file: str, settings: Sequence[str] = ()) -> tuple[ConfigDict, tuple[str, ...]]:
     """The configuration of a file (with presets after a colon) with settings such as "--config.seeds=0,1" applied.
 
-    Also returns the names of the fields that the settings set. Raises ValueError, whose message is one sentence.
+    The plugins of the settings and of the file are loaded first, so that the fields which they declare can be set. Also
+    returns the names of the fields that the settings set. Raises ValueError, whose message is one sentence.
     """
-    command, values = ["configuration", _with_path(f"{GIVEN}{file}"), *settings], flags.FlagValues()
+    from seqfinal_jax.config.build import add_own_fields
+
+    others, settings = split_settings(settings)
+    if others:
+        raise ValueError(unknown_flag(others[0], ()))
+    matches = [match for match in map(SETTING.fullmatch, settings) if match]
+    for match in matches:
+        if match[2] == "plugins" and match[3] is not None:
+            load_plugins(listed_texts(match[3]))
+    config = _from_file(config_path(file))
+    load_plugins(names_of(config.get("plugins", ())))
+    add_own_fields(config)
+    return config, _set(config, matches)
+
+
+def _from_file(place: str) -> ConfigDict:
+    """The result of a file's get_config, locked. Raises ValueError with the line of the file that went wrong."""
+    path, colon, presets = place.partition(":")
     try:
-        config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=command)
-        _load_named_plugins(command)
-        values(with_lists(command))
-        config = values["config"].value
-        _ = config.name  # what is lazy is loaded here
-    except Exception as error:  # the parser of ml_collections raises many kinds
-        raise ValueError(f"--config={file}: {explain(error)}") from error
-    return config, tuple(config_flags.get_override_values(values["config"]))
+        spec = importlib.util.spec_from_file_location("config_config", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["config_config"] = module
+        spec.loader.exec_module(module)
+        config = module.get_config(*([presets] if colon else []))
+    except Exception as error:
+        raise ValueError(explain(error)) from error
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"{path}: get_config returns {config!r}; expected what base_config gives")
+    return config.lock()
 
 
-def with_lists(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the values of fields that are lists of strings written as Python tuples.
+def _set(config: ConfigDict, matches: Sequence[re.Match[str]]) -> tuple[str, ...]:
+    """Sets fields; their names are checked against the schema, their values are parsed by ml_collections."""
+    from seqfinal_jax.config.schema import all_fields, text_lists
 
-    `--config.data.steps=2019,2020` and `--config.data.steps 2019,2020` give two strings, never numbers.
-    """
-    from seqfinal_jax.config.schema import text_lists
-
-    lists, found, waits = text_lists(), [], False
-    for argument in arguments:
-        match = OVERRIDE.fullmatch(argument)
-        if waits:
-            argument = repr(listed_texts(argument))
-        waits = bool(match) and match[2] in lists and match[3] is None and not waits
-        if match and match[2] in lists and match[3] is not None:
-            argument = f"{match[1]}{match[2]}={listed_texts(match[3])!r}"
-        found.append(argument)
-    return found
+    known, lists = {each.name for each in all_fields()}, text_lists()
+    command = ["configuration"]
+    for match in matches:
+        if match[2] not in known:
+            raise ValueError(no_field(match[2]))
+        is_list = match[2] in lists and match[3] is not None
+        command.append(f"--config.{match[2]}={listed_texts(match[3])!r}" if is_list else match[0])
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command)
+        values(command)
+    except Exception as error:  # its parsers raise many kinds
+        raise ValueError(" ".join(str(error).split())) from error
+    return tuple(config_flags.get_override_values(values["config"]))
 
 
 def listed_texts(value: str) -> tuple[str, ...]:
@@ -200,30 +251,15 @@ def listed_texts(value: str) -> tuple[str, ...]:
     return tuple(part[1:-1] if QUOTED.fullmatch(part) else part for part in parts if part)
 
 
-def _load_named_plugins(arguments: Sequence[str]) -> None:
-    """Loads the files that the command line names, which declare fields that it may set."""
-    for argument in arguments:
-        if argument.startswith(PLUGINS):
-            load_plugins(listed_texts(argument.removeprefix(PLUGINS)))
-
-
 def explain(error: Exception) -> str:
-    """The sentence that a user needs to fix an error in the flags or in a configuration file."""
-    if isinstance(error, PluginError):
+    """The sentence that a user needs to fix an error in a configuration file."""
+    if isinstance(error, (PluginError, OSError)):
         return str(error)
-    text = str(error).replace("\\n", " ").replace("\\'", "'").replace('\\"', '"')
     place = outside_place(error)
     if isinstance(error, SyntaxError):
         return f"{place}{error.msg}"
-    unknown = re.search(r"['\"](\w+)['\"]\W+Did you mean \"(\w+)\"", text)
-    if unknown:
-        return f"{place}the configuration has no field {unknown[1]!r}; did you mean {unknown[2]!r}?"
-    locked = re.search(r"Key \"(\w+)\" does not exist and cannot be added", text)
-    if locked:
-        return f"{place}the configuration has no field {locked[1]!r}; docs/options.md lists all fields"
-    if place:
-        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return f"{place}{kind}{' '.join(text.split())}"
-    if isinstance(error, (AttributeError, KeyError)):
-        return f"the configuration has no field {text.strip()}; docs/options.md lists all fields"
-    return " ".join(re.split(r"\b\w+(?:Error|Exception): ", text)[-1].split())
+    text = " ".join(str(error).split())
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in raised_in:
+        return f"{place}{no_field(re.search(NAMED, text)[1])}"
+    return text if isinstance(error, ValueError) else f"{place}{type(error).__name__}: {text}"

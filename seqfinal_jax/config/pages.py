@@ -48,8 +48,6 @@ def readers(field: ConfigField) -> str:
 
 def default_text(value: Any) -> str:
     """A default as a short string."""
-    if value is None:
-        return "by protocol"
     if isinstance(value, (tuple, list)):
         return ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value) or "empty"
     return "empty" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,9 +1,17 @@
-"""Values of fields as Python code gives them: a single number in place of a list, ranges, arrays."""
+"""Values of fields by dotted names, also as Python code gives them: a number in place of a list, ranges, arrays."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries to dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves.update(flat(value, f"{prefix}{name}.") if hasattr(value, "items") else {prefix + name: value})
+    return leaves
 
 
 def set_field(config: Any, name: str, value: Any) -> None:

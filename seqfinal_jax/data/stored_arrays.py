@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def write_arrays(path: Path, key: str, arrays: Mapping[str, np.ndarray], what: s
         return
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays, digest=np.array(_digest(key, arrays)))
+            stored: dict[str, Any] = {**arrays, "digest": np.array(_digest(key, arrays))}
+            np.savez(file, **stored)
         os.replace(beside, path)
     except OSError as error:
         log.warning("%s is not cached: %s", what, error)

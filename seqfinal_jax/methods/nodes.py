@@ -58,8 +58,9 @@ def described(value: Any) -> Any:
     """A value of a node as plain data; values that may give different results give different data.
 
     Nodes become their keys, functions and classes their names with the digest of their code (empty for this package's
-    own) and what they hold of the function that made them, data classes their class and fields. Raises TypeError for a
-    value of any other type, and ValueError for a function that cannot be told from another one.
+    own) and what they hold of the function that made them, data classes their class and fields, without those that the
+    run fills in (`of_run`). Raises TypeError for a value of any other type, and ValueError for a function that cannot be
+    told from another one.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -70,7 +71,8 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): described(part) for name, part in value.items()}
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        own = {f.name: described(getattr(value, f.name)) for f in fields(value) if f.init}
+        named = [f.name for f in fields(value) if f.init and "of_run" not in f.metadata]
+        own = {name: described(getattr(value, name)) for name in named}
         return {"class": _named(type(value)), "version": getattr(value, "version", 1), **own}
     if isinstance(value, partial):
         parts = (value.func, value.args, value.keywords)
@@ -80,7 +82,7 @@ def described(value: Any) -> Any:
     if callable(value) and hasattr(value, "__qualname__"):
         return _named(value)
     raise TypeError(
-        f"{value!r} cannot be part of a stage: expected numbers, texts, tuples of them, frozen data classes or "
+        f"{value!r} cannot be part of a stage: expected numbers, strings, tuples of them, frozen data classes or "
         f"functions of a module"
     )
 

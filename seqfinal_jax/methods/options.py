@@ -67,9 +67,9 @@ def _by_mode(options: Options, mode: str) -> Options:
 
 def _in_force(joint: JointOptions) -> JointOptions:
     """What depends on another option of the joint model, at its default where that is off."""
-    if not joint.resume_to:
+    if not joint.resume_to_epochs:
         joint = replace(joint, resume_patience=JointOptions.resume_patience)
-    if joint.adjacent != "l2_fisher":
+    if joint.adjacent_penalty != "l2_fisher":
         joint = replace(joint, fisher=JointOptions.fisher)
     return joint
 

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqfinal_jax.models.network import Network, apply_network, init_variables
+from seqfinal_jax.models.network import AnyNetwork
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import StepNetwork, init_steps
 
 # A training step's working space over the sum of all that the forward pass computes, fused or not: an upper bound.
 # `python -m benchmarks.memory` gave 0.16 to 0.23 on a CPU for networks of all three families (docs/performance.md).
@@ -35,28 +34,25 @@ def inner_programs(value: Any) -> list[Any]:
     return [getattr(each, "jaxpr", each) for each in found if hasattr(getattr(each, "jaxpr", each), "eqns")]
 
 
-def network_bytes(network: Network | StepNetwork, batch_size: int) -> tuple[int, int]:
+def network_bytes(network: AnyNetwork, batch_size: int) -> tuple[int, int]:
     """Bytes of a network's variables, and of the working space of a training step (float32, an estimate).
 
     Of a per-step network all steps' variables, and the working space of as many plain networks as there are steps:
     side modules run beside the layers that they add to.
     """
-    if isinstance(network, StepNetwork):
-        variables = jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
-        return _bytes(variables), network.num_steps * network_bytes(network.base, batch_size)[1]
-    variables = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    config = network.config
-    x = jax.ShapeDtypeStruct((batch_size, *config.image_shape), jnp.float32)
-    forward = lambda v, x: apply_network(network, v, x, Pass(train=True))[0]  # noqa: E731
-    computed = [e.outvars for e in equations(jax.make_jaxpr(forward)(variables, x).jaxpr)]
-    return _bytes(variables), int(WORKING_SPACE * sum(_bytes([v.aval for v in each]) for each in computed))
+    base = network.base
+    x = jax.ShapeDtypeStruct((batch_size, *base.config.image_shape), jnp.float32)
+    forward = lambda v, x: base.apply(v, x, Pass(train=True))[0]  # noqa: E731
+    computed = [e.outvars for e in equations(jax.make_jaxpr(forward)(base.shapes, x).jaxpr)]
+    working = int(WORKING_SPACE * sum(_bytes([v.aval for v in each]) for each in computed))
+    return _bytes(network.shapes), network.num_steps * working
 
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def member_bytes(network: Network | StepNetwork, batch_size: int) -> int:
+def member_bytes(network: AnyNetwork, batch_size: int) -> int:
     """Memory that a member takes while it is trained, an estimate that errs upwards."""
     variables, working = network_bytes(network, batch_size)
     return COPIES * variables + working

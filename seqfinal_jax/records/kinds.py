@@ -1,10 +1,10 @@
-"""Kinds of values that a field of the configuration may have, each with a description for messages."""
+"""What a field of the configuration is: its default, its meaning, and the kind of values that it may have."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from seqfinal_jax.records.registry import nearest
 
@@ -37,11 +37,6 @@ def whole(least: int = 0, most: int | None = None) -> Kind:
     words = f"a whole number from {least}" + (" on" if most is None else f" to {most}")
     fits = lambda v: _is_whole(v) and v >= least and (most is None or v <= most)  # noqa: E731
     return Kind(words, lambda v: None if fits(v) else repr(v))
-
-
-def optional(kind: Kind) -> Kind:
-    """A value of this kind, or None for a field that is not set and takes its value from elsewhere."""
-    return Kind(kind.expected, lambda v: None if v is None else kind.wrong(v))
 
 
 def real(
@@ -97,16 +92,36 @@ def several(each: Kind, least: int = 0, distinct: bool = False) -> Kind:
     return Kind(words, wrong)
 
 
+def of_type(declared: Any) -> Kind:
+    """The kind that follows from a type: the names of a Literal, True or False, a string, or any number."""
+    if get_origin(declared) is Literal:
+        return choice(get_args(declared))
+    known = {
+        bool: flag(),
+        str: text(),
+        int: Kind("a whole number", lambda v: None if _is_whole(v) else repr(v)),
+        float: Kind("a number", lambda v: None if _is_number(v) else repr(v)),
+    }
+    if declared not in known:
+        raise TypeError(f"a field must be a number, a string or a tuple of them, found {declared.__name__}")
+    return known[declared]
+
+
 def like(default: Any) -> Kind:
     """The kind that follows from a default value: its type, or a tuple of its elements' type."""
-    if isinstance(default, bool):
-        return flag()
-    if _is_whole(default):
-        return Kind("a whole number", lambda v: None if _is_whole(v) else repr(v))
-    if _is_number(default):
-        return Kind("a number", lambda v: None if _is_number(v) else repr(v))
-    if isinstance(default, str):
-        return text()
     if isinstance(default, (tuple, list)) and default:
         return several(like(default[0]), least=1)
-    raise TypeError(f"a field's default must be a number, a string or a tuple of them, found {default!r}")
+    return of_type(type(default))
+
+
+def one(
+    default: Any, meaning: str, kind: Kind | None = None, everywhere: bool = False, unset: bool = False
+) -> Any:
+    """A field of a section of the configuration, as a field of a dataclass; its kind follows from its type by default.
+
+    meaning: one sentence. everywhere: it belongs to the run as a whole, or may be set where nothing reads it; any other
+    field that is set must change some result. unset: a configuration file can tell whether it was set; the default is
+    what it becomes where it is not.
+    """
+    facts = {"meaning": meaning, "kind": kind, "everywhere": everywhere, "unset": unset}
+    return field(default=default, metadata=facts)

@@ -97,9 +97,10 @@ def execute(code: PluginCode) -> ModuleType:
     module_name = f"seqfinal_plugin_{code.path.stem}"
     loader = _BytesLoader(module_name, str(code.path))
     spec = importlib.util.spec_from_file_location(module_name, code.path, loader=loader)
+    assert spec is not None  # as there is a loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module
 
 

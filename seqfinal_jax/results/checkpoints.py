@@ -83,8 +83,9 @@ def write_folder(
     """
 
     def save(path: Path) -> None:
+        stored: dict[str, Any] = {**arrays}
         with path.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **stored)
 
     write_sealed(folder, META, {"format": FORMAT, **meta}, {ARRAYS: save, **(files or {})})
 

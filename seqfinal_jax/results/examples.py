@@ -3,6 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ FILE = "data_examples.npz"
 def write_examples(workdir: Path, examples: Examples) -> Path:
     """Stores the examples, whole or not at all."""
     content = io.BytesIO()
-    np.savez_compressed(content, **{name: np.asarray(value) for name, value in vars(examples).items()})
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(examples).items()}
+    np.savez_compressed(content, **arrays)
     return write_whole(workdir / FILE, content.getvalue())
 
 
@@ -26,10 +28,10 @@ def read_examples(workdir: Path) -> Examples | None:
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("images", "there", "counts")}
-            names = {name: tuple(stored[name].tolist()) for name in ("classes", "class_names", "step_names")}
+            images, there, counts = (stored[name] for name in ("images", "there", "counts"))
+            names = (tuple(stored[name].tolist()) for name in ("classes", "class_names", "step_names"))
+            return Examples(images, there, counts, *names)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(
             f"{path} is damaged ({error}); delete it; the next run writes it again"
         ) from None
-    return Examples(**arrays, **names)

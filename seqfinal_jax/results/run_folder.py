@@ -20,7 +20,7 @@ _SEED_FOLDER = re.compile(r"seed(-?\d+)")
 
 
 class RunFolderError(ValueError):
-    """A run folder or a file in it is missing, damaged or unsuitable; the message says which, and how to mend it."""
+    """A run folder or a file in it is missing, damaged or unsuitable; the message says which, and how to repair it."""
 
 
 class CellFolder(NamedTuple):
@@ -36,7 +36,7 @@ def check_run_folder(workdir: str | Path) -> Path:
     """The run folder as a path; raises RunFolderError when it is none."""
     workdir = Path(workdir)
     if not workdir.is_dir():
-        raise RunFolderError(f"{workdir} is no folder; give the --workdir of a run")
+        raise RunFolderError(f"{workdir} is not a folder; give the --workdir of a run")
     if not (workdir / "config.json").is_file():
         raise RunFolderError(
             f"{workdir} is not a run folder: it has no config.json; give the --workdir of a run"

@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,17 @@ class Busy(Exception):
 
 
 class Claims:
-    """The locks of this process in a run folder. `waits`: seconds between checks of the locks of other processes."""
+    """The locks of this process in a run folder.
 
-    waits = 0.5
+    `waits`: seconds between checks of the locks of other processes; `clock`: seconds that never go back.
+    """
 
-    def __init__(self, workdir: Path, heartbeat: float = HEARTBEAT, stale: float = STALE) -> None:
+    def __init__(
+        self, workdir: Path, heartbeat: float = HEARTBEAT, stale: float = STALE, waits: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.folder, self.heartbeat, self.stale = workdir / FOLDER, heartbeat, stale
+        self.waits, self.clock = waits, clock
         self.token = secrets.token_hex(8)
         self._held: set[str] = set()
         self._seen: dict[str, tuple[Any, float]] = {}
@@ -124,7 +129,7 @@ class Claims:
             text, touched = path.read_text(), path.stat().st_mtime_ns
         except FileNotFoundError:
             return True
-        now = time.monotonic()
+        now = self.clock()
         seen, since = self._seen.setdefault(name, ((text, touched), now))
         if seen != (text, touched):
             self._seen[name] = ((text, touched), now)

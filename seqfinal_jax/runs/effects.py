@@ -1,82 +1,79 @@
 """Finds fields that have no effect: the run is planned again without each; if the plan is the same, the field is idle."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from seqfinal_jax.config.read import get, precision
-from seqfinal_jax.config.schema import ConfigField, all_fields
+from seqfinal_jax.config.parse import value_of, with_value
+from seqfinal_jax.config.schema import ConfigField, RunSpec, all_fields
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
 
 # Values that a configuration file gives for whichever methods a run has; only the command line must mean them.
 SHARED = ("protocol", "grid", "joint_grid", "training", "")
-Fingerprints = Callable[[ConfigDict, tuple[str, ...]], list[str]]
+Fingerprints = Callable[[RunSpec], list[str]]
 
 
-def refuse_idle_fields(
-    config: ConfigDict,
-    overrides: Collection[str],
-    methods: tuple[str, ...],
-    architectures: tuple[str, ...],
-    fingerprints: Fingerprints,
-) -> None:
+def refuse_idle_fields(spec: RunSpec, fingerprints: Fingerprints, filled: Mapping[str, Any]) -> None:
     """Raises ValueError for a field that was set and changes no result of the run.
 
-    `overrides`: fields that the command line set. `fingerprints`: gives the fingerprints of all cells of these methods
-    under a configuration. A size that one of the networks reads may equal that network's preset.
+    `fingerprints`: gives the fingerprints of all cells of a specification. `filled`: the values that fields take where
+    they are not set; a field may be set to the value that applies anyway. A size that one of the networks reads may equal
+    that network's preset.
     """
-    read = {size for name in architectures for size in FAMILIES.get(split_name(name)[0]).reads}
-    changed = [each for each in all_fields() if each.size not in read and _must_act(config, each, overrides)]
+    spec = _unset(spec, filled)
+    read = {size for name in spec.architectures for size in FAMILIES.get(split_name(name)[0]).reads}
+    changed = [each for each in all_fields() if each.size not in read and _must_act(spec, each)]
     if not changed:
         return
-    as_asked = fingerprints(config, methods)
+    as_asked = fingerprints(spec)
     for field in changed:
-        if _without(config, field, methods, fingerprints) == as_asked:
-            value = get(config, field.name)
+        if _without(spec, field, fingerprints) == as_asked:
+            value, applies = value_of(spec, field), filled.get(field.name, field.default)
             raise ValueError(
-                f"config.{field.name} = {value!r} changes nothing in this run; leave it at {field.default!r}"
-                f"{_instead(config, field, fingerprints)}"
+                f"config.{field.name} = {value!r} changes nothing in this run; leave it at {applies!r}"
+                f"{_instead(spec, field, fingerprints)}"
             )
 
 
-def _must_act(config: ConfigDict, field: ConfigField, overrides: Collection[str]) -> bool:
-    if field.everywhere or _same(get(config, field.name), field.default):
+def _unset(spec: RunSpec, filled: Mapping[str, Any]) -> RunSpec:
+    """The specification with fields at their defaults where they have the values that would apply anyway."""
+    for field in all_fields():
+        if field.name in filled and value_of(spec, field) == filled[field.name]:
+            spec = with_value(spec, field, field.default)
+    return spec
+
+
+def _must_act(spec: RunSpec, field: ConfigField) -> bool:
+    if field.everywhere or value_of(spec, field) == _plain(field.default):
         return False
-    return field.name in overrides or field.section not in SHARED or field.name == "all_layers_efficient"
+    return field.name in spec.given or field.section not in SHARED or field.name == "all_layers_efficient"
 
 
-def _same(value: Any, default: Any) -> bool:
-    plain = lambda v: tuple(v) if isinstance(v, (tuple, list)) else v  # noqa: E731
-    return plain(value) == plain(default)
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _without(
-    config: ConfigDict, field: ConfigField, methods: tuple[str, ...], fingerprints: Fingerprints
-) -> list[str] | None:
+def _without(spec: RunSpec, field: ConfigField, fingerprints: Fingerprints) -> list[str] | None:
     """The fingerprints with this field at its default; None where the run would not work so."""
-    other = config.copy_and_resolve_references()
-    other.precision = precision(config)  # else a field of the protocol would act through its precision alone
-    section = get(other, field.section) if field.section else other
-    section[field.name.rpartition(".")[2]] = field.default
     try:
-        return fingerprints(other, methods)
+        return fingerprints(with_value(spec, field, field.default))
     except ValueError:
         return None
 
 
-def _instead(config: ConfigDict, field: ConfigField, fingerprints: Fingerprints) -> str:
+def _instead(spec: RunSpec, field: ConfigField, fingerprints: Fingerprints) -> str:
     """Methods or networks on which the field would act, as the end of a sentence."""
     if field.size:
         families = [name for name in FAMILIES if field.size in FAMILIES.get(name).reads]
         return f", or take a network that has it: {', '.join(families)}"
     acting = []
     for name in METHODS:
+        alone = replace(spec, methods=(name,))
         try:
-            with_it = fingerprints(config, (name,))
+            with_it = fingerprints(alone)
         except ValueError:
             continue
-        if _without(config, field, (name,), fingerprints) not in (None, with_it):
+        if _without(alone, field, fingerprints) not in (None, with_it):
             acting.append(name)
     return f", or add a method on which it acts: {', '.join(acting)}" if acting else ""

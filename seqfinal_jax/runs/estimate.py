@@ -13,9 +13,8 @@ from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.network import Network, Variables, apply_network, init_variables
+from seqfinal_jax.models.network import AnyNetwork, Network
 from seqfinal_jax.models.parts.precision import Precision, units
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, init_steps
 from seqfinal_jax.results.store import Store
 from seqfinal_jax.runs.graph import Task, pending, tasks
 from seqfinal_jax.runs.plan import Plan
@@ -44,18 +43,12 @@ class Estimate:
 
 
 @lru_cache(maxsize=64)
-def forward_operations(network: Network | StepNetwork, step: int = 0) -> float:
+def forward_operations(network: AnyNetwork, step: int = 0) -> float:
     """Floating-point operations of one sample's forward pass (at a time step), by XLA's own count."""
-    many = isinstance(network, StepNetwork)
-    config, batch = (network.base if many else network).config, 8
-    init = init_steps if many else init_variables
-    variables = jax.eval_shape(lambda key: init(network, key), jax.random.key(0))
-    x = jax.ShapeDtypeStruct((batch, *config.image_shape), jnp.float32)
-
-    def logits(variables: Variables, x: jax.Array) -> jax.Array:
-        return (apply_step(network, variables, step, x) if many else apply_network(network, variables, x))[0]
-
-    return float(jax.jit(logits).lower(variables, x).cost_analysis()["flops"]) / batch
+    batch = 8
+    x = jax.ShapeDtypeStruct((batch, *network.base.config.image_shape), jnp.float32)
+    logits = jax.jit(lambda variables, x: network.apply(variables, x, step=step)[0])
+    return float(logits.lower(network.shapes, x).cost_analysis()["flops"]) / batch
 
 
 @lru_cache(maxsize=2)
@@ -121,9 +114,7 @@ def _members(plan: Plan, task: Task) -> int:
 @lru_cache(maxsize=64)
 def _tensors(network: Network) -> int:
     """Parameter tensors of a network."""
-    return len(
-        jax.tree.leaves(jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))["params"])
-    )
+    return len(jax.tree.leaves(network.shapes["params"]))
 
 
 def _epoch_work(plan: Plan, stage: Stage, network: Network) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
+from seqfinal_jax.config import Configuration
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
@@ -22,9 +22,8 @@ from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.network import stage_network, stage_rule
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models import Network
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.models.parts.precision import units
-from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.traced import member_bytes
 from seqfinal_jax.records.plugins import blamed
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
@@ -50,7 +49,7 @@ MOST_CLASSES = 10  # of which the report shows images
 
 
 def run(
-    config: ConfigDict,
+    config: Configuration,
     workdir: Path,
     data_dir: str | None = None,
     dry_run: bool = False,
@@ -144,7 +143,7 @@ def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:
     for note, at in _noted(pool.notes).items():
         log.warning("data, %s: %s", ", ".join(at), note)
     for how in [variant for variant in plan.variants if variant not in drawn]:
-        pool = with_matched(pool, how, seeds, plan.config.joint.matching_memory_gib)
+        pool = with_matched(pool, how, seeds, plan.spec.joint.matching_memory_gib)
     return pool
 
 
@@ -152,7 +151,7 @@ def _check_steps(plan: Plan, sequence: DataSequence) -> None:
     if sequence.num_steps != plan.num_steps:
         raise ValueError(
             f"data set {plan.source.name!r} has sizes of {plan.num_steps} steps and was built with {sequence.num_steps}; "
-            f"mend its `sizes` or its `build`"
+            f"correct its `sizes` or its `build`"
         )
 
 
@@ -190,9 +189,7 @@ def make_context(
     )
 
 
-def fit_settings(
-    stage: Stage, network: Network | StepNetwork, training: Training, data_bytes: int = 0
-) -> FitSettings:
+def fit_settings(stage: Stage, network: AnyNetwork, training: Training, data_bytes: int = 0) -> FitSettings:
     """Trainings one after another on CPUs, as one batch on other hardware; on all local devices.
 
     `data_bytes`: the size of the images, of which every device keeps one copy.
@@ -241,7 +238,8 @@ def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> 
         f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
         f"all. {_time_text(estimate)}"
     )
-    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in plan.name:
+    presets = f"{plan.name},{source.partition(':')[2]}"
+    if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in presets:
         say(
             f"That is long for a CPU. The preset `quick` trains on half of the data, for fewer epochs and with a smaller "
             f"grid: {_quick_config(source)}"

@@ -5,52 +5,58 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from seqfinal_jax.config import build, read
-from seqfinal_jax.config.check import check_config, refuse_repeats
+from seqfinal_jax.config import Configuration
+from seqfinal_jax.config.parse import (
+    options_of,
+    parse,
+    protocol_name,
+    request_of,
+    resolve,
+    scaling_of,
+    taken,
+)
+from seqfinal_jax.config.schema import Pretrained, RunSpec
 from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.data.sequences.source import (
     SequenceSource,
+    named_steps,
     published_scaling_of,
     sequence_source,
     source_code,
     training_sizes_of,
 )
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.joint_options import STRENGTHS
 from seqfinal_jax.methods.method_plan import MethodPlan, MethodPlans, plan_methods
 from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_every_step, stage_of
-from seqfinal_jax.methods.recipes import default_row, method_id
+from seqfinal_jax.methods.recipes import default_row
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import check_stage, stage_rule
-from seqfinal_jax.methods.stages.training import Training
+from seqfinal_jax.methods.stages.training import Budget, Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.convert.checkpoint import check_checkpoint, checkpoint_digest
 from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.models.families.architectures import split_name
-from seqfinal_jax.models.network import check_images
-from seqfinal_jax.records.plugins import load_plugins, names_of
+from seqfinal_jax.models.network import NetworkConfig, check_images
 from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.effects import refuse_idle_fields
+from seqfinal_jax.training.engine.early_stopping import StopRule
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked run: which cells, from which data, with which stages.
 
-    config: as it was given, to be recorded; the other fields contain everything that a run takes from it. training: the
-    settings that all stages share. networks: by architecture. identity: for each variant of the sequence, everything
+    spec: the whole configuration, with the ids of the methods that are fitted. training: the settings that all stages
+    share. networks: by architecture. identity: for each variant of the sequence, everything
     that determines its data besides the run's seed. planned: the plan of each (architecture, method); methods that an
     architecture does not have are missing there and named in `left_out`. warnings: messages for the user before the
     start.
     """
 
-    config: ConfigDict
-    name: str
-    protocol: str
-    methods: tuple[str, ...]
-    architectures: tuple[str, ...]
-    seeds: tuple[int, ...]
+    spec: RunSpec
     source: SequenceSource
     training: Training
     networks: dict[str, Network]
@@ -58,6 +64,31 @@ class Plan:
     planned: dict[tuple[str, str], MethodPlan]
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the sequence in tables."""
+        return self.spec.name
+
+    @property
+    def protocol(self) -> str:
+        """The name of the protocol."""
+        return protocol_name(self.spec)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The ids of the methods, with their options."""
+        return self.spec.methods
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The networks."""
+        return self.spec.architectures
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The random seeds."""
+        return self.spec.seeds
 
     def node(self, architecture: str, method: str) -> Node:
         """The recipe of a cell."""
@@ -98,71 +129,57 @@ class Plan:
         return node_fingerprint(node, self.networks[architecture], self.training, self.identity)
 
 
-def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
+def make_plan(config: Configuration, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
     """Checks everything that can be checked before training.
 
     `overrides` names the fields that the command line set. Raises ValueError, whose message says what to change.
     """
-    load_plugins(names_of(config.plugins))
-    build.add_own_fields(config)
-    settled = build.settle_budget(config, overrides)
-    check_config(config)
-    architectures = build.chosen_architectures(config, jax.default_backend())
-    seeds = tuple(config.seeds) or build.hardware_defaults(jax.default_backend())["seeds"]
-    methods = tuple(map(method_id, build.split_names(config.methods)))
-    _check_names(methods, architectures, seeds)
-    source = sequence_source(read.sequence_request(config, data_dir))
-    _check_images(config, source)
-    plan = planned(config, source, methods, architectures, seeds)
-    plan = replace(plan, warnings=(*plan.warnings, *settled))
+    spec = resolve(parse(config, overrides), jax.default_backend())
+    source = sequence_source(request_of(spec, data_dir))
+    _check_images(spec, source)
+    plan = planned(spec, source)
     _check_steps(plan)
     _check_networks(plan)
     _check_search(plan)
 
-    def fingerprints(other: ConfigDict, names: tuple[str, ...]) -> list[str]:
-        alike = sequence_source(read.sequence_request(other, data_dir), source)
-        found = planned(other, alike, names, architectures, seeds)
+    def fingerprints(other: RunSpec) -> list[str]:
+        found = planned(other, sequence_source(request_of(other, data_dir), source))
         return [found.fingerprint(*place) for place in found.planned]
 
-    refuse_idle_fields(config, overrides, methods, architectures, fingerprints)
+    filled = {
+        "joint_grid.adjacent": STRENGTHS[spec.joint.adjacent_penalty],
+        "data.steps": named_steps(source),
+    }
+    refuse_idle_fields(spec, fingerprints, filled)
     return plan
 
 
-def _check_names(methods: tuple[str, ...], architectures: tuple[str, ...], seeds: tuple[int, ...]) -> None:
-    """Raises ValueError for names that are unknown or stand twice."""
-    for field, values in (("methods", methods), ("architectures", architectures), ("seeds", seeds)):
-        refuse_repeats(values, field)
-    for name in architectures:
-        split_name(name)
-
-
-def planned(
-    config: ConfigDict,
-    source: SequenceSource,
-    methods: tuple[str, ...],
-    architectures: tuple[str, ...],
-    seeds: tuple[int, ...],
-) -> Plan:
-    """The plan of a checked configuration; without methods, that of the published row and its controls.
+def planned(spec: RunSpec, source: SequenceSource) -> Plan:
+    """The plan of a resolved specification; without methods, that of the published row and its controls.
 
     Raises ValueError for options and methods that do not work together.
     """
-    found = planned_methods(config, source, methods, architectures)
+    found = planned_methods(spec, source)
     variants = {stage.variant for each in found.found.values() for stage in all_stages(each.node)}
-    sizes = read.network_config(config, tuple(source.image_shape))
+    sizes = taken(
+        NetworkConfig,
+        spec.network,
+        image_shape=tuple(source.image_shape),
+        stem_width=spec.network.stem_width or None,
+    )
     classes = len(source.class_names)
-    networks = {name: build_network(name, classes, sizes, read.precision(config)) for name in architectures}
-    _check_start(config, networks)
+    networks = {name: build_network(name, classes, sizes, spec.precision) for name in spec.architectures}
+    _check_start(spec.pretrained, networks)
     ids = tuple(dict.fromkeys(method for _, method in found.found))
     return Plan(
-        config, config.name, read.protocol_name(config), ids, architectures, seeds, source, make_training(config, source),
-        networks, data_identity(config, source, {"main", *variants}), found.found, found.left_out, found.warnings,
+        replace(spec, methods=ids), source, make_training(spec, source), networks,
+        data_identity(spec, source, {"main", *variants}), found.found, found.left_out, (*found.warnings, *spec.notes),
     )  # fmt: skip
 
 
-def _check_start(config: ConfigDict, networks: Mapping[str, Network]) -> None:
+def _check_start(pretrained: Pretrained, networks: Mapping[str, Network]) -> None:
     """Raises ValueError where the networks cannot start from the weights that the configuration names."""
-    resnet18, own = config.pretrained.resnet18, config.pretrained.checkpoint
+    resnet18, own = pretrained.resnet18, pretrained.checkpoint
     if resnet18 and own:
         raise ValueError(
             "config.pretrained.resnet18 and config.pretrained.checkpoint exclude each other; give one"
@@ -174,24 +191,22 @@ def _check_start(config: ConfigDict, networks: Mapping[str, Network]) -> None:
             check_checkpoint(network, own)
 
 
-def planned_methods(
-    config: ConfigDict, source: SequenceSource, methods: tuple[str, ...], architectures: tuple[str, ...]
-) -> MethodPlans:
+def planned_methods(spec: RunSpec, source: SequenceSource) -> MethodPlans:
     """The nodes of all methods; of the published row and its controls where none is named."""
-    options, own = read.options(config), read.own_values(config)
-    grid, joint_grid = read.grid(config), read.grid(config, "joint_grid")
+    steps, options = len(source.sizes("main")), options_of(spec)
+    grid, joint_grid = taken(Grid, spec.grid), taken(Grid, spec.joint_grid)
     settings = {
-        name: Setting(len(source.sizes("main")), grid, *split_name(name), options, joint_grid, fields=own)
-        for name in architectures
+        name: Setting(steps, grid, *split_name(name), options, joint_grid, fields=spec.own)
+        for name in spec.architectures
     }
     variants = {*source.variants, *MATCHING_RULES}
-    return plan_methods(methods or default_row(), bool(methods), settings, variants)
+    return plan_methods(spec.methods or default_row(), bool(spec.methods), settings, variants)
 
 
-def data_identity(config: ConfigDict, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
+def data_identity(spec: RunSpec, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
     """For each variant of the sequence, everything that determines its data besides the run's seed."""
-    drawn = "run" if config.data_seed < 0 else config.data_seed
-    code = source_code(config.data.dataset)
+    drawn = "run" if spec.data_seed < 0 else spec.data_seed
+    code = source_code(spec.data.dataset)
     return {variant: [source.identity(drawn_from(variant)), drawn, code] for variant in sorted(variants)}
 
 
@@ -200,9 +215,9 @@ def drawn_from(variant: str) -> str:
     return "main" if variant in MATCHING_RULES else variant
 
 
-def _check_images(config: ConfigDict, source: SequenceSource) -> None:
-    channels, means = source.image_shape[2], len(config.input_mean)
-    if config.protocol.input_scaling != "raw" and means != channels:
+def _check_images(spec: RunSpec, source: SequenceSource) -> None:
+    channels, means = source.image_shape[2], len(spec.input_mean)
+    if spec.protocol.input_scaling != "raw" and means != channels:
         raise ValueError(
             f"config.input_mean and config.input_std have {means} numbers, and images of {source.name} have {channels} "
             f"channels; give one number per channel, for example --config.input_mean={(0.449,) * channels} "
@@ -213,7 +228,7 @@ def _check_images(config: ConfigDict, source: SequenceSource) -> None:
 def _check_steps(plan: Plan) -> None:
     later = range(1, plan.num_steps)
     nodes = [each.node for each in plan.planned.values()]
-    if plan.config.data.test_all_steps and not any(has_model_of_every_step(node, later) for node in nodes):
+    if plan.spec.data.test_all_steps and not any(has_model_of_every_step(node, later) for node in nodes):
         raise ValueError(
             "config.data.test_all_steps tests the models of all time steps, which only sequential methods and the "
             "joint model have; add one of them to config.methods"
@@ -255,22 +270,20 @@ def _check_resume(stage: Stage, training: Training) -> None:
         )
 
 
-def make_training(config: ConfigDict, source: SequenceSource) -> Training:
+def make_training(spec: RunSpec, source: SequenceSource) -> Training:
     """The training settings that all stages of the run share."""
-    return Training(
-        rule=read.stop_rule(config),
-        budget=read.budget(config),
+    return taken(
+        Training,
+        spec.training,
+        spec.fine_tune,
+        spec.protocol,
+        rule=taken(StopRule, spec.training, search=spec.search),
+        budget=taken(Budget, spec.training),
         samples=training_samples(source),
-        batch_size=config.training.batch_size,
-        scaling=read.input_scaling(config, published_scaling_of(source)),
-        train_metrics=config.training.train_metrics,
-        init_per_grid_point=config.training.init_per_grid_point,
-        precision=read.precision(config),
-        freeze_batch_stats=config.fine_tune.freeze_batch_stats,
-        penalise_bn=config.protocol.penalise_bn,
-        fisher=config.fine_tune.fisher,
-        pretrained=_pretrained(config.pretrained.resnet18),
-        checkpoint=_checkpoint(config.pretrained.checkpoint),
+        scaling=scaling_of(spec, published_scaling_of(source)),
+        precision=spec.precision,
+        pretrained=_pretrained(spec.pretrained.resnet18),
+        checkpoint=_checkpoint(spec.pretrained.checkpoint),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,7 +55,7 @@ def _is_users(registry: Registry[Any], name: str) -> bool:
 def _fingerprint(plan: Plan, method: str, architecture: str, name: str) -> str:
     """The fingerprint that a cell would have in a run of this configuration; empty where it would have none."""
     try:
-        other = planned(plan.config, plan.source, (method,), (architecture,), plan.seeds)
+        other = planned(replace(plan.spec, methods=(method,), architectures=(architecture,)), plan.source)
     except Exception:  # the user's code, or options that do not go together
         return ""
     found = (architecture, name) in other.planned

@@ -12,14 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from seqfinal_jax.config.check import flat
+from seqfinal_jax.config.build import with_precision
+from seqfinal_jax.config.parse import as_dict
 from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.config.values import flat
 from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
 from seqfinal_jax.records.plugin_code import PluginCode, read_code
-from seqfinal_jax.records.plugins import codes_of, names_of
+from seqfinal_jax.records.plugins import codes_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
     CellFolder,
@@ -65,7 +67,7 @@ def data_record(plan: Plan, variants: Collection[str] | None = None) -> dict[str
     identity = plan.identity
     return {
         "content_sha256": plan.source.record.get("content_sha256"),
-        "code": source_code(plan.config.data.dataset),
+        "code": source_code(plan.spec.data.dataset),
         "identity": {name: identity[name] for name in variants or identity},
     }
 
@@ -123,7 +125,7 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
-    before, now = flat(read_json(path, ADVICE)), flat(resolved(plan))
+    before, now = flat(with_precision(read_json(path, ADVICE))), flat(resolved(plan))
     if not _has_results(workdir):
         return
     defaults = flat(json.loads(json.dumps({each.name: each.default for each in all_fields()})))
@@ -141,9 +143,8 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
 def _free(name: str) -> bool:
     section = name.partition(".")[0]
     own = section in METHODS and bool(METHODS.get(section).fields or METHODS.get(section).axes)
-    unknown = "." in name and section not in {
-        each.name.partition(".")[0] for each in all_fields()
-    }  # of a plugin that is not named now
+    known = {each.name.partition(".")[0] for each in all_fields()}
+    unknown = "." in name and section not in known  # of a plugin that is not named now
     return section in FREE_FIELDS or name in FREE_NAMES or own or unknown
 
 
@@ -240,7 +241,7 @@ def open_workdir(
 
 def plugins_of(plan: Plan) -> list[PluginCode]:
     """The code of the plugins that a run has loaded, and of the configuration file where that defines its methods."""
-    named = codes_of(names_of(plan.config.plugins))
+    named = codes_of(plan.spec.plugins)
     known = {str(place) for code in named for place in code.places.values()}
     origins = {METHODS.origin(each.method) for each in plan.planned.values()} - {None, "__main__", *known}
     return named + [read_code(path, Path(path)) for path in sorted(origins)]
@@ -269,11 +270,8 @@ def _commands_before(workdir: Path) -> list[dict[str, Any]]:
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
-    """The configuration as JSON has it, with the methods, architectures, seeds and precision that the run takes."""
-    config = json.loads(json.dumps(plan.config.to_dict()))
-    config.update({field: list(getattr(plan, field)) for field in ("methods", "architectures", "seeds")})
-    config["precision"] = plan.training.precision
-    return config
+    """The configuration as JSON has it, with the methods, architectures and seeds that the run takes."""
+    return json.loads(json.dumps(as_dict(plan.spec)))
 
 
 def remove_stale(workdir: Path, plan: Plan) -> None:

@@ -47,7 +47,7 @@ def write_cell(plan: Plan, context: Context, task: Task) -> float:
         "settings": settings(), "machine": machine(plan.training.precision), "made_by": made_by(),
     }  # fmt: skip
     later = range(1, plan.num_steps)
-    if plan.config.data.test_all_steps and has_model_of_every_step(planned.node, later):
+    if plan.spec.data.test_all_steps and has_model_of_every_step(planned.node, later):
         record["steps"] = _step_records(plan, context, planned.node, seed)
     context.store.save_cell(task.cell, record, _tables(context, chain, seed), predictions)
     return figures["test_accuracy"]

@@ -217,7 +217,7 @@ def test_bad_input_is_one_line_and_status_2(workdir, tmp_path, capsys):
     damaged = make_run(tmp_path / "damaged", {("joint", 0): grid})
     write_joint_grid(damaged / "cells/joint/convnet-1/seed0", grid, field="dropout")
     for folder, message in (
-        (workdir, "no done cell of the joint model"), (tmp_path / "nothing", "is no folder"),
+        (workdir, "no completed cell of the joint model"), (tmp_path / "nothing", "is not a folder"),
         (damaged, "should have a number as adjacent in every row"),
     ):  # fmt: skip
         assert adjacent.main([str(folder)]) == 2

@@ -63,7 +63,7 @@ def test_absent_losses_and_hyper_parameters_are_nan(workdir):
 
 
 def test_no_folder_and_no_run_folder(tmp_path):
-    with pytest.raises(RunFolderError, match=r"nothing is no folder; give the --workdir of a run"):
+    with pytest.raises(RunFolderError, match=r"nothing is not a folder; give the --workdir of a run"):
         read_cells(tmp_path / "nothing")
     with pytest.raises(RunFolderError, match=r"is not a run folder: it has no config\.json"):
         read_cells(tmp_path)

@@ -1,7 +1,5 @@
 """Pictures of the data."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from seqfinal_jax.data import build_sequence, load_source
 from seqfinal_jax.data.sequences.examples import Examples, examples_of
 from seqfinal_jax.results.examples import FILE, read_examples, write_examples
 from seqfinal_jax.results.run_folder import RunFolderError
+from tests.processes import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,18 +75,13 @@ def test_sub_classes_by_their_names(toy_cifar100):
 
 
 def test_the_command_writes_every_picture(tmp_path):
-    command = [
-        sys.executable, "-m", "seqfinal_jax.analysis.images", "--config=configs/digits_rcl.py:smoke", f"--out={tmp_path}",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = ["seqfinal_jax.analysis.images", "--config=configs/digits_rcl.py:smoke", f"--out={tmp_path}"]
+    done, wrong = forked([command, [*command, "--config.data.shifts=rotatoin"]])
     assert done.returncode == 0, done.stderr
     names = {
         f"{name}.{end}" for name in ("examples", "class_counts", "repeated_shifts") for end in ("png", "pdf")
     }
     assert {path.name for path in tmp_path.iterdir()} == names
-    wrong = subprocess.run(
-        [*command, "--config.data.shifts=rotatoin"], cwd=ROOT, capture_output=True, text=True
-    )
     assert (
         wrong.returncode == 2
         and "did you mean 'rotation'" in wrong.stderr

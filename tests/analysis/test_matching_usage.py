@@ -44,7 +44,7 @@ def test_many_uses_share_bars_but_unused_samples_stand_alone():
     assert shares[[0, 1, 2, -1]].tolist() == [0.5, 0.3, 0.1, 0.1]
     assert shares.sum() == pytest.approx(1)
     label = shown(matching_usage._draw([counts, np.ones(3, int)], "title"))[1].get_xlabel()
-    assert label == "times used (beyond 0, 3 numbers a bar)"
+    assert label == "times used (beyond 0, 3 numbers per bar)"
 
 
 def test_steps_without_samples_are_refused(tmp_path):

@@ -96,7 +96,7 @@ def test_command(workdir, tmp_path, capsys):
         assert f"wrote {workdir / name}\n" in output
         assert (workdir / name).is_file()
     assert report.main([str(tmp_path / "nothing")]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_figures_of_the_joint_model_are_shown_with_their_numbers(workdir):

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from seqfinal_jax.analysis.shift_sizes.wasserstein import (
     wasserstein2,
 )
 from seqfinal_jax.data import Source, build_sequence
+from tests.processes import forked
 
 ROOT = Path(__file__).parents[2]
 # Data specification, 9.7.
@@ -185,10 +184,10 @@ def test_tables_give_the_spread_over_seeds_and_n():
 
 def test_the_command_measures_once_and_keeps_it(tmp_path):
     command = [
-        sys.executable, "-m", "seqfinal_jax.analysis.shift", "--config=configs/digits_rcl.py:smoke",
+        "seqfinal_jax.analysis.shift", "--config=configs/digits_rcl.py:smoke",
         "--config.seeds=0,", f"--out={tmp_path}",
     ]  # fmt: skip
-    first, again = (subprocess.run(command, cwd=ROOT, capture_output=True, text=True) for _ in range(2))
+    first, again = forked([command, command])
     assert first.returncode == 0, first.stderr
     assert "is there already" in again.stdout and "digits_rcl-smoke" in again.stdout
     rows = list(csv.DictReader(io.StringIO((tmp_path / "shifts.csv").read_text())))

@@ -137,7 +137,7 @@ def test_the_interpolation_of_a_run(finished, capsys, monkeypatch):
     assert set(found) == {"erm_fine_tune", "sequential_fine_tune_none", "joint", "erm_side_tune_block"}
     for method, accuracies in found.items():
         result = json.loads((finished / "cells" / method / "convnet-1" / "seed0" / "result.json").read_text())
-        assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=0.011)
+        assert len(accuracies) == 11 and accuracies[-1] == pytest.approx(result["test_accuracy"], abs=1e-9)
     monkeypatch.setattr(interpolation, "curve", lambda *_: pytest.fail("computed again"))
     assert interpolation.main([str(finished), "--points=11", f"--methods={','.join(found)}"]) == 0
 
@@ -241,6 +241,17 @@ def test_the_matrix_of_steps_of_a_run(finished, capsys):
 def test_methods_without_a_model_for_each_step_have_no_matrix(finished, capsys):
     assert steps.main([str(finished), "--methods=erm_final"]) == 2
     assert "has a model for each time step; run a sequential method" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"), [(interpolation, ["--points=3"]), (projection, []), (svcca_command, [])]
+)
+def test_the_methods_that_are_named_are_drawn_in_their_order(finished, tmp_path, command, flags):
+    """Tables list them the other way round, among all methods of the run."""
+    flags = ["--methods=joint,erm_fine_tune", f"--out={tmp_path}", *flags]
+    assert command.main([str(finished), *flags]) == 0
+    (numbers,) = tmp_path.glob("*-convnet-1-seed0.csv")
+    assert pd.read_csv(numbers)["method"].unique().tolist() == ["joint", "erm_fine_tune"]
 
 
 def test_names_and_title_of_the_user(finished, capsys):

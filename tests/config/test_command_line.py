@@ -2,8 +2,9 @@
 
 import pytest
 
-from seqfinal_jax.config.command_line import listed_texts, read_configuration
+from seqfinal_jax.config.command_line import CommandParser, listed_texts, read_configuration
 from seqfinal_jax.config.schema import text_lists
+from seqfinal_jax.methods.recipes import METHODS
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,72 @@ def test_methods_by_comma_as_before():
         "digits_rcl:smoke", ["--config.methods=erm_final,erm_all", "--config.seeds=0,1"]
     )
     assert tuple(config.methods) == ("erm_final", "erm_all") and tuple(config.seeds) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--config.seedz=0", "the configuration has no field 'seedz'; did you mean 'seeds'?"),
+        ("--config.patience=3", "no field 'patience'; did you mean 'training.patience'?"),
+        ("--config.training.batchsize=3", "did you mean 'training.batch_size'?"),
+        ("--config.training=3", "no field 'training'"),
+        ("--noconfig.data.gray", "did you mean 'data.grey'?"),
+        ("--config.training.patience=2.5", "--config.training.patience=2.5"),
+        ("--config.training.patience", "Missing value for flag --config.training.patience"),
+        ("--seeds=0", "unknown flag --seeds; did you mean --config.seeds?"),
+    ],
+)
+def test_settings_are_checked_by_name_then_by_value(setting, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        read_configuration("digits_rcl:smoke", [setting])
+    assert len(str(raised.value).splitlines()) == 1
+
+
+OWN = """from seqfinal_jax.methods import Field, method
+
+@method("halved", fields=(Field("share", 0.5, "A share."),))
+def halved(setting):
+    \"\"\"Nothing that is trained here.\"\"\"
+"""
+
+
+def test_fields_of_plugins_can_be_set_whoever_names_the_plugin(tmp_path):
+    """The command line, or the configuration file after it was built."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "mine.py").write_text(
+        "from configs.digits_rcl import get_config as digits\n\n\ndef get_config():\n"
+        f"    config = digits('smoke')\n    config.plugins = ({str(tmp_path / 'own.py')!r},)\n    return config\n"
+    )
+    plugin = str(tmp_path / "own.py")
+    try:
+        for file, settings in (
+            ("digits_rcl", [f"--config.plugins={plugin}"]),
+            (str(tmp_path / "mine.py"), []),
+        ):
+            config, overrides = read_configuration(file, [*settings, "--config.halved.share=0.25"])
+            assert config.halved.share == 0.25 and "halved.share" in overrides
+            with pytest.raises(ValueError, match=r"no field 'halved.shar'; did you mean 'halved.share'"):
+                read_configuration(file, [*settings, "--config.halved.shar=0.25"])
+    finally:
+        METHODS.forget(plugin)
+
+
+def test_flags_and_settings_come_in_any_order_and_form():
+    parser = CommandParser("")
+    parser.add_argument("--out")
+    given = parser.read(
+        [
+            "--config.seeds",
+            "0,1",
+            "--out",
+            "x",
+            "--config.data_seed",
+            "-1",
+            "--config=digits_rcl",
+            "--config.data.grey",
+        ]
+    )
+    assert tuple(given.config.seeds) == (0, 1) and given.flags.out == "x" and given.config.data.grey is True
+    assert given.overrides == ("seeds", "data_seed", "data.grey") and given.source.endswith("digits_rcl.py")
+    with pytest.raises(ValueError, match="unexpected argument 'more'"):
+        parser.read(["--config=digits_rcl", "more"])

@@ -1,6 +1,8 @@
 """Every field of the configuration, at another value than its default, changes what a run fits or where it is told."""
 
 import json
+import shutil
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,10 +10,15 @@ import pytest
 from rich.console import Console
 
 from configs.own_data import get_config as own_data_config
+from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
+from seqfinal_jax.analysis.tables.results_table import joined_cells
 from seqfinal_jax.config.schema import FIELDS
-from seqfinal_jax.runs.loop import run
+from seqfinal_jax.data.base.sources import DATASETS
+from seqfinal_jax.runs.loop import build_pool, run
 from seqfinal_jax.runs.plan import make_plan
-from tests.data.made_images import own_folder
+from tests.analysis.run_folders import make_run_folder
+from tests.data.made_images import own_folder, own_source
+from tests.data.toy_cifar import TINY100, toy_source
 from tests.runs import smoke_config
 
 JOINT, TUNE, SIDE = {"methods": ("joint",)}, {"methods": ("erm_fine_tune",)}, {"side__layer_sizes": "block"}
@@ -113,19 +120,6 @@ RECORDED = {
     "data.keep": 0.5,
     "data.most_per_class": 3,
 }
-# These act where the whole of a run is needed; the test of each is named.
-ELSEWHERE = {
-    "plugins": "tests/test_extending.py",
-    "data.dataset": "tests/test_extending.py",
-    "protocol.subpop_sizes": "tests/data/test_sequence_spec.py",
-    "data.duplicates": "tests/data/test_copies.py",
-    "data.most_megapixels": "tests/data/test_odd_files.py",
-    "data.period": "tests/data/test_portraits.py",
-    "joint.matching_memory_gib": "tests/test_joint_runs.py",
-    "pretrained.resnet18": "tests/models/test_pretrained.py",
-    "pretrained.checkpoint": "tests/test_export.py",
-    "analysis.smallest_difference": "tests/analysis/test_joined_tables.py",
-}
 
 
 def outcome(workdir):
@@ -157,10 +151,10 @@ def outcome_of(tmp_path_factory):
 
 
 def test_every_field_has_its_case():
-    assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *ELSEWHERE}
+    assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *OTHERS}
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("field", CASES)
 def test_a_field_that_is_set_on_the_command_line_changes_results(field, outcome_of):
     value, others = CASES[field]
@@ -205,14 +199,93 @@ def test_a_field_of_recorded_data_changes_the_samples(field, tmp_path, monkeypat
 
 
 def samples(plan):
+    return samples_of(plan.source.build("main", 0))
+
+
+def samples_of(sequence):
     """Every image and label of a sequence, in order."""
-    sequence = plan.source.build("main", 0)
     splits = [getattr(step, name) for step in sequence.steps for name in ("train", "valid", "test")]
     return [(each.images.shape, each.images.tobytes(), each.labels.tobytes()) for each in splits if each]
 
 
-@pytest.mark.parametrize("field", ELSEWHERE)
-def test_fields_that_need_a_run_are_set_in_the_test_that_is_named(field, pytestconfig):
-    words = (field, field.replace(".", "__"), field.rpartition(".")[2])
-    text = (pytestconfig.rootpath / ELSEWHERE[field]).read_text()
-    assert any(word in text for word in words)
+def planned(folder, **fields):
+    """The cells that a configuration plans, or its error."""
+    try:
+        plan = make_plan(smoke_config(**fields))
+        return [(place, plan.fingerprint(*place[:2])) for place in plan.cells()]
+    except ValueError as error:
+        return str(error)
+
+
+def recorded(folder, **data):
+    """The samples of own images in dated folders, one of which is twice there, or the error."""
+    own_folder(folder, ("2019-01", "2019-02", "2020-01", "2020-02"))
+    shutil.copy(folder / "2020-02" / "cat" / "0.png", folder / "2019-01" / "cat" / "copy.png")
+    try:
+        return samples_of(own_source(folder, **data).build("main", 0))
+    except ValueError as error:
+        return str(error)
+
+
+def drawn(folder, **fields):
+    """The samples of a sub-population shift of made-up images in classes and sub-classes."""
+    source = replace(toy_source(replace(TINY100, train_count=2000, test_count=1000)), name="toy100")
+    DATASETS.add("toy100", lambda data_dir: source, origin=__file__)
+    try:
+        return samples(
+            make_plan(smoke_config(data__dataset="toy100", data__shifts="subpop:none:none", **fields))
+        )
+    finally:
+        DATASETS.forget(__file__)
+
+
+def matched(folder, **fields):
+    """The images of a run whose earlier samples are matched, or the error."""
+    try:
+        return len(build_pool(make_plan(smoke_config(**fields)), (0,)).images)
+    except ValueError as error:
+        return str(error)
+
+
+def compared(folder, analysis__smallest_difference=1.0):
+    """A comparison whose difference is 5 points."""
+    accuracies = {("erm_final", "convnet-1", seed): 0.5 + seed / 100 for seed in range(8)}
+    accuracies |= {("erm_all", "convnet-1", seed): 0.55 + seed / 100 for seed in range(8)}
+    run_folder = make_run_folder(folder, accuracies)
+    config = json.loads((run_folder / "config.json").read_text())
+    config["analysis"] = {"smallest_difference": analysis__smallest_difference}
+    (run_folder / "config.json").write_text(json.dumps(config))
+    return comparison_lines(joined_cells([run_folder]), "erm_final", smallest_difference(run_folder))
+
+
+WHOLE_RESNET = {"architectures": ("resnet-4",), "network__width_factor": 1.0}
+JOINT_MATCHED = {**JOINT, "joint__loss_samples": "optimal_matching"}
+# field: (its value, what is looked at, the fields that it needs, a word of the changed outcome)
+OTHERS = {
+    "plugins": (("broken.py",), planned, {}, "broken.py"),
+    "data.dataset": ("own_images", planned, {}, "own_images: name the folder"),
+    "data.period": ("year", recorded, {}, ""),
+    "data.duplicates": ("refuse", recorded, {}, "'refuse' accepts none"),
+    "data.most_megapixels": (1e-5, recorded, {}, "more than 1e-05 million"),
+    "protocol.subpop_sizes": ("released", drawn, {}, ""),
+    "joint.matching_memory_gib": (1e-9, matched, JOINT_MATCHED, "matching_memory_gib = 1e-09"),
+    "pretrained.resnet18": ("none.npz", planned, WHOLE_RESNET, "there is no file"),
+    "pretrained.checkpoint": ("none.npz", planned, {}, "there is no file or folder"),
+    "analysis.smallest_difference": (6.0, compared, {}, "none"),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_a_field_without_a_run_changes_what_is_looked_at(field, tmp_path, monkeypatch):
+    """That the results of these are right is tested where each belongs."""
+    monkeypatch.chdir(tmp_path)
+    value, looked_at, others, word = OTHERS[field]
+    name = field.rpartition(".")[2] if looked_at is recorded else field.replace(".", "__")
+    found = []
+    for place, fields in (("plain", others), ("changed", {**others, name: value})):
+        monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / f"cache-{place}"))
+        found.append(looked_at(tmp_path / place, **fields))
+    plain, changed = found
+    assert changed != plain
+    if word:
+        assert word in str(changed) and word not in str(plain)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from configs.own_data import get_config
 from seqfinal_jax.analysis.sequence_command import source_of
+from seqfinal_jax.config.parse import parse
 
 
 def picture(seed, height=12, width=10, channels=3):
@@ -38,4 +39,4 @@ def own_source(folder: Path, presets: str = "", **data):
     """The source of own data in a folder, with fields of `config.data`."""
     config = get_config(presets)
     config.data.update(data)
-    return source_of(config, str(folder))
+    return source_of(parse(config), str(folder))

@@ -9,6 +9,7 @@ import pytest
 from configs.own_data import get_config
 from seqfinal_jax.analysis.sequence_command import source_of
 from seqfinal_jax.analysis.tables.results_table import results_table
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.copies import two_labels, units_of
 from seqfinal_jax.data.images.own_images import load_own_images
@@ -252,7 +253,7 @@ def test_published_sets_have_no_such_rule():
         sequence_source(SequenceRequest(config.data.to_dict(), 10))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_run_on_snapshots_of_noise_says_what_was_taken_out(tmp_path, monkeypatch):
     """Seeds of other sizes are fits of their own, also where programs train several together."""
     several = loop.fit_settings
@@ -261,7 +262,7 @@ def test_a_run_on_snapshots_of_noise_says_what_was_taken_out(tmp_path, monkeypat
     config.seeds, config.methods, config.grid.dropout = (0, 1, 2), ("erm_all",), (0.0,)
     config.training.batch_size, config.architectures, config.training.max_epochs = 3, ("convnet-1",), 1
     folder = snapshots(tmp_path / "data", count=6)
-    sizes = [source_of(config, str(folder)).build("main", seed) for seed in config.seeds]
+    sizes = [source_of(parse(config), str(folder)).build("main", seed) for seed in config.seeds]
     assert len({sum(len(step.train) for step in each.steps) for each in sizes}) > 1
     assert loop.run(config, tmp_path / "run", str(folder)) == 0
     captions = " ".join(results_table(tmp_path / "run").captions)

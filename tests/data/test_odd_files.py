@@ -166,7 +166,7 @@ def test_large_images_are_in_memory_one_at_a_time():
         assert room.held == 100
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_two_large_images_stay_below_a_gigabyte(tmp_path):
     """Two images as large as the bound, each in the deepest mode with transparency."""
     folder = own_folder(tmp_path / "data")

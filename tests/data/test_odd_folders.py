@@ -110,8 +110,8 @@ def test_a_stray_quote_names_the_line(folder, tmp_path):
     ("names", "said"),
     [
         (("2019-04", "2019-4"), "'2019-04' and '2019-4' are one date"),
-        (("2019-12", "2019-13"), "'2019-13' is no date: there is no month 13"),
-        (("2019-01-01", "2019-01-32"), "'2019-01-32' is no date: there is no day 32"),
+        (("2019-12", "2019-13"), "'2019-13' is not a date: there is no month 13"),
+        (("2019-01-01", "2019-01-32"), "'2019-01-32' is not a date: there is no day 32"),
     ],
 )
 def test_dates_that_are_none(tmp_path, names, said):

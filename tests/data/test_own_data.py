@@ -1,8 +1,6 @@
 """A user's own images in time steps: each kind of file and folder works, or is refused with its reason."""
 
 import os
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from seqfinal_jax.results.examples import read_examples
 from seqfinal_jax.runs.loop import run
 from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder, own_source, picture, save
+from tests.processes import forked
 from tests.runs import smoke_config
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -111,8 +110,8 @@ def test_a_picture_is_turned_as_its_exif_data_say(tmp_path):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"not an image", "no image of a known format"),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 50, "no image|truncated|damaged|cannot be decoded"),
+        (b"not an image", "not an image of a known format"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 50, "not an image|truncated|damaged|cannot be decoded"),
     ],
 )
 def test_what_is_no_picture_is_refused(content, reason):
@@ -190,7 +189,7 @@ def test_junk_and_other_files_are_counted(tmp_path):
     (folder / "step1" / "cat" / ".ipynb_checkpoints").mkdir()
     (folder / "step1" / "cat" / ".ipynb_checkpoints" / "0.png").write_bytes(b"x")
     source = own_source(folder)
-    assert source.notes == ("left out 5 hidden or system files and 1 file that is no image",)
+    assert source.notes == ("left out 5 hidden or system files and 1 file that is not an image",)
 
 
 def test_every_bad_file_is_listed_before_training(tmp_path):
@@ -353,24 +352,17 @@ def test_fields_of_recorded_data_act_or_are_refused_elsewhere(tmp_path):
 def test_the_command_shows_the_order_in_a_plain_locale(tmp_path):
     folder = own_folder(tmp_path / "my images", ("step10", "step2"), ("café", "дом"))
     command = [
-        sys.executable, "-m", "seqfinal_jax.main", "--config=configs/own_data.py:smoke", f"--data_dir={folder}",
+        "seqfinal_jax.main", "--config=configs/own_data.py:smoke", f"--data_dir={folder}",
         f"--workdir={tmp_path / 'run'}", "--dry_run",
     ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-    )
+    done, other = forked([command, [*command, "--config.data.steps=step10,step2"]], LC_ALL="C")
     assert done.returncode == 0, done.stderr
     assert "time steps: step2 (20), step10 (10) training and validation samples" in done.stdout
     assert not (tmp_path / "run").exists()
-    command.append("--config.data.steps=step10,step2")
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert "time steps: step10 (20), step2 (10)" in done.stdout, done.stderr
+    assert "time steps: step10 (20), step2 (10)" in other.stdout, other.stderr
 
 
+@pytest.mark.slow
 def test_from_a_folder_of_images_to_table_and_report(tmp_path):
     folder = own_folder(
         tmp_path / "my images", [f"step{t}" for t in range(1, 13)], ("café", "дом", "x"), count=12

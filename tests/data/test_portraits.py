@@ -7,7 +7,8 @@ import pytest
 
 from configs.portraits import get_config
 from seqfinal_jax.analysis.sequence_command import source_of
-from seqfinal_jax.config import base_config, read
+from seqfinal_jax.config import base_config
+from seqfinal_jax.config.parse import parse, scaling_of
 from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.recorded import portraits, yearbook
 from seqfinal_jax.data.recorded.splits import SplitRule, split_rows
@@ -43,13 +44,13 @@ def test_both_scalings_of_pixels():
     pixels = np.array([0, 128, 255], np.uint8).reshape(3, 1, 1, 1).repeat(3, axis=3)
     config = base_config(name="portraits", dataset="portraits")
     config.protocol.input_scaling = "raw"
-    scaling = read.input_scaling(config, portraits.PUBLISHED_SCALING)
+    scaling = scaling_of(parse(config), portraits.PUBLISHED_SCALING)
     expected = [
         (-2.117904, -2.035714, -1.804444), (-2.109308, -2.026926, -1.795696), (-2.100779, -2.018207, -1.787015),
     ]  # fmt: skip
     assert np.allclose(scaling(pixels, np.float32)[:, 0, 0], expected, atol=1e-5)
     config.protocol.input_scaling = "standardised"
-    white = read.input_scaling(config, portraits.PUBLISHED_SCALING)(pixels, np.float32)[2, 0, 0]
+    white = scaling_of(parse(config), portraits.PUBLISHED_SCALING)(pixels, np.float32)[2, 0, 0]
     assert np.allclose(white, (1 - np.array(portraits.MEAN)) / portraits.STD, atol=1e-5)
 
 
@@ -71,7 +72,7 @@ def photographs(tmp_path_factory):
 def portraits_of(folder, **data):
     config = get_config()
     config.data.update(data)
-    return source_of(config, str(folder))
+    return source_of(parse(config), str(folder))
 
 
 def test_folders_of_the_upstream_archive(photographs):
@@ -140,7 +141,7 @@ def yearbook_file(
 def yearbook_of(folder, **data):
     config = base_config(name="yearbook", dataset="yearbook")
     config.data.update(data)
-    return source_of(config, str(folder))
+    return source_of(parse(config), str(folder))
 
 
 def test_yearbook_by_year_and_decade(tmp_path):

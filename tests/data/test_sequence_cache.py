@@ -32,7 +32,7 @@ def refuse_to_build(monkeypatch):
     def refuse(*_):
         raise AssertionError("built although it is cached")
 
-    monkeypatch.setattr(sequence, "_build_steps", refuse)
+    monkeypatch.setattr(sequence, "accumulate", refuse)
 
 
 def test_a_second_build_reads_the_stored_sequence(cache_dir, monkeypatch):

@@ -136,9 +136,11 @@ def test_a_whole_archive_beside_a_broken_folder_is_taken(tmp_path, monkeypatch, 
     folder = upstream_files(tmp_path / UPSTREAM.folder)
     (folder / "data_batch_3").unlink()
     (tmp_path / UPSTREAM.archive).write_bytes(b"")
-    load = cifar._load_upstream
-    monkeypatch.setattr(cifar, "_load_upstream", lambda c, p: load(c, p) if p.is_dir() else "the archive")
-    assert cifar.load_cifar(CIFAR10, tmp_path) == "the archive"
+    read, opened = cifar.read_files, []
+    monkeypatch.setattr(cifar, "read_files", lambda *given: opened.append(given[1].name) or read(*given))
+    with pytest.raises(SourceError, match=r"tar\.gz: expected data, found an empty file"):
+        cifar.load_cifar(CIFAR10, tmp_path)
+    assert opened == [UPSTREAM.folder, UPSTREAM.archive]
     assert "missing data_batch_3" in caplog.text
     (tmp_path / UPSTREAM.archive).unlink()
     with pytest.raises(SourceError, match="missing data_batch_3"):

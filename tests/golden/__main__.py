@@ -1,4 +1,4 @@
-"""Command line: checks every reference file of a folder and prints a line a quantity."""
+"""Command line: checks every reference file of a folder and prints one line per quantity."""
 
 import argparse
 import os
@@ -15,7 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
         "folder", type=Path, help="folder with reference arrays, searched with its subfolders"
     )
     parser.add_argument("--only", help="check only files whose name contains this text")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default one a core")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="number of processes; default: one per core"
+    )
     parser.add_argument("--single", action="store_true", help="in single precision, with its own tolerances")
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():

@@ -7,7 +7,7 @@ import numpy as np
 
 from seqfinal_jax.models import apply_network, build_network, init_variables
 from seqfinal_jax.models.convert.from_torch import to_trees, torch_shapes
-from seqfinal_jax.models.per_step.interpolation import interpolate
+from seqfinal_jax.models.parts.interpolation import interpolate
 from seqfinal_jax.training.objectives.penalties import distance
 from tests.golden.case import Case, check
 from tests.golden.networks import TOLERANCE, compared_names, recipe_weight

@@ -15,14 +15,13 @@ from seqfinal_jax.models.network import Network
 from seqfinal_jax.models.parts import convolution
 from seqfinal_jax.models.parts.groups import full_count, is_batch_norm, named_tensors
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.ablation import neutral_adapters
-from seqfinal_jax.models.per_step.low_rank import adapted, head_rank
+from seqfinal_jax.models.per_step.low_rank import adapted, head_rank, map_adapters, neutral_factors
 from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, stored_order
-from seqfinal_jax.training.objectives.joint_risk import JointRisk
+from seqfinal_jax.training.objectives.joint_risk import JointSteps
 from seqfinal_jax.training.objectives.penalties import absolute_norm, squared_norm
 from seqfinal_jax.training.objectives.risk import Batch, Context, batch_sums
 from seqfinal_jax.training.objectives.step_penalties import (
@@ -123,12 +122,12 @@ def hyper(adjacent: float = 0.1, final: float = 3.0, rate: float = 1e-3, **more:
 
 
 def minibatch_problem(case: Case, network: StepNetwork, variables: Any) -> tuple[Problem, Callable]:
-    """An epoch of the one minibatch of each step; and the arguments of `JointRisk.loss` on it."""
+    """An epoch of the one minibatch of each step; and the arguments of `JointSteps.loss` on it."""
     data, rows = joined(case, [f"/t{t}" for t in range(network.num_steps)])
     streams = [Stream(t, own) for t, own in enumerate(rows)]
     size = max(map(len, rows))
     problem = Problem(
-        objective=JointRisk(network),
+        objective=JointSteps(network=network),
         data=data,
         batches=lambda seed, epoch: epoch_batches(streams, stored_order, epoch, size),
         evaluation=lambda seed: {"valid": EvaluationSet(network.num_steps - 1, rows[-1])},
@@ -137,11 +136,12 @@ def minibatch_problem(case: Case, network: StepNetwork, variables: Any) -> tuple
     )
     batches = problem.batches(0, 1)
     batch = Batch(*(jnp.asarray(getattr(batches, name)[0]) for name in Batch._fields))
-    context = Context(jax.tree.map(jnp.asarray, data), dict.fromkeys(network.group_names, 1))
+    data, masks = jax.tree.map(jnp.asarray, data), dict.fromkeys(network.group_names, 1)
 
     def arguments(variables: Any, hyper: dict[str, float]) -> tuple:
         hyper = {name: jnp.asarray(value) for name, value in hyper.items()}
-        return variables["params"], variables["batch_stats"], context, batch, hyper, jax.random.key(0)
+        context = Context(data, masks, variables["batch_stats"], batch, hyper, jax.random.key(0))
+        return variables["params"], context
 
     return problem, partial(arguments, variables)
 
@@ -150,11 +150,14 @@ KEY = re.compile(r"objective/(none|l1|l2)_(?:(.+?)_)?(final(\d)|increasing)(_byt
 
 
 def check_values(case: Case, network: StepNetwork, arguments: Callable) -> None:
-    losses: dict[JointRisk, Callable] = {}
+    losses: dict[JointSteps, Callable] = {}
     for key in [key for key in case.arrays if key.startswith("objective/")]:
         kind, adjacent, weights, final, by_time = KEY.fullmatch(key).groups()
-        objective = JointRisk(
-            network, increasing=weights == "increasing", power=1 if kind == "l1" else 2, by_time=bool(by_time)
+        objective = JointSteps(
+            network=network,
+            increasing=weights == "increasing",
+            power=1 if kind == "l1" else 2,
+            by_time=bool(by_time),
         )
         loss = losses.setdefault(objective, jax.jit(objective.loss))
         value, _ = loss(*arguments(hyper(float(adjacent or 0), float(final or 1))))
@@ -162,7 +165,7 @@ def check_values(case: Case, network: StepNetwork, arguments: Callable) -> None:
 
 
 def check_gradients(case: Case, network: StepNetwork, arguments: Callable) -> None:
-    value_and_grad = jax.jit(jax.value_and_grad(JointRisk(network).loss, has_aux=True))
+    value_and_grad = jax.jit(jax.value_and_grad(JointSteps(network=network).loss, has_aux=True))
     (_, (stats, _)), gradient = value_and_grad(*arguments(hyper()))
     named = Named(network, gradient)
     compare_each(case, "gradients", named.sums(case["grad_names"]), "grad_sum_sumsq")
@@ -185,8 +188,8 @@ def check_adam(case: Case, network: StepNetwork, problem: Problem, arguments: Ca
     fit(problem, [spec], FitSettings(StopRule(3, 3)), collect)
     loss = jax.jit(problem.objective.loss)
     for step, variables in enumerate(states[:3]):
-        _, _, *rest = arguments(hyper())
-        value, _ = loss(variables["params"], variables["batch_stats"], *rest)
+        _, context = arguments(hyper())
+        value, _ = loss(variables["params"], context._replace(batch_stats=variables["batch_stats"]))
         compare_each(case, f"adam_loss/step{step}", value, f"adam_loss/step{step}")
     after = Named(network, states[3]["params"], states[3]["batch_stats"])
     compare_each(case, "after three steps", after.sums(case["after3_names"]), "after3_sum_sumsq")
@@ -260,7 +263,10 @@ def check_adapter(case: Case, prefix: str, mode: str, kind: str) -> None:
             else x @ layer["kernel"] + layer["bias"]
         )
 
-    neutral = {**tree, "adapters": neutral_adapters(tree["base"], tree["adapters"], mode)}
+    neutral = {
+        **tree,
+        "adapters": map_adapters(partial(neutral_factors, mode), tree["base"], tree["adapters"]),
+    }
     for t in range(3):
         weight = to_reference(adapted(tree, t, mode)["layer"]["kernel"])
         compare_each(case, f"{prefix}eff_weight/t{t}", weight, f"{prefix}eff_weight/t{t}")
@@ -338,7 +344,7 @@ def check_plain_numbers(case: Case, name: str, base: Network, numbers: dict[str,
         case.compare_to(f"{name} {key}", value, numbers[key], 0)
     params = variables["params"]
     for step in range(2):
-        square = sum(float(version_norms(network, g, params[g])[step]) for g in network.group_names)
+        square = sum(float(version_norms(form, params[form.group])[step]) for form in network.forms)
         expected = numbers["E_param_sumsq_per_step"]
         case.compare_to(f"{name} draw of step {step}", square / expected, 1.0, ONE_DRAW)
     pair = float(adjacent_norm(network, params)) / numbers["E_adjacent_sumsq_per_pair"]
@@ -361,7 +367,7 @@ def check_joint_numbers(case: Case, name: str, base: Network, numbers: dict[str,
 
 
 def step_shapes(network: StepNetwork) -> Any:
-    return jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))
+    return network.shapes
 
 
 def step_count(network: StepNetwork) -> int:

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models.parts.groups import named_tensors
-from seqfinal_jax.models.per_step.network import StepNetwork, trained_from
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.per_step.start import init_last_from_previous, start_from_single
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberResult, MemberSpec, Problem, winner
 from seqfinal_jax.training.engine.streams import Batches, EvaluationSet, Stream, epoch_batches, stored_order
 from seqfinal_jax.training.objectives.fisher import fisher_of
-from seqfinal_jax.training.objectives.joint_risk import JointRisk
-from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.joint_risk import JointSteps
+from seqfinal_jax.training.objectives.last_step import LastStep
 from seqfinal_jax.training.objectives.risk import EmpiricalRisk, Objective
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm
 from tests.golden.case import Case, check
@@ -78,8 +78,8 @@ def check_fit(case: Case) -> None:
     increasing = weights == [1 / (meta["T"] - t) for t in range(meta["T"])]
     if not increasing:
         case.compare_to("weights of earlier steps", weights[:-1], np.ones(len(weights) - 1), 0)
-    objective = JointRisk(
-        network,
+    objective = JointSteps(
+        network=network,
         increasing=increasing,
         power=int(regs["adjacent_reg_type"][1]),
         by_time=regs["weight_reg_by_time"],
@@ -99,8 +99,8 @@ def check_frozen_fit(case: Case) -> None:
     if meta["init_final"]:
         start = init_last_from_previous(start)
     case.compare_to("weight of the last step", meta["loss_weights"][-1], meta["T"], 0)
-    masks = trained_from(network, meta["T"] - 1)
-    check_run(case, meta, LastStepRisk(network), start, masks, final=meta["T"])
+    masks = network.trained_from(meta["T"] - 1)
+    check_run(case, meta, LastStep(network=network), start, masks, final=meta["T"])
 
 
 def network_of(case: Case, meta: dict[str, Any]) -> StepNetwork:
@@ -160,7 +160,7 @@ def check_grid(case: Case) -> None:
     steps = count_steps(case, "x_train/")
     network = steps_network(plain_network(case.under("w/"), case["x_train/t0"]), steps)
     start = steps_variables(network, case.under("w/"))
-    problem = Sets.of(case, steps).problem(JointRisk(network), start, 5)
+    problem = Sets.of(case, steps).problem(JointSteps(network=network), start, 5)
     masks = dict.fromkeys(network.group_names, 1)
     specs = [MemberSpec(0, hyper(float(adjacent), 3, 3e-3), masks, group=0) for adjacent in adjacents]
     results = fit(problem, specs, FitSettings(StopRule(12, 5)))
@@ -187,7 +187,7 @@ def check_fisher_epoch(case: Case) -> None:
     data, rows = joined(case, [f"/t{t}" for t in range(steps)])
     start = steps_variables(network, case.under("w/"))
     problem = Problem(
-        objective=JointRisk(network, fisher=True),
+        objective=JointSteps(network=network, fisher=True),
         data=data,
         batches=lambda seed, epoch: halves(rows),
         evaluation=lambda seed: {"valid": EvaluationSet(steps - 1, rows[-1])},
@@ -225,7 +225,7 @@ def check_single_fisher(case: Case, data: dict[str, np.ndarray], rows: np.ndarra
     network = plain_network(case.under("single/w/"), case["x/t0"])
     variables = plain_variables(case.under("single/w/"))
     data = jax.tree.map(jnp.asarray, data)
-    weights = fisher_of(EmpiricalRisk(network), variables, data, EvaluationSet(0, rows), 4)
+    weights = fisher_of(EmpiricalRisk(network=network), variables, data, EvaluationSet(0, rows), 4)
     compare_state(case, "single/fisher/", Named(None, weights))
     names = [canonical(str(name).removeprefix("single/fisher/")) for name in case["single/names_with_fisher"]]
     found = [".".join(path) for path, _ in named_tensors(weights)]

@@ -148,7 +148,7 @@ def check_fisher(case: Case, network: Network, variables: Any, x: np.ndarray) ->
     names = [str(name) for name in case["fisher/names"]]
     for key, weights in (("fisher/sum", np.ones(4)), ("fisher/sum_weighted", np.asarray([1, 3, 0.5, 2]))):
         batches = Batch(index, None, jnp.asarray(weights).reshape(2, 1, 2))
-        fisher = fisher_information(EmpiricalRisk(network), variables, data, batches, jnp.int32(2))
+        fisher = fisher_information(EmpiricalRisk(network=network), variables, data, batches, jnp.int32(2))
         by_name = named(fisher)
         case.compare(key, [np.sum(by_name[name]) for name in names], key, TOLERANCE, relative=True)
     case.compare_to("fisher/names", compared_names(variables["params"]), sorted(names), 0)

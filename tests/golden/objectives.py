@@ -13,11 +13,11 @@ from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
 from seqfinal_jax.training.engine.programs import State
 from seqfinal_jax.training.engine.streams import Batches, EvaluationSet
-from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
+from seqfinal_jax.training.objectives.anchored import Anchored, anchor_constants
 from seqfinal_jax.training.objectives.fisher import fisher_of
 from seqfinal_jax.training.objectives.multi_domain import (
-    InvariantRisk,
-    WorstDomainRisk,
+    Invariant,
+    WorstDomain,
     half_gradients,
     invariance_penalty,
 )
@@ -66,7 +66,7 @@ def check_invariance_penalty(case: Case) -> None:
 
 
 @dataclass(frozen=True)
-class RecordedHalves(InvariantRisk):
+class RecordedHalves(Invariant):
     """IRM with the halves of a reference run: constants {"halves": (steps, d, 2, b)}; its state counts steps."""
 
     def init_extra(self, variables):
@@ -75,7 +75,7 @@ class RecordedHalves(InvariantRisk):
     def after_step(self, extra, gradients, batch):
         return extra + 1
 
-    def halves(self, context, batch, domain, key):
+    def halves(self, context, domain, key):
         return context.constants["halves"][context.extra, domain]
 
 
@@ -87,13 +87,16 @@ def check_invariant_run(case: Case) -> None:
     halves = np.stack([halves_of(permutation, BATCH) for permutation in case["irm_perm"]])
     constants = {"halves": halves.reshape(-1, len(DOMAINS), 2, BATCH)}
     check_domain_run(
-        case, trace_problem(case, RecordedHalves(tiny_network(case.under("init/"))), DOMAINS, constants)
+        case,
+        trace_problem(case, RecordedHalves(network=tiny_network(case.under("init/"))), DOMAINS, constants),
     )
 
 
 @check(r"train_dro\.npz")
 def check_worst_domain_run(case: Case) -> None:
-    check_domain_run(case, trace_problem(case, WorstDomainRisk(tiny_network(case.under("init/"))), DOMAINS))
+    check_domain_run(
+        case, trace_problem(case, WorstDomain(network=tiny_network(case.under("init/"))), DOMAINS)
+    )
 
 
 def check_domain_run(case: Case, problem: Problem) -> None:
@@ -140,9 +143,9 @@ def domain_losses(problem: Problem, spec: MemberSpec, states: list[State]) -> np
     for step, state in enumerate(states, start=1):
         own = batches(0, step)
         batch = Batch(*(jnp.asarray(getattr(own, name)[0]) for name in Batch._fields))
-        context = Context(data, dict(spec.trainable), constants, state.extra)
-        key = jax.random.key(step)
-        found = passes(state.params, state.batch_stats, context, batch, dict(spec.hyper), key)
+        key, masks, hyper = jax.random.key(step), dict(spec.trainable), dict(spec.hyper)
+        context = Context(data, masks, state.batch_stats, batch, hyper, key, constants, state.extra)
+        found = passes(state.params, context)
         losses.append(found.losses)
     return np.asarray(losses)
 
@@ -159,7 +162,7 @@ def tree_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 def check_ewc_run(case: Case) -> None:
     anchors = [tree_of(case.under(f"prev{i}/")) for i in (0, 1)]
     weights = [tree_of(case.under(f"fisher{i}/")) for i in (0, 1)]
-    objective = AnchoredRisk(tiny_network(), penalise_bn="by_name", weighted=True)
+    objective = Anchored(network=tiny_network(), penalise_bn="by_name", weighted=True)
     problem = trace_problem(case, objective, constants=anchor_constants(anchors, weights, places=3))
     spec = trace_member(case)
     compare_states(case, "prev1/", problem.start(spec))
@@ -169,7 +172,7 @@ def check_ewc_run(case: Case) -> None:
 
 @check(r"fisher_ewc\.npz")
 def check_fisher(case: Case) -> None:
-    objective = EmpiricalRisk(tiny_network())
+    objective = EmpiricalRisk(network=tiny_network())
     for i in (0, 1):
         data = {
             "images": jnp.asarray(case[f"x_prev{i}"].transpose(0, 2, 3, 1)),
@@ -198,7 +201,8 @@ def check_distances(case: Case) -> None:
         to_one = partial(distance, current, penalise_bn=penalise_bn, power=power)
         pairs = zip(anchors, weights if weighted else (None, None), strict=True)
         case.compare(key, [to_one(anchor, weights=weight) for anchor, weight in pairs], key, TOLERANCE)
-        objective = AnchoredRisk(tiny_network(), power=power, penalise_bn=penalise_bn, weighted=weighted)
-        context = Context({}, {}, anchor_constants(anchors, weights if weighted else None))
-        penalty = objective.penalty(current, context, {"weight_decay": 0.5})
+        objective = Anchored(network=tiny_network(), power=power, penalise_bn=penalise_bn, weighted=weighted)
+        constants = anchor_constants(anchors, weights if weighted else None)
+        context = Context({}, {}, None, None, {"weight_decay": 0.5}, None, constants)
+        penalty = objective.penalty(current, context)
         case.compare_to(f"penalty of {key}", penalty, 0.5 * np.sum(case[key]), TOLERANCE)

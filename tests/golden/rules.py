@@ -68,7 +68,7 @@ def check_surgical(case: Case) -> None:
     }
     stored = EvaluationSet(0, np.arange(len(case["x"]))).batches(int(case["batch_size"]))
     batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
-    arguments = (EmpiricalRisk(network), variables, data, batches, jnp.int32(stored.count))
+    arguments = (EmpiricalRisk(network=network), variables, data, batches, jnp.int32(stored.count))
     check_gradients(case, *arguments)
     tensors, groups = tensor_scores(*arguments), layer_scores(*arguments)
     for metric in ("rgn", "snr"):

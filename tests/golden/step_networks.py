@@ -14,7 +14,7 @@ from seqfinal_jax.models.parts.groups import full_count
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, build_steps, trained_from
+from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, build_steps
 from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.objectives.risk import cross_entropy
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
@@ -111,7 +111,7 @@ def check_steps(case: Case) -> None:
     case.compare("versions", network.versions, "versions", 0)
     case.compare_to("trainable_params", full_count(variables["params"]), meta["trainable_params"], 0)
     if "adapter_ranks" in meta:
-        ranks = [dict(network.ranks).get(group, 0) for group in network.group_names]
+        ranks = [getattr(form, "rank", 0) for form in network.forms]
         case.compare_to("adapter_ranks", ranks, meta["adapter_ranks"], 0)
     logits, figures = evaluate_steps(network, variables, x)
     case.compare("eval/logits", logits, "eval/logits", TOLERANCE, relative=True)
@@ -186,7 +186,7 @@ def check_last(
     case: Case, meta: dict[str, Any], network: StepNetwork, variables: Any, x: Any, labels: Any
 ) -> None:
     """One training pass at the last step with everything that earlier steps use frozen."""
-    masks = trained_from(network, network.num_steps - 1)
+    masks = network.trained_from(network.num_steps - 1)
     value, (logits, stats), gradients = train_last(network, variables, x, labels, masks)
     case.compare("last/logits", logits, "last/logits", TOLERANCE, relative=True)
     case.compare("last/loss", value, "last/loss", TOLERANCE)

@@ -27,7 +27,20 @@ def double_precision():
     jax.config.update("jax_default_matmul_precision", precision)
 
 
-@pytest.mark.parametrize("path", list(reference_files(HERE, None)), ids=lambda path: path.stem)
+# Of these each compiles for 5 s or more.
+LONG = (
+    "objective_convnet", "param_counts", "side_resnet_1conv_all", "side_convnet_block_all", "irm_penalty", "fisher_epoch",
+    "interpolation_joint", "fit_frozen_side",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
+        for path in reference_files(HERE, None)
+    ],
+)
 def test_reference_file(path, capsys):
     assert command.run(path.parent, path.name) == 0, capsys.readouterr().out
 

@@ -91,7 +91,7 @@ def compare_states(case: Case, prefix: str, variables: dict[str, Any]) -> None:
 
 @check(r"train_erm.*\.npz")
 def check_erm_run(case: Case) -> None:
-    problem = trace_problem(case, EmpiricalRisk(tiny_network(case.under("init/"))))
+    problem = trace_problem(case, EmpiricalRisk(network=tiny_network(case.under("init/"))))
     spec = trace_member(case)
     check_fit(case, problem, spec)
     check_first_steps(case, problem, spec)
@@ -179,9 +179,9 @@ class Scripted(Objective):
     The validation set has one sample a table row; answers are right for the fraction that the table asks.
     """
 
-    def loss(self, params, batch_stats, context, batch, hyper, key):
+    def loss(self, params, context):
         value = jnp.sum(params["fc"]["count"])
-        return value, (batch_stats, Sums(value, value, jnp.ones_like(value)))
+        return value, (context.batch_stats, Sums(value, value, jnp.ones_like(value)))
 
     def logits(self, variables, data, index, step):
         epoch = jnp.round(-variables["params"]["fc"]["count"]).astype(jnp.int32)
@@ -198,7 +198,7 @@ def check_early_stop(case: Case) -> None:
     levels = 1000
     thresholds = np.arange(levels) + 0.5
     problem = Problem(
-        objective=Scripted(tiny_network()),
+        objective=Scripted(network=tiny_network()),
         data={
             "images": thresholds.reshape(-1, 1, 1, 1),
             "labels": np.ones(levels, np.int32),

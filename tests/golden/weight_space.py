@@ -11,7 +11,7 @@ from seqfinal_jax.analysis.weight_space.svcca import coefficients, decompose, ke
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
 from seqfinal_jax.models.convert.from_torch import to_trees
 from seqfinal_jax.models.parts.groups import full_count, reported_count
-from seqfinal_jax.models.per_step.interpolation import apply_on_line, interpolate
+from seqfinal_jax.models.parts.interpolation import interpolate
 from seqfinal_jax.models.per_step.names import steps_from_torch
 from seqfinal_jax.models.per_step.network import apply_step, build_steps
 from tests.golden.case import Case, check
@@ -202,12 +202,12 @@ def check_interpolation_of_steps(case: Case) -> None:
 
         @jax.jit
         def on_line(factor, mix="weights", network=network, variables=variables):
-            return apply_on_line(network, variables, variables, factor, x, mix)
+            return network.on_line(variables, variables, factor, x, mix)
 
         for step in range(2):
             logits = apply_step(network, variables, step, x)[0]
             case.compare(f"{name}__logits_t{step}", logits, f"{name}__logits_t{step}", 2e-5)
-            ours = apply_on_line(network, variables, variables, float(step), x)
+            ours = network.on_line(variables, variables, float(step), x)
             case.compare_to(f"{name}, end {step} of our line", ours, np.asarray(logits), 1e-9)
         found = [np.asarray(on_line(float(factor))) for factor in case["alphas"]]
         case.compare(f"{name}__logits_interp", found, f"{name}__logits_interp", 2e-5)

@@ -202,6 +202,7 @@ def test_presets_keep_what_a_file_sets():
     assert apply_presets(own, "quick").training.least_updates == 77
 
 
+@pytest.mark.slow
 def test_epochs_that_are_set_on_a_loaded_configuration_are_meant(tmp_path):
     given = load_config("digits_rcl", methods=("erm_final",), seeds=(0,))
     given.training.max_epochs = given.training.patience = 2

@@ -27,20 +27,23 @@ def build(method="joint", **given):
 IDS = [
     ("joint", {}, {}, "joint"),
     ("joint_side_tune_block", {}, {}, "joint_side_tune_block"),
-    ("joint", {"adjacent": "none"}, {}, "joint_adjacent_reg_none"),
-    ("joint", {"adjacent": "l2_very_high", "by_time": True}, {}, "joint_weight_reg_by_time_adjacent_reg_l2_very_high"),
-    ("joint", {"samples": "nearest_neighbours", "increasing": True}, {}, "joint_nearest_neighbors_loss_increasing"),
-    ("joint", {"samples": "optimal_matching"}, {}, "joint_optimal_matching_loss"),
+    ("joint", {"adjacent_penalty": "none"}, {}, "joint_adjacent_reg_none"),
+    ("joint", {"adjacent_penalty": "l2_very_high", "penalty_by_time": True}, {},
+     "joint_weight_reg_by_time_adjacent_reg_l2_very_high"),
+    ("joint", {"loss_samples": "nearest_neighbours", "increasing_loss_weights": True}, {},
+     "joint_nearest_neighbors_loss_increasing"),
+    ("joint", {"loss_samples": "optimal_matching"}, {}, "joint_optimal_matching_loss"),
     ("joint", {"mode": "low_rank_adapt"}, {"adapter": Adapter("multiply", 3)}, "joint_low_rank_multiply_rank3"),
     ("joint", {"mode": "side_tune", "ablate": True}, {"side": "block"}, "joint_side_tune_block_ablate"),
-    ("joint", {"mode": "side_tune", "sweep": True}, {"side": (4, 8), "all_layers_efficient": True},
+    ("joint", {"mode": "side_tune", "sweep_efficient_penalty": True}, {"side": (4, 8), "all_layers_efficient": True},
      "joint_side_tune_3layers_size4,8_all_efficient_sweep_efficient_reg"),
-    ("joint", {"separate": "fc"}, {}, "joint_separate_fc"),
-    ("joint", {"separate": "search"}, {"pretrained": "imagenet"}, "joint_separate_search_start_with_imagenet"),
-    ("joint", {"adjacent": "l2_fisher", "fisher": "per_sample_ce"}, {}, "joint_adjacent_reg_l2_fisher_per_sample"),
-    ("joint", {"same_init": True, "resume_to": 200}, {}, "joint_same_init_resumed_to_200"),
-    ("joint", {"resume_to": 200, "resume_patience": 20}, {}, "joint_resumed_to_200_patience20"),
-    ("joint_side_tune", {"adjacent": "l1", "resume_to": 150}, {}, "joint_side_tune_resumed_to_150"),
+    ("joint", {"separate_layers": "fc"}, {}, "joint_separate_fc"),
+    ("joint", {"separate_layers": "search"}, {"pretrained": "imagenet"}, "joint_separate_search_start_with_imagenet"),
+    ("joint", {"adjacent_penalty": "l2_fisher", "fisher": "per_sample_ce"}, {},
+     "joint_adjacent_reg_l2_fisher_per_sample"),
+    ("joint", {"same_init_over_time": True, "resume_to_epochs": 200}, {}, "joint_same_init_resumed_to_200"),
+    ("joint", {"resume_to_epochs": 200, "resume_patience": 20}, {}, "joint_resumed_to_200_patience20"),
+    ("joint_side_tune", {"adjacent_penalty": "l1", "resume_to_epochs": 150}, {}, "joint_side_tune_resumed_to_150"),
 ]  # fmt: skip
 
 
@@ -51,12 +54,14 @@ def test_derived_ids(method, joint, options, name):
 
 # Strengths of the adjacent penalty and fits of one seed (joint spec, 1.3, 4 and 8).
 GRIDS = [
-    ({}, (0.01, 0.1, 1.0), 3), ({"adjacent": "none"}, (0.0,), 1), ({"adjacent": "l2_high"}, (10.0, 100.0, 1000.0), 3),
-    ({"adjacent": "l2_very_high"}, (1e4, 1e5, 1e6), 3), ({"adjacent": "l1"}, (0.01, 0.1, 1.0), 3),
-    ({"mode": "side_tune", "sweep": True}, (0.1,), 6),
-    ({"mode": "side_tune", "sweep": True, "adjacent": "none"}, (0.0,), 6),
-    ({"separate": "search"}, (0.1,), 7), ({"separate": "search", "adjacent": "l2_high"}, (10.0,), 7),
-    ({"separate": "search", "adjacent": "none"}, (0.0,), 7),
+    ({}, (0.01, 0.1, 1.0), 3), ({"adjacent_penalty": "none"}, (0.0,), 1),
+    ({"adjacent_penalty": "l2_high"}, (10.0, 100.0, 1000.0), 3),
+    ({"adjacent_penalty": "l2_very_high"}, (1e4, 1e5, 1e6), 3), ({"adjacent_penalty": "l1"}, (0.01, 0.1, 1.0), 3),
+    ({"mode": "side_tune", "sweep_efficient_penalty": True}, (0.1,), 6),
+    ({"mode": "side_tune", "sweep_efficient_penalty": True, "adjacent_penalty": "none"}, (0.0,), 6),
+    ({"separate_layers": "search"}, (0.1,), 7),
+    ({"separate_layers": "search", "adjacent_penalty": "l2_high"}, (10.0,), 7),
+    ({"separate_layers": "search", "adjacent_penalty": "none"}, (0.0,), 7),
 ]  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def test_strengths_of_the_adjacent_penalty(joint, strengths, fits):
 
 def test_strengths_that_are_asked_for():
     asked = dataclasses.replace(setting().joint_grid, adjacent=(10.0, 50.0))
-    high = dataclasses.replace(setting(joint={"adjacent": "l2_high"}), joint_grid=asked)
+    high = dataclasses.replace(setting(joint={"adjacent_penalty": "l2_high"}), joint_grid=asked)
     assert METHODS.get("joint").build(high).grid.adjacent == (10.0, 50.0)
     quick = dataclasses.replace(high, joint_grid=dataclasses.replace(asked, adjacent=(0.1, 1.0)))
     with pytest.raises(ValueError, match=r"give strengths from 10 on, or \(\) for 10, 100, 1000"):
@@ -81,24 +86,30 @@ def test_the_published_grid():
         "learning_rate": 1e-3, "weight_decay": 1e-4, "adjacent": 0.01, "dropout": 0.5, "final_weight": 3.0,
     }  # fmt: skip
     assert [point["adjacent"] for point in points] == [0.01, 0.1, 1.0]
-    assert {p["final_weight"] for p in build(joint={"increasing": True}).grid.points()} == {1.0}
+    assert {p["final_weight"] for p in build(joint={"increasing_loss_weights": True}).grid.points()} == {1.0}
 
 
 def test_the_layer_search_takes_every_subset_without_dropout():
-    stage = build(blocks=4, joint={"separate": "search"})
+    stage = build(blocks=4, joint={"separate_layers": "search"})
     assert len(stage.layers) == 63 and stage.max_epochs == 50
     assert stage.grid.points() == [
-        {"learning_rate": 1e-3, "weight_decay": 1e-4, "adjacent": 0.1, "dropout": 0.0, "final_weight": 1.0}
+        {
+            "learning_rate": 1e-3,
+            "weight_decay": 1e-4,
+            "adjacent": 0.1,
+            "dropout": 0.0,
+            "final_weight": 1.0,
+        }
     ]
 
 
 def test_matched_samples_are_a_variant_of_the_sequence():
     assert build().variant == "main"
-    assert build(joint={"samples": "optimal_matching"}).variant == "optimal_matching"
+    assert build(joint={"loss_samples": "optimal_matching"}).variant == "optimal_matching"
 
 
 def test_a_resumed_fit_is_one_more_member_and_shares_the_fit_before_it():
-    stage = build(joint={"resume_to": 150, "resume_patience": 8})
+    stage = build(joint={"resume_to_epochs": 150, "resume_patience": 8})
     before, last = all_stages(stage)
     assert before == dataclasses.replace(build(), role="start") and last.num_members(3) == 1
     assert (last.resume.to_epochs, last.resume.patience) == (150, 8) and last.name == before.name
@@ -107,10 +118,14 @@ def test_a_resumed_fit_is_one_more_member_and_shares_the_fit_before_it():
 
 ERRORS = [
     ("joint", {"ablate": True}, {}, "adds none"),
-    ("joint", {"sweep": True}, {}, "sweep_efficient_penalty varies the decay of side modules or adapters"),
-    ("joint", {"adjacent": "l2_fisher", "mode": "side_tune"}, {"side": "block"}, "'l2_fisher' is for mode 'separate'"),
-    ("joint", {"separate": "search", "mode": "side_tune"}, {"side": "block"}, "'search' is for mode 'separate' only"),
-    ("joint", {"same_init": True, "mode": "side_tune"}, {"side": "block"}, "same_init_over_time is for mode 'separate'"),
+    ("joint", {"sweep_efficient_penalty": True}, {},
+     "sweep_efficient_penalty varies the decay of side modules or adapters"),
+    ("joint", {"adjacent_penalty": "l2_fisher", "mode": "side_tune"}, {"side": "block"},
+     "'l2_fisher' is for mode 'separate'"),
+    ("joint", {"separate_layers": "search", "mode": "side_tune"}, {"side": "block"},
+     "'search' is for mode 'separate' only"),
+    ("joint", {"same_init_over_time": True, "mode": "side_tune"}, {"side": "block"},
+     "same_init_over_time is for mode 'separate'"),
     ("joint_side_tune", {}, {}, "use joint_side_tune_block"),
     ("joint_side_tune_block", {}, {"pretrained": "imagenet"}, "in mode 'separate' only"),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.config import base_config
-from seqfinal_jax.config.read import input_scaling
+from seqfinal_jax.config.parse import parse, scaling_of
 from seqfinal_jax.data.sequences.pool import pool_sequences
 from seqfinal_jax.data.sequences.sequence import build_sequence
 from seqfinal_jax.methods.grid import Grid
@@ -17,15 +17,13 @@ from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.setting import Setting
-from seqfinal_jax.methods.stages.data import training_set
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.objectives import Anchor
-from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem
+from seqfinal_jax.methods.stages.problem import lowest_trained, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import initial_variables, member_masks, start_variables
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models import NetworkConfig, StepNetwork, build_network
-from seqfinal_jax.models.per_step.network import extract
+from seqfinal_jax.models import NetworkConfig, build_network
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec
@@ -50,7 +48,7 @@ def pool():
 
 
 def training(**changes) -> Training:
-    scaling = input_scaling(base_config("x", "digits", "rotation", 10, (10,), 10, 10))
+    scaling = scaling_of(parse(base_config("x", "digits", "rotation", 10, (10,), 10, 10)))
     return dataclasses.replace(Training(StopRule(1), 20, scaling, penalise_bn="by_name"), **changes)
 
 
@@ -74,7 +72,7 @@ def trained(stage, pool, rules):
     )  # fmt: skip
     last = fit(problem, [member], FitSettings(StopRule(1)))[0].last
     network = stage_network(NETWORK, stage.form)
-    return extract(network, last, network.num_steps - 1) if isinstance(network, StepNetwork) else last
+    return network.plain(last)
 
 
 PREVIOUS_GRID = Grid(
@@ -145,7 +143,7 @@ def test_a_fingerprint_depends_on_start_anchors_training_and_data_but_not_on_the
 
 def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     rules, member = training(), MemberSpec(7, {}, {})
-    stage = final_stage("joint", joint=JointOptions(same_init=True))
+    stage = final_stage("joint", joint=JointOptions(same_init_over_time=True))
     started = start_variables(stage, NETWORK, rules, None, None, member)
     own = initial_variables(NETWORK, rules, 7, {})
     for step in range(4):
@@ -156,11 +154,11 @@ def test_a_joint_model_may_start_all_steps_from_the_same_weights():
     assert np.all(kernels[0] != kernels[3])
 
 
-DEEPER = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet-2", "densenet-1")]
+DEEPER = [pytest.param(name, marks=pytest.mark.rare) for name in ("resnet-2", "densenet-1")]
 
 
-@pytest.mark.parametrize("together", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["convnet-1", *DEEPER])
+@pytest.mark.parametrize("together", ["map", pytest.param("vmap", marks=pytest.mark.rare)])
+@pytest.mark.parametrize("name", [pytest.param("convnet-1", marks=pytest.mark.slow), *DEEPER])
 def test_a_linear_probe_without_gradients_below_the_head_ends_at_the_same_weights(pool, name, together):
     """Leaving the backward pass of frozen groups out changes not one bit where members run one after another."""
     rules, sizes = training(), NetworkConfig(width_factor=0.0625)

@@ -1,5 +1,7 @@
 """Ablated networks are one model for all steps, also after training; and starts of every version."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,7 @@ import pytest
 
 from seqfinal_jax.models import Adapter, apply_network, build_network, build_steps, init_variables
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.ablation import ablate, ablated_network, ablation_masks
-from seqfinal_jax.models.per_step.network import apply_step, extract
+from seqfinal_jax.models.per_step.network import apply_step
 from seqfinal_jax.models.per_step.start import start_every_version
 from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.objectives.step_penalties import version_norms
@@ -31,11 +32,13 @@ def answers(network, variables, mode=Pass()):
 
 @pytest.mark.parametrize("form", NETWORKS)
 def test_every_step_answers_as_the_first_model(form):
-    network = ablated_network(NETWORKS[form])
+    network = replace(NETWORKS[form], ablated=True)
     variables = random_variables(network)
-    expected = plain_answer(network.base, extract(network, variables, 0), images())[0]
-    for logits in answers(network, ablate(network, variables)):
+    expected = plain_answer(network.base, network.plain(variables, 0), images())[0]
+    for logits in answers(network, network.without_effect(variables)):
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    found = plain_answer(network.base, network.plain(variables), images())[0]
+    np.testing.assert_allclose(found, answers(network, variables)[2], rtol=1e-5, atol=1e-6)
     for logits in answers(network, variables, Pass(train=True))[1:]:  # whatever the modules have become
         np.testing.assert_allclose(logits, answers(network, variables, Pass(train=True))[0], rtol=1e-5)
 
@@ -44,7 +47,7 @@ def test_every_step_answers_as_the_first_model(form):
 def test_the_values_alone_have_no_effect(form):
     """Without leaving the modules out: what they compute is nothing."""
     network = NETWORKS[form]
-    variables = ablate(network, random_variables(network))
+    variables = network.without_effect(random_variables(network))
     expected = answers(network, variables)[0]
     for logits in answers(network, variables)[1:]:
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
@@ -52,9 +55,9 @@ def test_the_values_alone_have_no_effect(form):
 
 def test_norms_of_side_modules_are_zero():
     network = NETWORKS["block"]
-    params = ablate(network, random_variables(network))["params"]
-    for group in network.group_names:
-        norms = version_norms(network, group, params[group])
+    params = network.without_effect(random_variables(network))["params"]
+    for form in network.forms:
+        norms = version_norms(form, params[form.group])
         assert norms[0] > 0 and (norms[1:] == 0).all()
 
 
@@ -62,9 +65,8 @@ def test_norms_of_side_modules_are_zero():
 def test_masks_freeze_what_is_added(form):
     network = NETWORKS[form]
     params = random_variables(network)["params"]
-    kept = mask_groups(
-        jax.tree.map(jnp.ones_like, params), jax.tree.map(jnp.asarray, ablation_masks(network))
-    )
+    masks = replace(network, ablated=True).trained_from(0)
+    kept = mask_groups(jax.tree.map(jnp.ones_like, params), jax.tree.map(jnp.asarray, masks))
     for group in network.group_names:
         assert all((leaf == 1).all() for leaf in jax.tree.leaves(kept[group]["base"]))
         for part in ("side", "adapters"):
@@ -75,10 +77,11 @@ def test_masks_freeze_what_is_added(form):
 
 def test_separate_stem_and_head_stay_trained():
     network = build_steps(BASE, 3, "side_tune")
-    masks = ablation_masks(network)
+    masks = replace(network, ablated=True).trained_from(0)
     assert masks["conv1"].tolist() == masks["fc"].tolist() == [1, 1, 1]
     start = random_variables(network)
-    jax.tree.map(np.testing.assert_array_equal, ablate(network, start)["params"]["fc"], start["params"]["fc"])
+    kept = network.without_effect(start)["params"]["fc"]
+    jax.tree.map(np.testing.assert_array_equal, kept, start["params"]["fc"])
 
 
 def test_a_plain_network_starts_every_version_but_the_heads():
@@ -86,12 +89,12 @@ def test_a_plain_network_starts_every_version_but_the_heads():
     fresh, single = random_variables(network), init_variables(network.base, jax.random.key(5))
     started = start_every_version(network, fresh, single)
     for step in range(3):
-        own = extract(network, started, step)
+        own = network.plain(started, step)
         for kind in ("params", "batch_stats"):
             for group in single[kind]:
-                expected = extract(network, fresh, step) if group == "fc" else single
+                expected = network.plain(fresh, step) if group == "fc" else single
                 jax.tree.map(np.testing.assert_array_equal, own[kind][group], expected[kind][group])
-    logits, _, outputs = apply_network(network.base, extract(network, started, 2), images())
+    logits, _, outputs = apply_network(network.base, network.plain(started, 2), images())
     assert np.isfinite(logits).all() and len(outputs) == len(network.group_names)
 
 

@@ -38,7 +38,7 @@ LAYERS = {
     "wide": ((3, 4, 8, 6), (3, 3, 6), 1, 1),
 }
 NETWORKS = [
-    n if n in ("convnet-1", "resnet-2") else pytest.param(n, marks=pytest.mark.slow)
+    n if n in ("convnet-1", "resnet-2") else pytest.param(n, marks=pytest.mark.rare)
     for n in published_architectures()
 ]
 
@@ -100,10 +100,11 @@ def test_a_network_on_the_units_is_nearer_to_the_emulated_one_than_float32_is(na
     network = build_network(name, 10, NetworkConfig(width_factor=0.25), "bfloat16")
     full = replace(network, precision="highest")
     arguments = init_variables(network, jax.random.key(1)), random(20, 32, 32, 3), np.arange(20) % 10
-    monkeypatch.setattr(precision, "_uses_units", False)
+    calls, product = [], layers.conv_in_bfloat16
+    monkeypatch.setattr(layers, "conv_in_bfloat16", lambda *given: calls.append(1) or product(*given))
     on_units = logits_and_gradients(network, *arguments)
-    assert precision.units_in_use()
-    monkeypatch.setattr(precision, "_may_use_units", False)
+    assert calls and precision.units_in_use()
+    monkeypatch.setattr(precision, "cpu_units", lambda: ())
     emulated, in_float32 = (logits_and_gradients(each, *arguments) for each in (network, full))
     for found, expected, other in zip(on_units, emulated, in_float32, strict=True):
         assert np.linalg.norm(found - expected) < 0.9 * np.linalg.norm(other - expected)
@@ -127,9 +128,9 @@ def test_units_are_those_that_linux_lists(tmp_path):
 
 def test_the_machine_of_a_run_in_bfloat16_names_its_units(monkeypatch):
     assert "bfloat16_units" not in machine()
-    assert machine("bfloat16")["bfloat16_units"] == list(precision.cpu_units())
-    monkeypatch.setattr(precision, "_may_use_units", False)
-    assert machine("bfloat16")["bfloat16_units"] == []
+    for units in (("amx_bf16",), ()):
+        monkeypatch.setattr(precision, "cpu_units", lambda units=units: units)
+        assert machine("bfloat16")["bfloat16_units"] == list(units)
 
 
 def low_problem():
@@ -138,12 +139,18 @@ def low_problem():
     return replace(problem, objective=replace(problem.objective, network=network))
 
 
-def test_where_a_product_fails_the_fit_goes_on_in_float32(monkeypatch, caplog):
+@pytest.fixture
+def units_again():
+    """Units may be used again after a test in which they failed."""
+    yield
+    precision.allow_units(True)
+
+
+def test_where_a_product_fails_the_fit_goes_on_in_float32(monkeypatch, caplog, units_again):
     """The error is XLA's own, at run time; the result is that of the emulated products, bit for bit."""
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr(precision, "_may_use_units", False)
+    precision.allow_units(False)
     emulated = fit(low_problem(), grid()[:1], settings())
-    monkeypatch.setattr(precision, "_may_use_units", True)
     monkeypatch.setattr(precision, "cpu_units", lambda: ("amx_bf16",))
 
     def fails(x, kernel, stride, padding):
@@ -152,7 +159,7 @@ def test_where_a_product_fails_the_fit_goes_on_in_float32(monkeypatch, caplog):
         )
 
     monkeypatch.setattr(layers, "conv_in_bfloat16", fails)
-    jax.clear_caches()
+    precision.allow_units(True)
     found = fit(low_problem(), grid()[:1], settings())
     assert caplog.text.count("multiplied in float32") == 1
     assert_equal([each.best for each in found], [each.best for each in emulated])

@@ -1,5 +1,6 @@
 """Per-step networks: counts, version tables, ranks, names, and equalities with plain networks."""
 
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -8,20 +9,17 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
+from seqfinal_jax.models.network import apply_group
 from seqfinal_jax.models.parts.groups import full_count
 from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.form import Form, frozen_by
 from seqfinal_jax.models.per_step.low_rank import Adapter, adapted, largest_rank
 from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
-from seqfinal_jax.models.per_step.network import (
-    apply_step,
-    build_steps,
-    extract,
-    init_steps,
-    pick,
-    version_table,
-)
+from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_steps
 from seqfinal_jax.models.per_step.side import side_modules
 from seqfinal_jax.models.per_step.start import start_from_fewer, start_from_single
+from seqfinal_jax.models.per_step.versions import pick, version_table
+from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norms
 
 # Extra trainable scalars for one added step at 10 classes, 1 to 4 blocks (published counts).
 SIDE = {
@@ -63,16 +61,16 @@ JOINT = [
 
 
 def count(network) -> int:
-    return full_count(jax.eval_shape(lambda key: init_steps(network, key), jax.random.key(0))["params"])
+    return full_count(network.shapes["params"])
 
 
 def plain_count(base) -> int:
-    return full_count(jax.eval_shape(lambda key: init_variables(base, key), jax.random.key(0))["params"])
+    return full_count(base.shapes["params"])
 
 
 # Large networks take seconds to trace.
 LARGE = [
-    pytest.param(blocks, sizes, marks=pytest.mark.slow, id=f"{blocks}-{sizes}")
+    pytest.param(blocks, sizes, marks=pytest.mark.rare, id=f"{blocks}-{sizes}")
     for blocks in (3, 4)
     for sizes in SIDE
 ]
@@ -113,7 +111,7 @@ def test_per_layer_counts_of_side_modules():
     modules = {"resnet-2": (73984, 590848), "densenet-4": (73984, 295424, 1180672, 4720640)}
     for name, counts in modules.items():
         network = build_steps(build_network(name, 10), 2, "side_tune")
-        shapes = jax.eval_shape(lambda key, n=network: init_steps(n, key), jax.random.key(0))["params"]
+        shapes = network.shapes["params"]
         found = [full_count(shapes[f"layer{k}"]["side"]) for k in range(1, len(counts) + 1)]
         assert tuple(found) == counts
 
@@ -160,7 +158,7 @@ def test_ranks_of_stem_and_head():
             adapter=Adapter("add", 56),
             all_layers_efficient=True,
         )
-        assert dict(network.ranks) == {"conv1": 1, "layer1": 56, "fc": limit}
+        assert [form.rank for form in network.forms] == [1, 56, limit]
     with pytest.raises(ValueError, match="at least 1"):
         build_steps(build_network("convnet-1", 10), 2, "low_rank_adapt", adapter=Adapter("add", 0))
 
@@ -285,7 +283,7 @@ def test_extracted_and_merged_networks_answer_alike(family, form):
     variables, x = random_variables(network), images()
     for step in range(3):
         expected = answer(network, variables, step, x)[0]
-        found = plain_answer(network.base, extract(network, variables, step), x)[0]
+        found = plain_answer(network.base, network.plain(variables, step), x)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -307,9 +305,9 @@ def test_merging_is_what_training_uses():
 def test_a_side_network_is_no_plain_one():
     network = narrow_steps("resnet", "side")
     variables = random_variables(network)
-    extract(network, variables, 0)
+    network.plain(variables, 0)
     with pytest.raises(ValueError, match="side modules add to layer1"):
-        extract(network, variables, 1)
+        network.plain(variables, 1)
 
 
 @pytest.mark.parametrize("family, form", [c for c in CASES if c[1] != "partial"])
@@ -317,7 +315,7 @@ def test_starting_from_a_plain_network_and_from_fewer_steps(family, form):
     two, three = narrow_steps(family, form, 2), narrow_steps(family, form, 3)
     single = init_variables(two.base, jax.random.key(5))
     first = start_from_single(two, random_variables(two), single)
-    jax.tree.map(np.testing.assert_array_equal, extract(two, first, 0), single)
+    jax.tree.map(np.testing.assert_array_equal, two.plain(first, 0), single)
     second = start_from_fewer(three, random_variables(three, seed=3), first)
     x = images()
     for step in (0, 1):
@@ -360,3 +358,67 @@ def test_versions_are_independent_draws():
     single = init_variables(network.base, jax.random.key(0))["params"]["layer1"]["conv"]["kernel"]
     np.testing.assert_array_equal(kernels[0], single)
     assert len(np.unique(np.asarray(kernels).reshape(3, -1)[:, 0])) == 3
+
+
+def test_a_version_table_of_its_own_counts_wherever_a_step_is_asked_for():
+    network, x = narrow_steps("convnet", "separate"), images()
+    variables = network.with_table(random_variables(network), ((0, 0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 2)))
+    for step in range(3):
+        expected = answer(network, variables, step, x)[0]
+        found = plain_answer(network.base, network.plain(variables, step), x)[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for end, step in ((0.0, 1), (1.0, 2)):
+        found = network.on_line(variables, variables, end, x)
+        np.testing.assert_allclose(found, answer(network, variables, step, x)[0], rtol=1e-4, atol=1e-4)
+
+
+@dataclass(frozen=True)
+class Shifted(Form):
+    """A form that the package does not have: every later version adds a constant per channel to the output."""
+
+    later = "shift"
+
+    def init(self, base, key, drawn):
+        _, width = {"layer1": (4, 6)}[self.group]
+        shift = {"value": jnp.full((self.count - 1, width), 10.0)}
+        stats = {"base": drawn[0]["batch_stats"]}
+        return {"params": {"base": drawn[0]["params"], "shift": shift}, "batch_stats": stats}
+
+    def apply(self, params, stats, version, x, mode):
+        mode = frozen_by(mode, lambda masks: masks["base"])
+        x, moved = apply_group(self.module, params["base"], stats["base"], x, mode)
+        acting = jnp.arange(self.count - 1) < version
+        return x + jnp.sum(jnp.where(acting[:, None], params["shift"]["value"], 0), axis=0), {"base": moved}
+
+
+def test_a_form_of_ones_own_needs_no_change_elsewhere():
+    plain = narrow_steps("convnet", "separate")
+    forms = [
+        Shifted(form.group, form.module, form.count, efficient=True) if form.group == "layer1" else form
+        for form in plain.forms
+    ]
+    network, x = replace(plain, forms=tuple(forms)), images()
+    variables = init_steps(network, jax.random.key(0))
+    outputs = answer(network, start_from_fewer(network, variables, variables), 2, x)[1]
+    stem = network.base.groups[0][1].apply(pick_group(variables, "conv1", 2), x, Pass())
+    block = network.base.groups[1][1].apply(pick_group(network.plain(variables, 0), "layer1"), stem, Pass())
+    np.testing.assert_allclose(outputs[1], block + 20, rtol=1e-4, atol=1e-4)
+    traced = jax.jit(lambda step: apply_step(network, variables, step, x)[2][1])(2)
+    np.testing.assert_allclose(traced, outputs[1], rtol=1e-4, atol=1e-4)
+    assert network.trained_from(1)["layer1"]["shift"].tolist() == [1, 1]
+    assert network.trained_from(2)["layer1"]["shift"].tolist() == [0, 1]
+    assert not network.without_effect(variables)["params"]["layer1"]["shift"]["value"].any()
+    # Six channels of 10 for each version: step 1 has one of them, step 2 uses version 2 alone.
+    assert parameter_norms(network, variables["params"])[1] == 2 * 6 * 100
+    without = replace(network, forms=(forms[0], replace(plain.forms[1], count=1), *forms[2:]))
+    assert adjacent_norm(network, variables["params"]) == adjacent_norm(without, variables["params"])
+    named = steps_to_torch(network, variables)
+    assert named["layer1@2.value"].tolist() == [10] * 6
+    jax.tree.map(np.testing.assert_array_equal, steps_from_torch(network, named), variables)
+    with pytest.raises(ValueError, match="shift modules add to layer1"):
+        network.plain(variables, 1)
+
+
+def pick_group(variables, group, version=None):
+    own = {kind: tree[group] for kind, tree in variables.items()}
+    return own if version is None else pick(own, version)

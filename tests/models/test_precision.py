@@ -13,7 +13,6 @@ from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.models.parts.convolution import conv
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.precision import layer_product, products_in
-from seqfinal_jax.models.per_step.interpolation import apply_between_steps
 from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_steps
 
 ALWAYS = ("convnet-1", "resnet-1")
@@ -23,9 +22,9 @@ COSINE = {"convnet": 0.999, "resnet": 0.99, "densenet": 0.97}
 TOO_FAR = pytest.mark.xfail(
     reason="rounding moves more pixels across the kinks of its ReLUs than the bounds allow"
 )
-MARKS = {name: [pytest.mark.slow, TOO_FAR] for name in ("resnet-2", "resnet-3", "resnet-4")}
+MARKS = {name: [pytest.mark.rare, TOO_FAR] for name in ("resnet-2", "resnet-3", "resnet-4")}
 NETWORKS = [
-    n if n in ALWAYS else pytest.param(n, marks=MARKS.get(n, pytest.mark.slow))
+    n if n in ALWAYS else pytest.param(n, marks=MARKS.get(n, pytest.mark.rare))
     for n in published_architectures()
 ]
 
@@ -132,7 +131,7 @@ def test_networks_of_several_steps_and_lines_between_them_multiply_in_bfloat16_t
         base = build_network("convnet-1", 10, NetworkConfig(width_factor=0.125), precision)
         steps = build_steps(base, 2, mode, "all", side="block" if mode == "side_tune" else ())
         variables = init_steps(steps, jax.random.key(2))
-        return [apply_step(steps, variables, 1, x)[0], apply_between_steps(steps, variables, 1, 0.5, x)]
+        return [apply_step(steps, variables, 1, x)[0], steps.between(variables, 1, 0.5, x)]
 
     x = random(6, 32, 32, 3)
     for full, rough in zip(outputs("highest"), outputs("bfloat16"), strict=True):

@@ -23,7 +23,7 @@ from seqfinal_jax.models.convert.pretrained import (
     start_from_resnet18,
 )
 from seqfinal_jax.models.parts.groups import full_count
-from seqfinal_jax.models.per_step.network import build_steps, extract, init_steps
+from seqfinal_jax.models.per_step.network import build_steps, init_steps
 from seqfinal_jax.models.per_step.start import start_steps_from_resnet18
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.members import MemberSpec
@@ -203,7 +203,7 @@ def test_the_way_out_works(tmp_path):
     [
         ("gone.npz", None, "there is no file .*gone.npz; .* give a local file"),
         ("a.bin", b"", r"read from \.npz and \.safetensors files, found '\.bin'"),
-        ("text.npz", b"not found", "text.npz cannot be read .* it is no zip archive"),
+        ("text.npz", b"not found", "text.npz cannot be read .* it is not a zip archive"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, name, content, message):
@@ -257,12 +257,13 @@ def test_the_digest_is_of_the_content(tmp_path):
     assert one == "c88d4df74262143a08e9d190e3bd67f1"
 
 
+@pytest.mark.slow
 def test_every_version_of_the_joint_model_starts_from_the_file(network, started, path):
     steps = build_steps(network, 2)
     fresh = init_steps(steps, jax.random.key(1))
     found = start_steps_from_resnet18(steps, fresh, path)
     for step in (0, 1):
-        own = extract(steps, found, step)
+        own = steps.plain(found, step)
         jax.tree.map(np.testing.assert_array_equal, own["params"]["layer4"], started["params"]["layer4"])
         jax.tree.map(np.testing.assert_array_equal, own["batch_stats"], started["batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, found["params"]["fc"], fresh["params"]["fc"])

@@ -53,7 +53,7 @@ def largest_difference(found, expected):
         "resnet-4",
         "densenet-2",
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=pytest.mark.rare)
             for name in (
                 "convnet-2",
                 "convnet-3",

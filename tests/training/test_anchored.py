@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.training.engine.fit import fit
-from seqfinal_jax.training.objectives.anchored import AnchoredRisk, anchor_constants
+from seqfinal_jax.training.objectives.anchored import Anchored, anchor_constants
 from seqfinal_jax.training.objectives.risk import Context
 from seqfinal_jax.training.objectives.step_penalties import neighbour_distances
 from tests.training.tiny import assert_equal, grid, member, settings, tiny_network, tiny_problem
@@ -32,8 +32,9 @@ WEIGHTS = [tree([1.0, 2.0], 0.5, 4.0, 9.0), tree([5.0, 1.0], 8.0, 0.0, 9.0)]
 
 
 def penalty(constants, params=PARAMS, **fields):
-    objective = AnchoredRisk(tiny_network(), **fields)
-    return objective.penalty(params, Context({}, {}, constants), {"weight_decay": 0.1})
+    objective = Anchored(network=tiny_network(), **fields)
+    context = Context({}, {}, None, None, {"weight_decay": 0.1}, None, constants)
+    return objective.penalty(params, context)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +90,13 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="filling up needs weights"):
         anchor_constants(ANCHORS, places=3)
     with pytest.raises(ValueError, match="power = 3"):
-        AnchoredRisk(tiny_network(), power=3)
+        Anchored(network=tiny_network(), power=3)
 
 
 def anchored_problem(anchors, weights=None, places=None, **fields):
     """The tiny problem; `anchors` are factors on the start parameters."""
     problem = tiny_problem()
-    objective = AnchoredRisk(problem.objective.network, problem.objective.scaling, **fields)
+    objective = Anchored(network=problem.objective.network, scaling=problem.objective.scaling, **fields)
 
     def constants(seed):
         start = problem.start(member(seed))["params"]
@@ -130,6 +131,7 @@ def test_a_strong_penalty_holds_the_kernels_and_not_the_batch_norm(power):
     assert scale > 1e-3
 
 
+@pytest.mark.slow
 def test_one_compilation_for_few_and_many_anchors(compilations):
     fields = {"weighted": True, "penalise_bn": "by_name", "places": 3}
     few = fit(anchored_problem([1.0], [0.0], **fields), grid(), settings(2))

@@ -38,5 +38,5 @@ def test_squares_of_summed_or_single_gradients_over_the_number_of_samples(
 ):
     samples = EvaluationSet(0, np.arange(3), None if weights is None else np.asarray(weights))
     variables = {"params": {"factor": jnp.zeros(())}, "batch_stats": {}}
-    fisher = fisher_of(OneFactor(tiny_network()), variables, DATA, samples, batch_size, per_sample)
+    fisher = fisher_of(OneFactor(network=tiny_network()), variables, DATA, samples, batch_size, per_sample)
     np.testing.assert_allclose(fisher["factor"], wanted / 3, rtol=1e-6)

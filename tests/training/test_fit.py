@@ -34,12 +34,14 @@ def test_a_member_stands_alone(whole_grid):
     assert_equal(variables([alone]), variables([whole_grid[5]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 16])
 def test_members_one_after_another_in_one_program_give_the_same_bits(whole_grid, size):
     chunked = fit(tiny_problem(), grid(), settings(members_per_program=size))
     assert_equal(variables(chunked), variables(whole_grid))
 
 
+@pytest.mark.slow
 def test_vmap_agrees_to_rounding(whole_grid):
     together = fit(tiny_problem(), grid(), settings(members_per_program=16, vectorise="vmap"))
     for one, other in zip(together, whole_grid, strict=True):
@@ -60,6 +62,7 @@ def test_one_compilation_for_a_grid_and_for_stages_of_other_lengths(compilations
     assert compilations["evaluate"] == 1
 
 
+@pytest.mark.slow
 def test_stopped_members_leave_the_chunk_and_results_stay(compilations):
     members, problem = grid(), tiny_problem()
     rules = {"max_epochs": 12, "patience": 1}
@@ -150,27 +153,28 @@ def lacking_memory(monkeypatch, most):
     """Programs of more than so many members end as for lack of a device's memory; returns all sizes asked for."""
     program, sizes = programs.train_epoch, []
 
-    def train_epoch(objective, vectorise, state, *rest):
+    def train_epoch(compiled, state, *rest):
         sizes.append(len(jax.tree.leaves(state.params)[0]))
         if sizes[-1] > most:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.\nmore")
-        return program(objective, vectorise, state, *rest)
+        return program(compiled, state, *rest)
 
     monkeypatch.setattr(programs, "train_epoch", train_epoch)
     return sizes
 
 
+@pytest.mark.slow
 def test_a_chunk_that_does_not_fit_in_memory_is_halved(monkeypatch, whole_grid, caplog):
     sizes = lacking_memory(monkeypatch, most=5)
     found = fit(tiny_problem(), grid(), settings(members_per_program=16))
     assert sizes[:3] == [16, 8, 4] and max(sizes[3:]) == 8 and sizes.count(8) == 2
-    assert "16 members in one program do not fit in the memory" in caplog.text
+    assert "16 trainings in one program do not fit in the memory" in caplog.text
     assert_equal(variables(found), variables(whole_grid))
 
 
 def test_a_single_member_that_does_not_fit_is_an_error_that_says_so(monkeypatch):
     lacking_memory(monkeypatch, most=0)
-    with pytest.raises(MemoryError, match=r"single member of 'final' does not fit .* smaller .*batch_size"):
+    with pytest.raises(MemoryError, match=r"single training of 'final' does not fit .* smaller .*batch_size"):
         fit(tiny_problem(), grid()[:2], settings(members_per_program=2))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqfinal_jax.results.checkpoints import ProgressStore, SaveBudget
-from seqfinal_jax.training.engine import fit as engine
+from seqfinal_jax.training.engine import programs
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.halving import most_epochs, rungs, staying
@@ -84,15 +84,15 @@ def test_a_fit_that_was_killed_goes_on_from_a_rung(halving, monkeypatch):
     """Killed after every few epochs, at and between rungs, it ends with the same histories and stops."""
     members = grid((0,))
     whole = halving(members, name="whole")
-    epochs, finish = [0], engine._finish_epoch
+    epochs, evaluate = [0], programs.evaluate  # of one set: once at the end of an epoch
 
     def killed(*arguments):
         epochs[0] += 1
         if epochs[0] % 13 == 0:
             raise KeyboardInterrupt
-        return finish(*arguments)
+        return evaluate(*arguments)
 
-    monkeypatch.setattr(engine, "_finish_epoch", killed)
+    monkeypatch.setattr(programs, "evaluate", killed)
     found = None
     while found is None:
         try:
@@ -109,6 +109,7 @@ def test_a_fit_that_was_killed_goes_on_from_a_rung(halving, monkeypatch):
         assert_equal(one.history, other.history)
 
 
+@pytest.mark.slow
 def test_members_of_one_program_halve_alike(halving):
     together = halving(grid(), together=16, name="together")
     alone = halving(grid(), name="alone")

@@ -11,12 +11,12 @@ import pytest
 
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import apply_step, with_table
+from seqfinal_jax.models.per_step.network import apply_step
 from seqfinal_jax.models.per_step.versions import version_table
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import MemberSpec
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
-from seqfinal_jax.training.objectives.joint_risk import JointRisk, step_weights
+from seqfinal_jax.training.objectives.joint_risk import JointSteps, step_weights
 from seqfinal_jax.training.objectives.risk import Batch, Context
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 from tests.training.tiny import BATCH, CLASSES, settings, tiny_network, tiny_problem
@@ -47,7 +47,7 @@ def joint_problem(network, sizes=SIZES, role="joint", **fields):
 
     return replace(
         problem,
-        objective=JointRisk(network, problem.objective.scaling, **fields),
+        objective=JointSteps(network=network, scaling=problem.objective.scaling, **fields),
         batches=lambda seed, epoch: epoch_batches(streams(seed), shuffled(seed, role), epoch, BATCH),
         evaluation=lambda seed: {
             "valid": EvaluationSet(len(sizes) - 1, seed * 36 + np.arange(26, 36)),
@@ -70,14 +70,15 @@ def step_arguments(problem, step, seed=0, **changes):
     network = problem.objective.network
     start = jax.tree.map(jnp.asarray, problem.start(spec(network, seed)))
     data = jax.tree.map(jnp.asarray, problem.data)
-    context = Context(data, dict.fromkeys(network.group_names, 1), extra=problem.objective.init_extra(start))
+    masks, extra = dict.fromkeys(network.group_names, 1), problem.objective.init_extra(start)
     hyper = {name: jnp.float32(value) for name, value in {**HYPER, **changes}.items()}
-    return start["params"], start["batch_stats"], context, batch, hyper, jax.random.key(5)
+    context = Context(data, masks, start["batch_stats"], batch, hyper, jax.random.key(5), extra=extra)
+    return start["params"], context
 
 
-def plain_losses(objective, params, stats, context, batch):
+def plain_losses(objective, params, context):
     """Each step's mean loss, one pass after another, with short batches as they are."""
-    losses = []
+    losses, batch, stats = [], context.batch, context.batch_stats
     for t in range(objective.network.num_steps):
         rows = np.asarray(batch.index)[t][np.asarray(batch.mask)[t]]
         x = objective.inputs(context.data, rows, jnp.float32)
@@ -96,10 +97,10 @@ def assert_close(first, second):
     "form, steps, step",
     [
         ("separate", 3, 0),
-        ("separate", 3, 1),
+        pytest.param("separate", 3, 1, marks=pytest.mark.slow),
         ("partial", 3, 1),
-        ("block", 3, 0),
-        pytest.param("block", 5, 1, marks=pytest.mark.slow),
+        pytest.param("block", 3, 0, marks=pytest.mark.slow),
+        pytest.param("block", 5, 1, marks=pytest.mark.rare),
         ("add", 3, 0),
     ],
 )
@@ -108,11 +109,11 @@ def test_value_gradient_and_statistics_are_those_of_plain_passes(form, steps, st
     sizes = (*SIZES, 3, 8)[:steps]
     problem = joint_problem(tiny_steps(form, steps), sizes)
     objective, arguments = problem.objective, step_arguments(problem, step)
-    params, stats, context, batch, *_ = arguments
+    params, context = arguments
     weights = np.asarray([*[1.0] * (steps - 1), 3.0]) / steps
 
     def plain(params):
-        losses, moved = plain_losses(objective, params, stats, context, batch)
+        losses, moved = plain_losses(objective, params, context)
         penalty = 0.01 * parameter_norm(objective.network, params)
         penalty += 0.1 * adjacent_norm(objective.network, params)
         return jnp.sum(weights * losses) + penalty, (losses, moved)
@@ -121,7 +122,7 @@ def test_value_gradient_and_statistics_are_those_of_plain_passes(form, steps, st
     value_and_grad = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
     (found, (stats_found, sums)), gradient = value_and_grad(*arguments)
     assert_close((found, stats_found, gradient), (wanted, moved, slope))
-    counts = np.asarray(batch.mask).sum(1)
+    counts = np.asarray(context.batch.mask).sum(1)
     np.testing.assert_allclose(sums.loss, (losses * counts).sum(), rtol=1e-5)
     assert sums.count == counts.sum()
 
@@ -129,9 +130,9 @@ def test_value_gradient_and_statistics_are_those_of_plain_passes(form, steps, st
 def test_a_shared_network_moves_its_statistics_once_a_step_in_order():
     network = build_steps(tiny_network(), 3, separate="fc")
     problem = joint_problem(network)
-    params, stats, context, batch, *_ = arguments = step_arguments(problem, 0)
+    arguments = step_arguments(problem, 0)
     _, (moved, _) = jax.jit(problem.objective.loss)(*arguments)
-    _, expected = plain_losses(problem.objective, params, stats, context, batch)
+    _, expected = plain_losses(problem.objective, *arguments)
     assert_close(moved["conv1"], expected["conv1"])
     assert len(moved["conv1"]["bn"]["mean"]) == 1
 
@@ -192,16 +193,16 @@ def test_steps_have_dropout_of_their_own():
     """Equal weights and samples at every step, so that only the masks can differ."""
     network = tiny_steps()
     problem = joint_problem(network, (7, 7, 7))
-    params, stats, context, batch, hyper, key = step_arguments(problem, 0)
+    params, context = step_arguments(problem, 0)
     same = lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape)  # noqa: E731
-    params, batch = jax.tree.map(same, params), jax.tree.map(same, batch)
+    params, batch = jax.tree.map(same, params), jax.tree.map(same, context.batch)
     loss = jax.jit(problem.objective.step_loss)
 
     def losses(rate):
         own = jax.tree.map(lambda leaf: leaf[0], params)
-        first = jax.tree.map(lambda leaf: leaf[0], batch)
-        hyper["dropout"] = jnp.float32(rate)
-        each = [loss(own, stats, context, first, jnp.int32(t), jnp.float32(1), hyper, key) for t in range(3)]
+        hyper = {**context.hyper, "dropout": jnp.float32(rate)}
+        given = context._replace(batch=batch.stream(0), hyper=hyper)
+        each = [loss(own, given, jnp.int32(t), jnp.float32(1)) for t in range(3)]
         return {float(value) for value, _ in each}
 
     assert len(losses(0.0)) == 1
@@ -210,12 +211,11 @@ def test_steps_have_dropout_of_their_own():
 
 def test_gradients_of_a_step_do_not_depend_on_other_steps_data():
     problem = joint_problem(tiny_steps())
-    arguments = list(step_arguments(problem, 0, adjacent=0))
+    params, context = step_arguments(problem, 0, adjacent=0)
     gradient = jax.jit(jax.grad(lambda *a: problem.objective.loss(*a)[0]))
-    first = gradient(*arguments)
-    batch = arguments[3]
-    arguments[3] = batch._replace(index=batch.index.at[0].set(batch.index[1]))
-    second = gradient(*arguments)
+    first, batch = gradient(params, context), context.batch
+    other = batch._replace(index=batch.index.at[0].set(batch.index[1]))
+    second = gradient(params, context._replace(batch=other))
     last = lambda tree: jax.tree.map(lambda leaf: leaf[-1], tree)  # noqa: E731
     jax.tree.map(np.testing.assert_array_equal, last(first), last(second))
     assert np.any(first["fc"]["linear"]["bias"][0] != second["fc"]["linear"]["bias"][0])
@@ -224,13 +224,12 @@ def test_gradients_of_a_step_do_not_depend_on_other_steps_data():
 def test_fisher_weights_of_the_next_epoch():
     problem = joint_problem(tiny_steps(), fisher=True)
     objective = problem.objective
-    params, stats, context, batch, hyper, key = step_arguments(problem, 0)
+    params, context = step_arguments(problem, 0)
     grad = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
     plain = joint_problem(tiny_steps()).objective
-    (value, _), gradient = grad(params, stats, context, batch, hyper, key)
-    np.testing.assert_allclose(
-        value, jax.jit(plain.loss)(params, stats, context, batch, hyper, key)[0], rtol=1e-6
-    )
+    (value, _), gradient = grad(params, context)
+    np.testing.assert_allclose(value, jax.jit(plain.loss)(params, context)[0], rtol=1e-6)
+    batch = context.batch
     extra = objective.after_step(context.extra, gradient, batch)
     extra = objective.after_step(extra, gradient, batch)
     assert extra.count == 2 * 21
@@ -239,7 +238,7 @@ def test_fisher_weights_of_the_next_epoch():
     assert extra.count == 0
     expected = jax.tree.map(lambda g: 2 * g**2 / 42, gradient)
     assert_close(extra.weights, expected)
-    (weighted, _), _ = grad(params, stats, context._replace(extra=extra), batch, hyper, key)
+    (weighted, _), _ = grad(params, context._replace(extra=extra))
     network = objective.network
     change = adjacent_norm(network, params, weights=expected) - adjacent_norm(network, params)
     np.testing.assert_allclose(weighted - value, 0.1 * change, rtol=1e-4)
@@ -251,7 +250,8 @@ def test_fisher_weights_of_single_samples():
         build_steps(tiny_network(), 3, separate="layer1:fc"), fisher=True, per_sample=True
     )
     objective, network = problem.objective, problem.objective.network
-    params, stats, context, batch, _, _ = step_arguments(problem, 0)
+    params, context = step_arguments(problem, 0)
+    batch, stats = context.batch, context.batch_stats
     variables = {"params": params, "batch_stats": stats}
     batches = jax.tree.map(
         lambda leaf: jnp.stack([leaf, leaf[::-1]]), batch
@@ -282,9 +282,9 @@ def test_fisher_weights_of_single_samples():
 @pytest.mark.parametrize("fields", [{"power": 3}, {"fisher": True, "power": 1}])
 def test_what_does_not_go_together_is_refused(fields):
     with pytest.raises(ValueError, match="power"):
-        JointRisk(tiny_steps(), **fields)
+        JointSteps(network=tiny_steps(), **fields)
     with pytest.raises(ValueError, match="needs power 2 and separate layers"):
-        JointRisk(tiny_steps("block"), fisher=True)
+        JointSteps(network=tiny_steps("block"), fisher=True)
 
 
 def search_problem(fields=None):
@@ -295,12 +295,12 @@ def search_problem(fields=None):
 
     def start(member):
         table = version_table(network.group_names, 3, sets[int(member.hyper["set"])])
-        return with_table(network, problem.start(member), table)
+        return network.with_table(problem.start(member), table)
 
     return replace(problem, start=start), sets
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, *(pytest.param(p, marks=pytest.mark.slow) for p in (1, 2))])
 def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     problem, sets = search_problem()
     static = build_steps(tiny_network(), 3, separate=sets[place])
@@ -319,7 +319,7 @@ def test_a_table_that_is_data_gives_what_a_static_one_gives(place):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), used, expected.last["params"])
 
 
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_sets_of_layers_share_one_compilation(vectorise, compilations):
     problem, sets = search_problem()
     specs = [spec(tiny_steps(), set=place) for place in range(len(sets))]
@@ -333,10 +333,13 @@ def test_sets_of_layers_share_one_compilation(vectorise, compilations):
 def test_a_table_needs_a_version_of_every_layer_for_every_step():
     network = tiny_steps("partial")
     with pytest.raises(ValueError, match="all separate at every step"):
-        with_table(network, init_steps(network, jax.random.key(0)), network.versions)
+        network.with_table(init_steps(network, jax.random.key(0)), network.versions)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if form in ("block", "partial") else ()) for form in FORMS],
+)
 def test_fits_stay_finite_and_compile_once(form, compilations):
     """Over a grid, and for other numbers of samples; with short batches and one of a single sample."""
     network = tiny_steps(form)
@@ -355,7 +358,12 @@ def test_fits_stay_finite_and_compile_once(form, compilations):
 
 
 @pytest.mark.parametrize(
-    "form, fields", [("separate", {"fisher": True}), ("block", {}), ("add", {"by_time": True})]
+    "form, fields",
+    [
+        pytest.param("separate", {"fisher": True}, marks=pytest.mark.slow),
+        pytest.param("block", {}, marks=pytest.mark.slow),
+        pytest.param("add", {"by_time": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_members_trained_together_are_those_trained_alone(form, fields):
     network = tiny_steps(form)
@@ -375,6 +383,7 @@ def test_a_strong_adjacent_penalty_ties_neighbours():
     assert near < 0.01 * far
 
 
+@pytest.mark.slow
 def test_a_residual_network_with_small_side_modules_trains():
     config = NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6,), strides=(2,), units=1)
     base = build_network("resnet-1", CLASSES, config)

@@ -13,8 +13,8 @@ from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, driving_first, epoch_batches, shuffled
 from seqfinal_jax.training.objectives.multi_domain import (
-    InvariantRisk,
-    WorstDomainRisk,
+    Invariant,
+    WorstDomain,
     half_gradients,
     invariance_penalty,
     random_halves,
@@ -90,7 +90,7 @@ def domain_problem(objective, sizes=DOMAIN_SIZES, role="all"):
 
     return replace(
         problem,
-        objective=objective(tiny_network(), problem.objective.scaling),
+        objective=objective(network=tiny_network(), scaling=problem.objective.scaling),
         batches=lambda seed, epoch: epoch_batches(streams(seed), shuffled(seed, role), epoch, BATCH),
         evaluation=lambda seed: {"valid": EvaluationSet(0, seed * 36 + np.arange(sum(sizes), 36))},
         role=role,
@@ -98,12 +98,12 @@ def domain_problem(objective, sizes=DOMAIN_SIZES, role="all"):
 
 
 @dataclass(frozen=True)
-class EvenPlaces(InvariantRisk):
+class EvenPlaces(Invariant):
     """IRM whose first half are the even places of a minibatch; short ones are padded at their end."""
 
-    def halves(self, context, batch, domain, key):
-        even = jnp.arange(len(batch.index)) % 2 == 0
-        return jnp.stack([even, ~even]) & batch.mask
+    def halves(self, context, domain, key):
+        even = jnp.arange(len(context.batch.index)) % 2 == 0
+        return jnp.stack([even, ~even]) & context.batch.mask
 
 
 def step_arguments(objective, step, dropout=0.0):
@@ -113,15 +113,15 @@ def step_arguments(objective, step, dropout=0.0):
     batch = Batch(*(jnp.asarray(getattr(batches, name)[step]) for name in Batch._fields))
     start = problem.start(member())
     data = jax.tree.map(jnp.asarray, problem.data)
-    context = Context(data, {"conv1": 1, "layer1": 1, "fc": 1})
     hyper = {"weight_decay": jnp.float32(0.01), "dropout": jnp.float32(dropout)}
-    arguments = (start["params"], start["batch_stats"], context, batch, hyper, jax.random.key(5))
-    return problem.objective, arguments
+    masks = {"conv1": 1, "layer1": 1, "fc": 1}
+    context = Context(data, masks, start["batch_stats"], batch, hyper, jax.random.key(5))
+    return problem.objective, (start["params"], context)
 
 
-def plain_losses(objective, params, stats, context, batch):
+def plain_losses(objective, params, context):
     """Each domain's mean loss and penalty, one network call after another, with short batches as they are."""
-    losses, penalties = [], []
+    losses, penalties, batch, stats = [], [], context.batch, context.batch_stats
     for d in range(batch.index.shape[0]):
         rows = np.asarray(batch.index)[d][np.asarray(batch.mask)[d]]
         images = objective.inputs(context.data, rows, jnp.float32)
@@ -162,27 +162,27 @@ def assert_close(first, second):
     jax.tree.map(compare, first, second)
 
 
-@pytest.mark.parametrize("step", [0, 1])
-@pytest.mark.parametrize("objective", [WorstDomainRisk, EvenPlaces])
+@pytest.mark.parametrize("step", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("objective", [WorstDomain, EvenPlaces])
 def test_losses_gradients_and_statistics_are_those_of_plain_passes(objective, step):
-    built, (params, stats, context, batch, hyper, key) = step_arguments(objective, step)
+    built, (params, context) = step_arguments(objective, step)
 
     def plain(params):
-        losses, penalties, new_stats = plain_losses(built, params, stats, context, batch)
-        total = jnp.max(losses) if objective is WorstDomainRisk else jnp.sum(losses + penalties)
+        losses, penalties, new_stats = plain_losses(built, params, context)
+        total = jnp.max(losses) if objective is WorstDomain else jnp.sum(losses + penalties)
         return total + 0.01 * plain_norm(params), (losses, new_stats)
 
     (wanted, (losses, moved)), slope = jax.jit(jax.value_and_grad(plain, has_aux=True))(params)
     value_and_grad = jax.jit(jax.value_and_grad(built.loss, has_aux=True))
-    (found, (stats_found, sums)), gradient = value_and_grad(params, stats, context, batch, hyper, key)
+    (found, (stats_found, sums)), gradient = value_and_grad(params, context)
     assert_close((found, stats_found, gradient), (wanted, moved, slope))
-    sizes = np.asarray(batch.mask).sum(1)
+    sizes = np.asarray(context.batch.mask).sum(1)
     np.testing.assert_allclose(sums.loss, (losses * sizes).sum(), rtol=1e-5)
     assert sums.count == sizes.sum() == (21, 10)[step]
 
 
 def test_the_worst_domain_is_rerun_with_its_own_dropout():
-    objective, arguments = step_arguments(WorstDomainRisk, 0, dropout=0.5)
+    objective, arguments = step_arguments(WorstDomain, 0, dropout=0.5)
     value, (_, sums) = jax.jit(objective.loss)(*arguments)
     passes = jax.jit(objective.passes)(*arguments)
     assert len(set(np.asarray(passes.losses).tolist())) == 3
@@ -191,14 +191,14 @@ def test_the_worst_domain_is_rerun_with_its_own_dropout():
 
 
 @dataclass(frozen=True)
-class Scripted(WorstDomainRisk):
+class Scripted(WorstDomain):
     """Losses (0.9, 0.7, 0.9) and so on from a table; the domain's own parameter has the derivative 1."""
 
-    def domain_loss(self, params, batch_stats, context, batch, domain, hyper, key):
+    def domain_loss(self, params, context, domain):
         own = params["fc"]["bias"][domain]
         loss = context.constants[context.extra, domain] + own - jax.lax.stop_gradient(own)
         sums = Sums(loss, loss, jnp.float32(1))
-        return loss, (jax.tree.map(lambda moves: moves + 1, batch_stats), sums)
+        return loss, (jax.tree.map(lambda moves: moves + 1, context.batch_stats), sums)
 
 
 @pytest.mark.parametrize(
@@ -207,18 +207,19 @@ class Scripted(WorstDomainRisk):
 def test_the_worked_choices(losses, worst):
     """Spec, section 9: the first of equals; nothing is carried from step to step, and all move the statistics."""
     batch = Batch(jnp.zeros((3, 1), jnp.int32), None, jnp.ones((3, 1)))
-    context = Context({}, {}, jnp.asarray([losses]), jnp.int32(0))
+    moves, hyper = {"moves": jnp.int32(0)}, {"weight_decay": 0.0}
+    constants, extra = jnp.asarray([losses]), jnp.int32(0)
+    context = Context({}, {}, moves, batch, hyper, jax.random.key(0), constants, extra)
     params = {"fc": {"bias": jnp.zeros(3)}}
-    arguments = (params, {"moves": jnp.int32(0)}, context, batch, {"weight_decay": 0.0}, jax.random.key(0))
-    objective = Scripted(tiny_network())
-    (value, (stats, _)), gradient = jax.value_and_grad(objective.loss, has_aux=True)(*arguments)
+    objective = Scripted(network=tiny_network())
+    (value, (stats, _)), gradient = jax.value_and_grad(objective.loss, has_aux=True)(params, context)
     assert value == jnp.float32(max(losses))
     assert gradient["fc"]["bias"].tolist() == [float(d == worst) for d in range(3)]
     assert stats["moves"] == 3
 
 
-@pytest.mark.parametrize("objective", [InvariantRisk, WorstDomainRisk])
-@pytest.mark.parametrize("vectorise", ["map", "vmap"])
+@pytest.mark.parametrize("objective", [Invariant, WorstDomain])
+@pytest.mark.parametrize("vectorise", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise):
     problem = domain_problem(objective)
     results = fit(problem, grid(), settings(3, members_per_program=8, vectorise=vectorise))
@@ -231,7 +232,7 @@ def test_fits_stay_finite_with_short_and_one_sample_batches(objective, vectorise
     assert first[-1] < first[1]
 
 
-@pytest.mark.parametrize("objective", [InvariantRisk, WorstDomainRisk])
+@pytest.mark.parametrize("objective", [Invariant, pytest.param(WorstDomain, marks=pytest.mark.slow)])
 def test_one_compilation_for_stages_of_other_lengths(objective, compilations):
     fit(domain_problem(objective), grid(), settings(2))
     fit(domain_problem(objective, (17, 3, 6), role="history"), grid(), settings(1))
@@ -239,7 +240,7 @@ def test_one_compilation_for_stages_of_other_lengths(objective, compilations):
 
 
 def test_a_member_s_halves_do_not_depend_on_its_place():
-    problem = domain_problem(InvariantRisk)
+    problem = domain_problem(Invariant)
     together = fit(problem, grid(), settings(2))[5]
     alone = fit(problem, [grid()[5]], settings(2))[0]
     np.testing.assert_array_equal(together.history["train_loss"], alone.history["train_loss"])

@@ -30,12 +30,12 @@ def test_the_program_holds_no_collective(vectorise):
     members, problem = grid()[:4], tiny_problem()
     chosen = settings(2, members_per_program=4, vectorise=vectorise)
     device = jax.devices()[0]
-    chunk = engine._start_chunk(Fit(problem, members, chosen, results=[None] * 4), np.arange(4), device)
+    run = Fit(problem, members, chosen, results=[None] * 4)
+    chunk = engine._start_chunk(run, np.arange(4), device)
     batches = engine._stack_batches([problem.batches(0, 1)])
-    text = programs.train_epoch.lower(
-        problem.objective, vectorise, chunk.state, chunk.members, problem.data, chunk.constants, batches,
-        jnp.int32(3), jnp.int32(1),
-    ).compile().as_text()  # fmt: skip
+    epoch = programs.Epoch(problem.data, chunk.constants, batches, jnp.int32(3), jnp.int32(1))
+    lowered = programs.train_epoch.lower(run.program, chunk.state, chunk.members, epoch)
+    text = lowered.compile().as_text()
     assert not [word for word in COLLECTIVES if word in text]
 
 

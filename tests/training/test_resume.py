@@ -41,8 +41,10 @@ def store(tmp_path):
 
 @pytest.mark.parametrize(
     "chunk",
-    [{"members_per_program": 1}, {"members_per_program": 8, "vectorise": "vmap"}],
-    ids=["one", "vmap"],
+    [
+        pytest.param({"members_per_program": 1}, id="one"),
+        pytest.param({"members_per_program": 8, "vectorise": "vmap"}, id="vmap", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("kept", [{"keep_all": True}, {"keep_all": False}], ids=["all", "winners"])
 def test_a_resumed_fit_equals_an_unbroken_one(store, chunk, kept):

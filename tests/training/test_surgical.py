@@ -46,7 +46,9 @@ def linear_variables(dtype=np.float32):
 
 def linear_scores(rows, variables=None, batch_size=2):
     batches, count = batches_of(rows, batch_size)
-    return layer_scores(TwoLinear(tiny_network()), variables or linear_variables(), DATA, batches, count)
+    return layer_scores(
+        TwoLinear(network=tiny_network()), variables or linear_variables(), DATA, batches, count
+    )
 
 
 def batches_of(rows, batch_size):
@@ -70,7 +72,7 @@ def test_samples_may_change_places_within_a_minibatch_but_not_between_them():
 
 def test_full_minibatches_need_no_mask_and_weights_take_no_part():
     batches, count = batches_of(range(4), 2)
-    objective = TwoLinear(tiny_network())
+    objective = TwoLinear(network=tiny_network())
     masked = layer_scores(objective, linear_variables(), DATA, batches, count)
     plain = Batch(batches.index[:2], None, 3 * batches.weight[:2])
     assert layer_scores(objective, linear_variables(), DATA, plain, count) == masked
@@ -103,7 +105,7 @@ def test_a_network_is_scored_in_evaluation_mode():
     }
     variables = init_variables(network, jax.random.key(0))
     batches, count = batches_of(range(10), 4)
-    objective = EmpiricalRisk(network)
+    objective = EmpiricalRisk(network=network)
     tensors = tensor_scores(objective, variables, data, batches, count)
     assert jax.tree.structure(tensors["rgn"]) == jax.tree.structure(variables["params"])
     scores = layer_scores(objective, variables, data, batches, count)

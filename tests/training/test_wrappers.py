@@ -8,14 +8,13 @@ import pytest
 
 from seqfinal_jax.data.base.digits import load_digits
 from seqfinal_jax.models import Adapter, NetworkConfig, build_network, build_steps, init_steps, init_variables
-from seqfinal_jax.models.per_step.network import trained_from
 from seqfinal_jax.models.per_step.start import start_from_single
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Problem
 from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled
-from seqfinal_jax.training.objectives.last_step import LastStepRisk
+from seqfinal_jax.training.objectives.last_step import LastStep
 from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling
 
 SCALING = InputScaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -78,15 +77,17 @@ def test_plain(family, freeze):
     network = build_network(f"{family}-2", 10, NARROW[family])
     start = init_variables(network, jax.random.key(0))
     masks = {group: int(group not in ("conv1", "layer1")) for group in network.group_names}
-    results = train(EmpiricalRisk(network, SCALING, freeze), start, masks)
+    results = train(EmpiricalRisk(network=network, scaling=SCALING, freeze_batch_stats=freeze), start, masks)
     of_frozen = lambda v: [v["batch_stats"]["conv1"], v["batch_stats"]["layer1"]]  # noqa: E731
     for changed in check(results, start, masks, of_frozen):
         assert all(changed) != freeze and any(changed) != freeze
 
 
 def marks(family, wrapper):
-    """Dense networks compile for long: the command of the README takes one kind of side module and of adapter."""
-    return pytest.mark.slow if family == "densenet" and wrapper not in ("side_block", "add") else ()
+    """The command of the README takes one kind of side module and of adapter; dense networks compile longest."""
+    if family == "densenet":
+        return pytest.mark.slow if wrapper in ("side_block", "add") else pytest.mark.rare
+    return () if family == "convnet" and wrapper != "multiply" else pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_wrapped(family, wrapper, freeze):
     network = build_steps(base, 2, **WRAPPERS[wrapper])
     single = init_variables(base, jax.random.key(0))
     start = start_from_single(network, init_steps(network, jax.random.key(1)), single)
-    masks = trained_from(network, 1)
-    results = train(LastStepRisk(network, SCALING, freeze), start, masks)
+    masks = network.trained_from(1)
+    results = train(LastStep(network=network, scaling=SCALING, freeze_batch_stats=freeze), start, masks)
     summed = network.mode == "side_tune"
 
     def of_frozen(variables):  # frozen blocks that take part: those that side modules add to

@@ -32,7 +32,7 @@ def tiny_problem(samples: int = 24, total: int = 36, role: str = "final", **obje
         return seed * 36 + np.arange(total)
 
     return Problem(
-        objective=EmpiricalRisk(network, scaling, **objective),
+        objective=EmpiricalRisk(network=network, scaling=scaling, **objective),
         data={"images": images, "labels": labels},
         batches=lambda seed, epoch: epoch_batches(
             [Stream(0, rows(seed)[:samples])], shuffled(seed, role), epoch, BATCH

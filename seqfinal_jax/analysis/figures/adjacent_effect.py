@@ -20,7 +20,7 @@ CSV_COLUMNS = ("figure", "series", "adjacent", "statistic", "seed", "value", "n"
 
 
 class Found(NamedTuple):
-    """A done cell with its result and its grid."""
+    """A completed cell with its result and its grid."""
 
     cell: CellFolder
     result: dict[str, Any]
@@ -74,7 +74,7 @@ def adjacent_effect(workdirs: Sequence[str | Path], architecture: str | None = N
     if not joint:
         expected = f"expected cells of {listed(JOINT)}"
         raise RunFolderError(
-            f"no done cell of the joint model in {listed(workdirs)}; {expected}: run one of them"
+            f"no completed cell of the joint model in {listed(workdirs)}; {expected}: run one of them"
         )
     architecture = _architecture(joint, architecture)
     cells = [found for found in cells if found.cell.architecture == architecture]
@@ -117,7 +117,7 @@ def _architecture(joint: list[Found], asked: str | None) -> str:
         )
     if asked is not None and asked not in found:
         raise RunFolderError(
-            f"no done cell of the joint model for --architecture {asked}; found {listed(found)}"
+            f"no completed cell of the joint model for --architecture {asked}; found {listed(found)}"
         )
     return asked or found[0]
 

@@ -68,7 +68,7 @@ def _some(names: list[str], most: int = 5) -> str:
 
 @figure("learning_curves")
 def learning_curves(workdir: str | Path) -> list[Path]:
-    """Draws figures/learning_curves-<architecture>.png for every architecture that has a done cell.
+    """Draws figures/learning_curves-<architecture>.png for every architecture that has a completed cell.
 
     A stage that several methods share is drawn once.
 

@@ -44,7 +44,7 @@ def usage_figure(counts: Sequence[np.ndarray], path: str | Path, title: str) -> 
     """
     if not len(counts) or not all(len(step) for step in counts):
         sizes = [len(step) for step in counts]
-        raise ValueError(f"the usage figure needs counts of one sample or more a step, found {sizes}")
+        raise ValueError(f"the usage figure needs one sample or more in every step, found {sizes}")
     return save_png(_draw([np.asarray(step) for step in counts], title), Path(path))
 
 
@@ -77,7 +77,7 @@ def _draw_panel(axes: "Axes", counts: np.ndarray, step: int, is_final: bool) -> 
     )
     width = int(edges[-1] - edges[-2])
     axes.set_xlabel(
-        "times used" + (f" (beyond 0, {width} numbers a bar)" if width > 1 else ""), fontsize=LABEL_SIZE
+        "times used" + (f" (beyond 0, {width} numbers per bar)" if width > 1 else ""), fontsize=LABEL_SIZE
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(-0.6, max(edges[-1], 2.5) + 0.1)
@@ -92,7 +92,7 @@ def _draw_panel(axes: "Axes", counts: np.ndarray, step: int, is_final: bool) -> 
 def usage_shares(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Edges (b+1,) of bars and the share (b,) of samples in each, which add up to 1.
 
-    The first bar holds the unused samples alone. Up to MOST_BARS uses there is a bar a number, above that each
+    The first bar holds the unused samples alone. Up to MOST_BARS uses there is one bar per number, above that each
     bar holds equally many numbers.
     """
     most = int(counts.max())

@@ -8,8 +8,8 @@ from typing import Any
 from seqfinal_jax.analysis.tables.cells import HYPERS, read_stages
 from seqfinal_jax.analysis.tables.labels import MISSING, listed, method_name, number, percent
 from seqfinal_jax.analysis.tables.results_table import ResultsTable
-from seqfinal_jax.config.check import flat
 from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.config.values import flat
 from seqfinal_jax.results.run_folder import read_config, read_environment
 
 PLACE_COLUMNS = ("method", "architecture", "seed", "stage", "role")
@@ -41,7 +41,7 @@ def run_facts(workdir: str | Path, table: ResultsTable) -> list[tuple[str, str]]
 
 
 def _fields(section: str, fields: Any) -> list[tuple[str, str]]:
-    """A section of the configuration, a line a field."""
+    """A section of the configuration, one line per field."""
     fields = fields if isinstance(fields, dict) else {}
     return [(f"config.{section}.{name}", _text(value)) for name, value in fields.items()]
 

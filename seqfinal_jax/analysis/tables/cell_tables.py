@@ -77,7 +77,7 @@ def read_final_grid(cell: CellFolder) -> pd.DataFrame:
 
 
 def read_changes(workdir: str | Path) -> pd.DataFrame:
-    """The layer changes of every done cell that has them: method, architecture, seed, layer, step, distance."""
+    """The layer changes of every completed cell that has them: method, architecture, seed, layer, step, distance."""
     tables = [
         read_change(cell).assign(method=cell.method, architecture=cell.architecture, seed=cell.seed)
         for cell in done_cells(workdir)

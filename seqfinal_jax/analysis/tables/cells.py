@@ -32,7 +32,7 @@ _LATER = {"precision": "highest", "late_gain": math.nan}
 
 
 def read_cells(workdir: str | Path) -> pd.DataFrame:
-    """Every done cell as a row, by method (order of the table), architecture, seed.
+    """One row per completed cell, by method (order of the table), architecture, seed.
 
     Returns:
         `COLUMNS`, then the hyper-parameters that only some methods have; accuracies are fractions, losses means
@@ -62,7 +62,7 @@ def read_failures(workdir: str | Path) -> pd.DataFrame:
 
 
 def done_cells(workdir: str | Path) -> list[CellFolder]:
-    """The folders of all done cells, in the order of `read_cells`."""
+    """The folders of all completed cells, in the order of `read_cells`."""
     return [cell for cell in _ordered(workdir) if (cell.path / "result.json").exists()]
 
 
@@ -72,7 +72,7 @@ def is_failed(cell: CellFolder) -> bool:
 
 
 def read_stages(workdir: str | Path) -> pd.DataFrame:
-    """Every stage of every done cell as a row: method, architecture, seed, and the stage as result.json has it.
+    """One row per stage of every completed cell: method, architecture, seed, and the stage as result.json has it.
 
     The stage's hyper-parameters are columns of their own; `position` counts the stages of a cell from 0.
     """
@@ -85,7 +85,7 @@ def read_stages(workdir: str | Path) -> pd.DataFrame:
 
 
 def read_curves(cell: CellFolder) -> pd.DataFrame:
-    """A done cell's history.csv, with the column `chosen` of its grid.csv; empty where one of them is missing."""
+    """A completed cell's history.csv, with the column `chosen` of its grid.csv; empty where one of them is missing."""
     history, grid = (cell_file(cell, name) for name in ("history.csv", "grid.csv"))
     if history is None or grid is None:
         return pd.DataFrame(

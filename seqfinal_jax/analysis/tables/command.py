@@ -58,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         default="",
-        help="the methods to show, with commas, in this order: ids, columns or legends",
+        help="the methods to show, separated by commas, in this order: ids, columns or legends",
     )
     parser.add_argument("--metric", default="accuracy", help="what is shown; default: accuracy")
     add_code_flags(parser)
     parser.add_argument("--ids", action="store_true", help="name methods by their ids")
     parser.add_argument("--notes", choices=("plain", "threeparttable"), default="plain",
-                        help="LaTeX: what stands below is a box, or tablenotes of threeparttable")  # fmt: skip
+                        help="LaTeX: notes below the table in a box, or as tablenotes of threeparttable")  # fmt: skip
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:

@@ -238,7 +238,7 @@ def cells_table(cells: pd.DataFrame) -> ResultsTable:
 
 
 def joined_cells(workdirs: Sequence[str | Path]) -> pd.DataFrame:
-    """The done cells of several run folders, each once.
+    """The completed cells of several run folders, each once.
 
     Raises RunFolderError where they are of several sequences or protocols, or two folders hold a cell with other results.
     """
@@ -288,7 +288,7 @@ def configured(config: dict) -> Expected:
 
 
 def _protocol_fields(config: dict) -> str:
-    """The protocol of a run without a done cell, which would know its name."""
+    """The protocol of a run without a completed cell, which would know its name."""
     return listed(f"{name}={value}" for name, value in config.get("protocol", {}).items()) or "unknown"
 
 

@@ -1,6 +1,5 @@
 """Tables of a run folder: results.csv, the summary in a terminal, Markdown, CSV and LaTeX."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,15 +102,10 @@ def to_csv(table: ResultsTable) -> str:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """CSV text that depends on nothing but its values: floats in full, NaN blank, lines end in a newline."""
-    lines = [columns, *rows]
-    return "".join(",".join(_csv_value(value) for value in line) + "\n" for line in lines)
-
-
-def _csv_value(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    text = repr(float(value)) if isinstance(value, float) else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
+    values = pd.DataFrame(
+        list(rows), columns=list(columns), dtype=object
+    )  # no whole number becomes a fraction
+    return values.to_csv(index=False, lineterminator="\n")
 
 
 def _csv_row(architecture: str, method: str, entry: Entry) -> list[Any]:

@@ -63,7 +63,7 @@ class Choice:
             yield self
 
     def cells(self) -> list[CellFolder]:
-        """The done cells of the chosen architectures and seed, of all methods, a cell of several folders once.
+        """The completed cells of the chosen architectures and seed, of all methods, a cell of several folders once.
 
         Raises RunFolderError where the folders hold no such cell.
         """
@@ -96,13 +96,15 @@ def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser
     parser.add_argument(
         "runs", type=Path, nargs="+", help="run folders of one sequence; figures go into the first"
     )
-    parser.add_argument("--architecture", default="", help="one or several, with commas; default: the first")
+    parser.add_argument(
+        "--architecture", default="", help="one or several, separated by commas; default: the first"
+    )
     parser.add_argument("--seed", type=int, help="default: the first")
     parser.add_argument(
-        "--methods", default="", help="with commas, in the order of the legend; default: all that are done"
+        "--methods", default="", help="separated by commas, in the order of the legend; default: all"
     )
     parser.add_argument(
-        "--names", default="", help="what the legend calls them, with commas, as many as --methods"
+        "--names", default="", help="their names in the legend, separated by commas, one per method"
     )
     parser.add_argument(
         "--title", default="", help="title of the figure; default: sequence, architecture and seed"

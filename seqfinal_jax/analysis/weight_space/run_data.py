@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from seqfinal_jax.analysis.run_code import load_run_plugins
 from seqfinal_jax.analysis.sequence_command import source_of
-from seqfinal_jax.config import base_config, read
-from seqfinal_jax.config.check import flat
+from seqfinal_jax.config.parse import scaling_of, stored_spec
+from seqfinal_jax.config.schema import RunSpec
 from seqfinal_jax.data.sequences.sequence import Sequence
 from seqfinal_jax.data.sequences.source import published_scaling_of
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_config, read_result
@@ -23,24 +21,11 @@ BATCH = 100
 DataOf = Callable[[CellFolder], tuple[Sequence, InputScaling]]
 
 
-def config_of(workdir: str | Path) -> ConfigDict:
-    """The configuration of a run, from its config.json; fields that came later have their defaults."""
+def spec_of(workdir: str | Path) -> RunSpec:
+    """The configuration of a run, from its config.json; the run's plugins are loaded."""
     stored = read_config(workdir)
     load_run_plugins(workdir)
-    config = base_config(stored["name"], stored["data"]["dataset"])
-    known = flat(config)
-    with config.unlocked():
-        for name, value in flat(stored).items():
-            if name in known:
-                _put(config, name.split("."), value)
-        config.plugins = ()  # they are loaded, as they were in the run
-    return config
-
-
-def _put(config: ConfigDict, path: list[str], value: Any) -> None:
-    for part in path[:-1]:
-        config = config[part]
-    config[path[-1]] = tuple(value) if isinstance(value, list) else value
+    return stored_spec(stored)
 
 
 def data_reader(data_dir: str | None) -> DataOf:
@@ -52,15 +37,15 @@ def data_reader(data_dir: str | None) -> DataOf:
 
     @lru_cache(maxsize=1)
     def built(workdir: Path, data_seed: int, recorded: str | None) -> tuple[Sequence, InputScaling]:
-        config = config_of(workdir)
-        source = source_of(config, data_dir)
+        spec = spec_of(workdir)
+        source = source_of(spec, data_dir)
         found = source.record.get("content_sha256")
         if recorded is not None and recorded != found:
             raise RunFolderError(
                 f"{workdir}: its results rest on other data (contents {recorded[:12]} there, {str(found)[:12]} now); "
                 f"name the folder of the same data with --data_dir"
             )
-        return source.build("main", data_seed), read.input_scaling(config, published_scaling_of(source))
+        return source.build("main", data_seed), scaling_of(spec, published_scaling_of(source))
 
     def data_of(cell: CellFolder) -> tuple[Sequence, InputScaling]:
         result = read_result(cell)

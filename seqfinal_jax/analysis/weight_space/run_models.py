@@ -11,8 +11,7 @@ from seqfinal_jax.analysis.run_code import load_run_model
 from seqfinal_jax.analysis.tables.labels import in_order, listed
 from seqfinal_jax.analysis.weight_space.choice import Choice
 from seqfinal_jax.methods.recipes import METHODS
-from seqfinal_jax.models import Network
-from seqfinal_jax.models.per_step.network import StepNetwork, extract
+from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
 from seqfinal_jax.training.objectives.risk import Objective
 
@@ -107,16 +106,14 @@ def _passed(cell: CellFolder) -> tuple[tuple[str, ...], tuple[dict[str, Any], ..
 
 def _plain(model: "Model") -> dict[str, Any]:
     """A model's variables as those of a plain network; raises ValueError where side modules add to a layer."""
-    if isinstance(model.network, StepNetwork):
-        return extract(model.network, model.variables, model.step)
-    return model.variables
+    return model.network.plain(model.variables, model.step)
 
 
 def _name(stage: dict[str, Any]) -> str:
     return "history" if stage["role"] == START else f"step {stage['step']}"
 
 
-def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any], dict[str, Any]]:
+def last_update(cell: CellFolder) -> tuple[AnyNetwork, dict[str, Any], dict[str, Any]]:
     """The network, and the variables before and after the last update of a method.
 
     Of side modules, adapters and joint models both are those of the last model, whose time steps are the two ends.
@@ -127,9 +124,8 @@ def last_update(cell: CellFolder) -> tuple[Network | StepNetwork, dict[str, Any]
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
     start, end = models
-    if isinstance(end.network, StepNetwork):
-        return end.network, end.variables, end.variables
-    return end.network, _plain(start), end.variables
+    per_step = end.network.num_steps > 1
+    return end.network, end.variables if per_step else _plain(start), end.variables
 
 
 def refuse_own_logits(cell: CellFolder, models: "Sequence[Model]") -> None:
@@ -149,7 +145,7 @@ class Model:
     """
 
     name: str
-    network: Network | StepNetwork
+    network: AnyNetwork
     variables: dict[str, Any]
     step: int = 0
     objective: Objective | None = None
@@ -161,11 +157,11 @@ def passed_models(cell: CellFolder) -> list[Model]:
     run, found = cell.path.parents[3], []
     for stage in stages:
         model = load_run_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
-        if isinstance(model.network, StepNetwork) and len(stages) == 1:
-            steps = range(model.network.num_steps)
+        count = model.network.num_steps
+        if count > 1 and len(stages) == 1:
+            steps = range(count)
             found += [Model(f"step {t}", model.network, model.variables, t, model.objective) for t in steps]
         else:
-            many = isinstance(model.network, StepNetwork)
-            last = model.network.num_steps - 1 if many else model.trained_on
+            last = count - 1 if count > 1 else model.trained_on
             found.append(Model(_name(stage), model.network, model.variables, last, model.objective))
     return found

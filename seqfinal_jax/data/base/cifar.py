@@ -90,7 +90,7 @@ Labelled = tuple[np.ndarray, np.ndarray]  # images (N, 32, 32, 3) uint8, labels 
 
 
 def load_cifar(cifar: Cifar, data_dir: Path | None) -> Source:
-    """Folder or archive in `data_dir`, else TensorFlow Datasets.
+    """The official files or archive in `data_dir`, otherwise from TensorFlow Datasets.
 
     The labels of CIFAR-100 are its 20 super-classes; its fine classes are the sub-classes. The order is that
     of the upstream files: training batches 1 to 5, then rows.
@@ -137,8 +137,8 @@ def _load_upstream(cifar: Cifar, path: Path) -> Source:
         else:
             batches[file.name] = read_batch(cifar, file, content)
     parts = [batches[name] for name in cifar.train_files]
-    train = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-    return make_source(cifar, train, batches[cifar.test_file], _record(cifar, path, files))
+    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return make_source(cifar, (images, labels), batches[cifar.test_file], _record(cifar, path, files))
 
 
 def _record(cifar: Cifar, path: Path, files: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`digits`: scikit-learn's 1,797 scans of handwritten digits, the data set that needs no download."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +12,14 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def load_digits(data_dir: Path | None = None) -> Source:
-    """The scans as 1,200 training and 597 test images of (32, 32, 3); `data_dir` is not used.
+    """Scikit-learn's handwritten digits as 1,200 training and 597 test images of 32x32; needs no download.
 
     A pixel 0..16 becomes round(pixel * 255 / 16), repeated 4 x 4, in three equal channels. In each class the
     first 120 scans in file order are the training pool, the others the test pool.
     """
     from sklearn.datasets import load_digits as read_scans  # a second to import, and only needed here
 
-    scans = read_scans()
+    scans: Any = read_scans()
     labels = scans.target.astype(np.int32)
     images = enlarge(scans.images)
     is_train = place_in_class(labels) < TRAIN_PER_CLASS

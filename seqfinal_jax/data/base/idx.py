@@ -60,7 +60,7 @@ MNIST = IdxSet(
 
 
 def load_idx(idx: IdxSet, data_dir: Path | None) -> Source:
-    """The four files of one folder, else TensorFlow Datasets.
+    """The four official files in one folder, otherwise from TensorFlow Datasets.
 
     Raises SourceError where nothing is found, or a file is missing, damaged or not what it should be.
     """
@@ -94,7 +94,8 @@ def load_idx(idx: IdxSet, data_dir: Path | None) -> Source:
                 f"{labels.shape}"
             )
         splits.append((images[..., None], labels.astype(np.int32)))
-    return _source(idx, *splits, record)
+    train, test = splits
+    return _source(idx, train, test, record)
 
 
 def find_folder(idx: IdxSet, data_dir: Path | None) -> Path | None:

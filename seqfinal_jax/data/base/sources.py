@@ -16,7 +16,7 @@ DATA_DIR_VARIABLE = "SEQFINAL_DATA_DIR"
 
 
 class SourceError(ValueError):
-    """A base data set is missing, damaged or unexpected; the message says how to mend it."""
+    """A base data set is missing, damaged or unexpected; the message says how to repair it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Source:
     @property
     def num_subclasses(self) -> int:
         """Sub-classes in each class; 1 where the data set has none."""
-        if self.train_subclass is None:
+        if self.train_subclass is None or self.test_subclass is None:
             return 1
         return int(max(self.train_subclass.max(), self.test_subclass.max())) + 1
 
@@ -122,7 +122,7 @@ def check_split(source: Source, split: str) -> None:
     check_labels(labels, len(images), source.num_classes, f"{where}: labels")
     if (subclass is None) != (source.train_subclass is None):
         raise SourceError(f"{where}: sub-classes must be given for both splits or for none")
-    if subclass is not None:
+    if subclass is not None and source.train_subclass is not None:
         check_labels(subclass, len(images), int(source.train_subclass.max()) + 1, f"{where}: sub-classes")
 
 

@@ -113,8 +113,8 @@ def upstream_order(ids: list[bytes | str | None], where: str) -> np.ndarray | No
     Raises SourceError if the numbers are not exactly 0..N-1.
     """
     texts = [i.decode("latin-1") if isinstance(i, bytes) else str(i) for i in ids]
-    matches = [ID.fullmatch(text) for text in texts]
-    if not all(matches):
+    matches = [match for text in texts if (match := ID.fullmatch(text))]
+    if len(matches) < len(texts):
         return None
     numbers = np.array([int(match[1]) for match in matches])
     order = np.argsort(numbers, kind="stable")

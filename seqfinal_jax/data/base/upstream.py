@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def read_archive(upstream: Upstream, path: Path) -> Iterator[RawFile]:
         raise SourceError(f"{path}: expected {', '.join(wanted)} inside, not found. {_fetch(upstream)}")
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     """The archive's bytes, unpacked where they are packed: some programs unpack a .tar.gz and leave its name."""
     with path.open("rb") as file:
         packed = file.read(2) == GZIP_MAGIC
@@ -189,7 +189,9 @@ def _latin1_bytes(text: str, encoding: str | bytes) -> bytes:
     return text.encode("latin-1")
 
 
-def _bytes_of_shape(content: bytes, _: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _bytes_of_shape(
+    content: bytes, _: np.dtype, shape: tuple[int, ...], order: Literal["C", "F"]
+) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(shape, order=order)
 
 

@@ -142,7 +142,7 @@ def _reason(error: Exception, content: bytes) -> str:
         return (
             f"it is {kind}, which is not read; convert it to PNG or JPEG"
             if kind
-            else "it is no image of a known format"
+            else "it is not an image of a known format"
         )
     if isinstance(error, Image.DecompressionBombError):
         return "it has more pixels than can be decoded safely; make it smaller"

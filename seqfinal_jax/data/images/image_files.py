@@ -111,15 +111,16 @@ def _decode_all(paths: Sequence[Path], reading: Reading) -> dict[str, np.ndarray
         results = list(_in_threads(found, paths, "decoding images"))
     bad = [f"  {path}: {found}" for path, found in zip(paths, results, strict=True) if isinstance(found, str)]
     if bad:
-        said = f"{len(bad)} of {len(paths)} image files cannot be used; mend or remove them:"
+        said = f"{len(bad)} of {len(paths)} image files cannot be used; repair or remove them:"
         more = [f"  and {len(bad) - MOST_LISTED} more"] if len(bad) > MOST_LISTED else []
         raise SourceError("\n".join([said, *bad[:MOST_LISTED], *more]))
-    images = _stacked(paths, [each.pixels for each in results])
+    decoded = [each for each in results if isinstance(each, Decoded)]
+    images = _stacked(paths, [each.pixels for each in decoded])
     return {
         "images": images,
         "digests": pixel_digests(images),
-        "bits": np.array([each.bits for each in results], np.uint8),
-        "odd_metadata": np.array([each.odd_metadata for each in results], bool),
+        "bits": np.array([each.bits for each in decoded], np.uint8),
+        "odd_metadata": np.array([each.odd_metadata for each in decoded], bool),
     }
 
 

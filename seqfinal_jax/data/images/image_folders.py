@@ -14,7 +14,7 @@ from seqfinal_jax.data.images.formats import OTHER_SUFFIXES, SUFFIXES
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "lost+found", "@eadir"})
 # Why files are left out, of one and of several.
 HIDDEN = ("hidden or system file", "hidden or system files")
-OTHER = ("file that is no image", "files that are no images")
+OTHER = ("file that is not an image", "files that are not images")
 LOOP = ("link that leads back to a folder above it", "links that lead back to folders above them")
 EMPTY = ("folder that holds no file", "folders that hold no file")
 DIGITS = re.compile(r"(\d+)")
@@ -57,7 +57,8 @@ def find_images(folder: Path) -> Found:
     Folders of runs are passed over. Raises SourceError for folders and links that cannot be read, for names that are not
     valid text, and where there is no image.
     """
-    images, left_out, empty = [], Counter({HIDDEN: 0, OTHER: 0}), []
+    images, empty = [], []
+    left_out: Counter[tuple[str, str]] = Counter({HIDDEN: 0, OTHER: 0})
     for path in _walk(folder, folder, frozenset({os.path.realpath(folder)}), left_out, empty):
         parts = path.relative_to(folder).parts
         if any(map(_is_junk, parts)):
@@ -117,7 +118,7 @@ def _walk(
 
 
 def _refuse(folder: Path, entry: os.DirEntry) -> None:
-    """Raises SourceError for a link to nothing, and for a name that is no text."""
+    """Raises SourceError for a link to nothing, and for a name that is not valid text."""
     if entry.is_symlink() and not os.path.exists(entry.path):
         try:
             os.stat(entry.path)
@@ -125,7 +126,7 @@ def _refuse(folder: Path, entry: os.DirEntry) -> None:
         except OSError as error:
             reason = error.strerror
         raise SourceError(
-            f"{entry.path}: the link to {os.readlink(entry.path)} cannot be followed ({reason}); mend or remove it"
+            f"{entry.path}: the link to {os.readlink(entry.path)} cannot be followed ({reason}); repair or remove it"
         )
     try:
         entry.name.encode("utf-8")

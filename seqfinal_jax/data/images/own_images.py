@@ -65,7 +65,7 @@ def _from_folders(folder: Path, duplicates: str, reading: Reading) -> Source:
     if clash := two_labels(digests, labels):
         one, other = ("/".join(parts[row]) for row in clash)
         raise SourceError(
-            f"{folder}: one image stands under two classes: {one} and {other} have the same pixels; remove one of them"
+            f"{folder}: one image is in two classes: {one} and {other} have the same pixels; remove one of them"
         )
     test = np.array([part[0] == "test" for part in parts]) if split else _drawn(labels, digests)
     notes = [note for note in (found.note(), pictures.note()) if note]

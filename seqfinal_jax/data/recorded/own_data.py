@@ -240,10 +240,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _texts(path: Path, name: str, values: np.ndarray, count: int) -> list[str]:
-    """Whole numbers, dates or texts as texts; dates of any unit to the day, or to the month or year that they have."""
+    """Whole numbers, dates or strings as strings; dates of any unit to the day, or their own month or year."""
     if values.shape != (count,) or values.dtype.kind not in "iuUM":
         raise SourceError(
-            f"{path}: expected {name} as ({count},) whole numbers, texts or dates, found {values.dtype} {values.shape}"
+            f"{path}: expected {name} as ({count},) whole numbers, strings or dates, found {values.dtype} {values.shape}"
         )
     if values.dtype.kind == "M":
         if np.isnat(values).any():

@@ -36,7 +36,7 @@ PUBLISHED_SCALING = tuple(255 * value for value in MEAN), tuple(255 * value for 
 
 @sequence("portraits")
 def portraits(request: SequenceRequest) -> RecordedSequence:
-    """Eight steps, no oracle; the split is drawn once from `config.data.split_seed`, as published."""
+    """Photographs of American yearbooks in eight steps; one split, drawn from `config.data.split_seed`; no oracle."""
     folder = data_folder(request.data_dir)
     if folder is None:
         raise SourceError(_wanted("no folder is named", "--data_dir or SEQFINAL_DATA_DIR"))
@@ -139,10 +139,11 @@ def read_archive(path: Path) -> tuple[np.ndarray, list[int], list[str], dict[str
 
 
 def _place(name: str) -> tuple[str, int, str] | None:
-    parts = Path(name).parts
-    usable = len(parts) > 1 and parts[-2] in FOLDERS and Path(name).suffix.lower() in SUFFIXES
-    decade = decade_of(parts[-1]) if usable and not parts[-1].startswith(".") else None
-    return (decade, FOLDERS.index(parts[-2]), parts[-1]) if decade else None
+    path = Path(name)
+    folder = path.parent.name
+    usable = folder in FOLDERS and path.suffix.lower() in SUFFIXES
+    decade = decade_of(path.name) if usable and not path.name.startswith(".") else None
+    return (decade, FOLDERS.index(folder), path.name) if decade else None
 
 
 def _photograph(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> np.ndarray:

@@ -181,7 +181,7 @@ class RecordedSequence:
             if clash := two_labels(step.digests, step.labels):
                 one, other = (f"{step.names[row]} ({self.class_names[step.labels[row]]!r})" for row in clash)
                 raise SourceError(
-                    f"{self.name}: one image stands under two classes of the time step {name!r}: {one} and {other} have "
+                    f"{self.name}: one image is in two classes of the time step {name!r}: {one} and {other} have "
                     f"the same pixels; remove one of them"
                 )
 
@@ -228,7 +228,10 @@ class RecordedSequence:
                     f"{self.name}: {self._copied(copies)}; config.data.duplicates = 'refuse' accepts none"
                 )
             if self.choices.duplicates == "remove":
-                drawn = [(train[~each], *rest) for (train, *rest), each in zip(drawn, found, strict=True)]
+                drawn = [
+                    (train[~each], valid, test)
+                    for (train, valid, test), each in zip(drawn, found, strict=True)
+                ]
         rows = thinned_rows(drawn, labels, rule, seed)
         check_splits(self.name, self.step_names, rows, copies)
         return rows, copies

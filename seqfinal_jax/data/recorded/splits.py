@@ -66,11 +66,11 @@ def thinned_rows(
     drawn: Sequence[Rows], labels: Sequence[np.ndarray], rule: SplitRule, seed: int
 ) -> list[Rows]:
     """The rows that the presets `quick` and `smoke` keep of those that were drawn."""
-    draw = _draw_of(rule, seed)
-    return [
-        tuple(_thinned(rows, step_labels, rule, [draw, t, k]) for k, rows in enumerate(step))
-        for t, (step, step_labels) in enumerate(zip(drawn, labels, strict=True))
-    ]
+    draw, kept = _draw_of(rule, seed), []
+    for t, (step, own) in enumerate(zip(drawn, labels, strict=True)):
+        train, valid, test = (_thinned(rows, own, rule, [draw, t, k]) for k, rows in enumerate(step))
+        kept.append((train, valid, test))
+    return kept
 
 
 def _draw_of(rule: SplitRule, seed: int) -> int:
@@ -195,7 +195,7 @@ def check_splits(
     """
     last = len(rows) - 1
     for t, (step, found) in enumerate(zip(step_names, rows, strict=True)):
-        counts = dict(zip(("training", "validation", "test"), map(len, found), strict=True))
+        counts: dict[str, int] = dict(zip(("training", "validation", "test"), map(len, found), strict=True))
         needed = [kind for kind in counts if kind != "test" or t == last]
         lacking = [kind for kind in needed if not counts[kind]]
         if lacking == ["training"] and taken_out and taken_out[t]:

@@ -32,8 +32,8 @@ def in_order(names: Iterable[str], asked: Sequence[str] = ()) -> tuple[str, ...]
 def _refuse_no_dates(names: Sequence[str]) -> None:
     """Raises SourceError for names that look like dates and are none, and for one date that is written in two ways."""
     first: dict[tuple[int, ...], str] = {}
-    dates = [DATE.fullmatch(name) for name in names]
-    for name, date in zip(names, dates, strict=True) if all(dates) else ():
+    dates = [date for name in names if (date := DATE.fullmatch(name))]
+    for name, date in zip(names, dates, strict=True) if len(dates) == len(names) else ():
         parts = tuple(int(part) for part in date.groups() if part)
         _refuse_no_month(name, parts, "say the order with --config.data.steps=FIRST,SECOND,...")
         if (other := first.setdefault(parts, name)) != name:
@@ -46,14 +46,15 @@ def _refuse_no_month(name: str, parts: Sequence[int], remedy: str) -> None:
     if any(not 1 <= part <= most for part, most in zip(parts[1:], (12, 31), strict=False)):
         which = "month" if not 1 <= parts[1] <= 12 else "day"
         raise SourceError(
-            f"the time {name!r} is no date: there is no {which} {parts[2 - (which == 'month')]}; mend it, or {remedy}"
+            f"the time {name!r} is not a date: there is no {which} {parts[2 - (which == 'month')]}; "
+            f"correct it, or {remedy}"
         )
 
 
 def _numbered(names: Sequence[str]) -> bool:
     """Whether the names differ by one number alone, and each number occurs once."""
-    matches = [NUMBERED.fullmatch(name) for name in names]
-    if not all(matches):
+    matches = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    if len(matches) < len(names):
         return False
     around = {(match[1].casefold(), match[3].casefold()) for match in matches}
     return len(around) == 1 and len({int(match[2]) for match in matches}) == len(names)
@@ -63,7 +64,7 @@ def _as_asked(found: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in asked if name not in found]
     repeated = [name for name in asked if asked.count(name) > 1]
     if unknown or repeated:
-        what = f"there is no step {unknown[0]!r}" if unknown else f"{repeated[0]!r} stands twice"
+        what = f"there is no step {unknown[0]!r}" if unknown else f"{repeated[0]!r} is named twice"
         raise SourceError(f"config.data.steps: {what}; found are {', '.join(found)}")
     return asked
 
@@ -71,7 +72,7 @@ def _as_asked(found: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
 def period_of(time: str, period: str) -> str:
     """The step that a time belongs to: itself, its month, its year, or its decade such as 1930s.
 
-    Raises SourceError where the time is no date, or has no month.
+    Raises SourceError where the time is not a date, or has no month.
     """
     if period == "as_given":
         return time

@@ -1,4 +1,4 @@
-"""Yearbook as the package wild-time-data stores it: `yearbook.hdf5`, a group a year with training and test photographs.
+"""Yearbook as the package wild-time-data stores it: `yearbook.hdf5`, one group per year with its photographs.
 
 Groups are `/<year>/{train,test}/{images,labels}`, years 1930 to 2013. A year's training photographs are split into
 training and validation samples; its test photographs are the test set.
@@ -21,7 +21,7 @@ CHANNELS = (1, 3)
 
 @sequence("yearbook")
 def yearbook(request: SequenceRequest) -> RecordedSequence:
-    """A step a year, or a decade with `config.data.period=decade`; no oracle."""
+    """Photographs of American yearbooks, one step per year (`config.data.period=decade`: per decade); no oracle."""
     path = yearbook_file(data_folder(request.data_dir))
     images, labels, years, parts = read_yearbook(path)
     samples = samples_of(images, labels, years, parts)
@@ -54,7 +54,7 @@ def read_yearbook(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.nda
     columns: list[list[Any]] = [[], [], [], []]
     try:
         with h5py.File(path, "r") as file:
-            for year in sorted(file, key=int):
+            for year in sorted(map(str, file), key=int):
                 for name, part in (("train", DRAWN), ("test", PARTS.index("test"))):
                     images, labels = _group(path, file, year, name)
                     for column, values in zip(

@@ -58,6 +58,6 @@ def pool_sequences(sequences: Mapping[Key, Sequence]) -> ImagePool:
     images.append(np.zeros((padding, *images[0].shape[1:]), images[0].dtype))
     labels.append(np.zeros(padding, np.int32))
     source_index.append(np.full(padding, -1))
-    numbers = [np.concatenate(parts).astype(np.int32) for parts in (labels, source_index)]
+    whole_labels, index = (np.concatenate(parts).astype(np.int32) for parts in (labels, source_index))
     notes = {key: sequence.warnings + class_gaps(sequence) for key, sequence in sequences.items()}
-    return ImagePool(np.concatenate(images), *numbers, rows, notes)
+    return ImagePool(np.concatenate(images), whole_labels, index, rows, notes)

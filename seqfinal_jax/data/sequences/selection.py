@@ -22,8 +22,8 @@ Pools = tuple[tuple[np.ndarray, ...], ...]  # pools[class][sub-class]: indices i
 class Selection:
     """Indices into the training images (train, valid) and into the test images (test, None where absent)."""
 
-    train: np.ndarray
-    valid: np.ndarray
+    train: np.ndarray | None
+    valid: np.ndarray | None
     test: np.ndarray | None
 
 

@@ -78,12 +78,27 @@ class Sequence:
 
 
 class Described(Protocol):
-    """The properties that a sequence takes from its source."""
+    """The properties that a sequence takes from its source, as attributes or properties."""
 
-    name: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    record: Mapping[str, Any]
+    @property
+    def name(self) -> str:
+        """Of the data."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        ...
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Where the data come from."""
+        ...
 
 
 def sequence_of(
@@ -103,8 +118,9 @@ def sequence_of(
             if split is not None:
                 _check_split(source, split, f"{source.name}, step {t}, {name}")
     names = tuple(source.class_names)
+    height, width, channels = source.image_shape
     return Sequence(
-        tuple(steps), len(names), names, tuple(source.image_shape), seed, source.name, (), dict(source.record), "",
+        tuple(steps), len(names), names, (height, width, channels), seed, source.name, (), dict(source.record), "",
         warnings, tuple(getattr(source, "step_names", ())),
     )  # fmt: skip
 
@@ -114,7 +130,7 @@ def _check_split(source: Described, split: Split, where: str) -> None:
     shape, classes = tuple(source.image_shape), len(source.class_names)
     if images.dtype != np.uint8 or images.shape != (len(labels), *shape) or not len(labels):
         raise ValueError(
-            f"{where}: expected images as uint8 (n, {', '.join(map(str, shape))}), one a label, found {images.dtype} "
+            f"{where}: expected images as uint8 (n, {', '.join(map(str, shape))}), one per label, found {images.dtype} "
             f"{images.shape} and {len(labels)} labels"
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
@@ -246,7 +262,7 @@ def _build_step(
     rng = np.random.RandomState(step_seed)
     chosen = selection.draw(rng, train_pools, sizes, test_pools, None if own_test else test_sizes)
     train, valid, *test = _shift_splits(source, state, chosen, rng, (step_seed,))
-    if own_test:
+    if own_test and test_sizes:
         rng = selection.own_test_generator(step_seed)
         indices = selection.draw_test(rng, test_pools, test_sizes)
         test = _shift_splits(source, state, Selection(None, None, indices), rng, (step_seed, 1))
@@ -327,10 +343,10 @@ def _to_rows(steps: tuple[Step, ...]) -> sequence_cache.Rows:
     splits = [split for step in steps for split in (step.train, step.valid, step.test)]
     present = [split for split in splits if split is not None]
     counts = np.array([-1 if split is None else len(split) for split in splits]).reshape(len(steps), 3)
-    columns = (
+    images, labels, index = (
         np.concatenate([getattr(s, name) for s in present]) for name in ("images", "labels", "source_index")
     )
-    return sequence_cache.Rows(*columns, counts)
+    return sequence_cache.Rows(images, labels, index, counts)
 
 
 def _cached_steps(spec: SequenceSpec, key: str) -> tuple[Step, ...] | None:
@@ -345,5 +361,8 @@ def _cached_steps(spec: SequenceSpec, key: str) -> tuple[Step, ...] | None:
             columns = (column[start:stop] for column in (rows.images, rows.labels, rows.source_index))
             splits.append(None if count < 0 else Split(*columns))
             start = stop
-        steps.append(Step(*splits))
+        train, valid, test = splits
+        if train is None or valid is None:
+            return None
+        steps.append(Step(train, valid, test))
     return tuple(steps)

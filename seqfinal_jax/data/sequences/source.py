@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seqfinal_jax.data.base.sources import DATASETS, Source, data_folder
-from seqfinal_jax.data.sequences.sequence import Sequence, build_from_spec
+from seqfinal_jax.data.sequences.sequence import Described, Sequence, build_from_spec
 from seqfinal_jax.data.sequences.sequence import training_sizes as spec_training_sizes
 from seqfinal_jax.data.sequences.spec import SequenceSpec, fingerprint, sequence_spec
 from seqfinal_jax.data.shifts.shift import check_needs
@@ -21,7 +21,7 @@ READ_WITH = (
 OWN = ("own_data", "own_images")  # data of users, in which copies are looked for
 
 
-class SequenceSource(Protocol):
+class SequenceSource(Described, Protocol):
     """A sequence of labelled images over time, in one or several variants.
 
     The attributes below are required. Optional ones, read by `named_steps`, `training_sizes_of` and
@@ -35,20 +35,21 @@ class SequenceSource(Protocol):
     identifies all that was read, "official" says whether they are the published data (True, False or "unverified").
     """
 
-    name: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    variants: tuple[str, ...]
-    record: Mapping[str, Any]
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The builds on offer."""
+        ...
 
     def sizes(self, variant: str) -> tuple[int, ...]:
         """Training and validation samples of each step, for the estimate of the time."""
+        ...
 
     def identity(self, variant: str) -> Any:
         """Everything that determines a variant's data besides the seed, as plain data."""
 
     def build(self, variant: str, seed: int) -> Sequence:
         """The variant's images; equal arguments give equal bits. Raises ValueError where it cannot be built."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def sequence_source(request: SequenceRequest, like: SequenceSource | None = None
             f"of which all images are taken"
         )
     if name in SEQUENCES:
-        known = like.chosen(request.data) if like is not None and hasattr(like, "chosen") else like
+        chosen = getattr(like, "chosen", None)
+        known = chosen(request.data) if chosen else like
         return SEQUENCES.get(name)(request) if known is None else known
     if name not in DATASETS:
         raise ValueError(

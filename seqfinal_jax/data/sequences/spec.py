@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 from seqfinal_jax.data.base.sources import Source
 from seqfinal_jax.data.sequences.selection import ALLOCATIONS
@@ -97,7 +98,7 @@ def sequence_spec(
 def fingerprint(spec: SequenceSpec, source: Source) -> str:
     """SHA-256 of everything that determines the sequence's data, the source's content included.
 
-    FitSettings that make no difference are left out: the order of names within a step, `subpop_sizes` of a data
+    Fields that make no difference are left out: the order of names within a step, `subpop_sizes` of a data
     set without sub-classes, `test_all_steps_draws` without `test_all_steps`.
     """
     key = {
@@ -123,7 +124,7 @@ def choice(value: str, known: tuple[str, ...], what: str) -> str:
     return value
 
 
-def whole(value: int, flag: str, why: str = "") -> int:
+def whole(value: Any, flag: str, why: str = "") -> int:
     """A positive whole number, else ValueError naming the flag."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value <= 0:
         reason = f" ({why})" if why else ""
@@ -134,15 +135,16 @@ def whole(value: int, flag: str, why: str = "") -> int:
 def _target_sizes(sizes: int | str | Sequence[int] | None, size: int | None, count: int) -> tuple[int, ...]:
     if sizes is None and size is None:
         raise ValueError(f"data.target_sizes: expected {count} sizes or data.target_size, found neither")
-    if sizes is None or isinstance(sizes, Integral):
-        flag = "data.target_size" if sizes is None else "data.target_sizes"
-        return (whole(size if sizes is None else sizes, flag),) * count
-    sizes = _numbers(sizes) if isinstance(sizes, str) else tuple(sizes)
-    if len(sizes) != count:
+    if sizes is None:
+        return (whole(size, "data.target_size"),) * count
+    if isinstance(sizes, (int, Integral)):
+        return (whole(sizes, "data.target_sizes"),) * count
+    given = _numbers(sizes) if isinstance(sizes, str) else tuple(sizes)
+    if len(given) != count:
         raise ValueError(
-            f"data.target_sizes has {len(sizes)} sizes, data.shifts has {count} steps; give one size a step"
+            f"data.target_sizes has {len(given)} sizes, data.shifts has {count} steps; give one size per step"
         )
-    return tuple(whole(n, f"data.target_sizes[{t}]") for t, n in enumerate(sizes))
+    return tuple(whole(n, f"data.target_sizes[{t}]") for t, n in enumerate(given))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -22,13 +22,13 @@ SUBPOP_SCHEDULE = (
 
 @shift("corruption", place=10, each_time=True)
 def corruption(images: np.ndarray, labels: np.ndarray, occurred: Occurred, generator: Any) -> np.ndarray:
-    """Noise of -3 to 2 grey values on every pixel, which the eye hardly sees."""
+    """Adds noise of -3 to 2 grey values to every pixel, which is hardly visible."""
     return add_noise(images, generator)
 
 
 @shift("rotation", place=20, needs=("square",))
 def rotation(images: np.ndarray, labels: np.ndarray, occurred: Occurred, generator: Any) -> np.ndarray:
-    """Every image turned by 30 degrees; with `rotation_cond` even classes one way and odd ones the other."""
+    """Rotates all images by 30 degrees; `rotation_cond` rotates even and odd classes in opposite directions."""
     return rotate_classes(images, labels, angles(occurred))
 
 
@@ -42,7 +42,7 @@ def angles(occurred: Occurred) -> tuple[int, ...]:
 
 @shift("recolor", place=30, needs=("colour",))
 def recolor(images: np.ndarray, labels: np.ndarray, occurred: Occurred, generator: Any) -> np.ndarray:
-    """Every image redder; with `recolor_cond` each class in one of the three colours."""
+    """Makes all images redder; `recolor_cond` makes each class redder, greener or bluer."""
     return tint_classes(images, labels, tints(occurred))
 
 
@@ -60,7 +60,7 @@ def tints(occurred: Occurred) -> tuple[tuple[int, int, int], ...]:
 def label_flip(
     images: np.ndarray, labels: np.ndarray, occurred: Occurred, generator: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels change places: by turns y -> C-1-y, then y -> (y+2) mod C."""
+    """Permutes the labels: alternately y -> C-1-y and y -> (y+2) mod C, for C classes."""
     return images, flip_labels(labels, flips(occurred.times), occurred.num_classes)
 
 
@@ -86,25 +86,25 @@ for _record in (
         hides="rotation",
         with_shift="rotation",
         needs=("square",),
-        summary="Even classes turned by 30 degrees one way, odd ones the other",
+        summary="Rotates even classes by 30 degrees, and odd classes by 30 degrees in the opposite direction",
     ),
     Shift(
         "recolor_cond",
         hides="recolor",
         with_shift="recolor",
         needs=("colour",),
-        summary="Each class tinted in one of the three colours",
+        summary="Makes each class redder, greener or bluer",
     ),
     Shift(
         "label_shift",
         classes=moved_classes,
-        summary="Even classes become rarer, odd ones more frequent",
+        summary="Makes even classes rarer and odd classes more frequent",
         most=(3, "one more makes the probability of the even classes negative"),
     ),
     Shift(
         "subpop",
         sub_classes=subpop_proportions,
-        summary="Other sub-classes make up each class",
+        summary="Changes the proportions of the sub-classes within each class",
         needs=("sub-classes",),
         most=(len(SUBPOP_SCHEDULE) - 1, "no further set of sub-classes is defined"),
     ),

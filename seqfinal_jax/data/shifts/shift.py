@@ -105,9 +105,9 @@ class ShiftState:
         """Proportions of the sub-classes within every class; (1.0,) where there are none."""
         if self.num_subclasses == 1:
             return (1.0,)
-        rules = [each for each in map(SHIFTS.get, SHIFTS) if each.sub_classes]
-        name = next((rule.name for rule in rules if rule.name in self.counts), rules[0].name)
-        return SHIFTS.get(name).sub_classes(self.counts.get(name, 0))
+        rules = _sub_class_rules()
+        name = next((name for name in rules if name in self.counts), next(iter(rules)))
+        return rules[name](self.counts.get(name, 0))
 
     def occurred(self, record: Shift) -> Occurred:
         """The information that is passed to a shift."""
@@ -120,10 +120,14 @@ class ShiftState:
         return sorted((each for each in found if each.apply), key=lambda each: (each.place, each.name))
 
 
+def _sub_class_rules() -> dict[str, Callable[[int], Probs]]:
+    """The proportions of sub-classes after so many occurrences, by the shifts that change them."""
+    return {each.name: each.sub_classes for each in map(SHIFTS.get, SHIFTS) if each.sub_classes}
+
+
 def source_state(num_classes: int, num_subclasses: int = 1) -> ShiftState:
     """The neutral state of the source step; raises ValueError if the number of sub-classes is one that no shift has."""
-    rules = [each for each in map(SHIFTS.get, SHIFTS) if each.sub_classes]
-    known = {1, *(len(rule.sub_classes(0)) for rule in rules)}
+    known = {1, *(len(rule(0)) for rule in _sub_class_rules().values())}
     if num_subclasses not in known:
         wanted = " or ".join(str(number) for number in sorted(known - {1}))
         raise ValueError(f"a class needs {wanted} sub-classes or none, found {num_subclasses}")
@@ -234,6 +238,7 @@ def _own_generator(record: Shift, seeds: tuple[int, ...], place: int) -> np.rand
 def _shifted(record: Shift, split: Labelled, occurred: Occurred, generator: Any) -> Labelled:
     """A split after one shift; raises ValueError where the shift's function gives something else than such a split."""
     images, labels = split
+    assert record.apply is not None  # as of all that `acting` gives
     found = record.apply(images, labels, occurred, generator)
     new_images, new_labels = found if isinstance(found, tuple) else (found, labels)
     fits = isinstance(new_images, np.ndarray) and (new_images.dtype, new_images.shape) == (

@@ -17,7 +17,7 @@ PROBED = {"layers": "linear_probe_fine_tune"}
     fixed=PROBED, naming=fixed_name, behind="erm_final",
 )  # fmt: skip
 def erm_final_long(setting: Setting) -> Stage:
-    """The final step alone, with as many updates as all stages of LP-FT are allowed together, never stopped early."""
+    """The final step alone, without early stopping, for as many updates as all stages of LP-FT together may take."""
     return replace(erm_final(setting), allowed_as=(erm_linear_probe_fine_tune(setting),))
 
 

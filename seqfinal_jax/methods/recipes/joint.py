@@ -46,23 +46,23 @@ def joint(setting: Setting) -> Stage:
     options, last = setting.options.joint, (setting.final_step,)
     stage = Stage(
         "joint", "final", setting.all_steps, last, joint_grid(setting), joint_objective(options),
-        form=joint_form(setting), variant="main" if options.samples == "all" else options.samples,
+        form=joint_form(setting), variant="main" if options.loss_samples == "all" else options.loss_samples,
     )  # fmt: skip
-    if options.separate == "search":
+    if options.separate_layers == "search":
         stage = layer_search(setting, stage)
-    return resumed(stage, options) if options.resume_to else stage
+    return resumed(stage, options) if options.resume_to_epochs else stage
 
 
 def resumed(stage: Stage, options: JointOptions) -> Stage:
     """The best training, continued for more epochs with another patience; the same name continues its random streams."""
-    resume = Resume(options.resume_to, options.resume_patience)
+    resume = Resume(options.resume_to_epochs, options.resume_patience)
     return replace(stage, start=replace(stage, role="start"), resume=resume)
 
 
 def joint_form(setting: Setting) -> StepForm:
     """The networks of all steps; in a layer search every layer has a version for every step."""
     options, joint = setting.options, setting.options.joint
-    separate = "all" if joint.separate == "search" else joint.separate
+    separate = "all" if joint.separate_layers == "search" else joint.separate_layers
     return StepForm(
         joint.mode,
         setting.num_steps,
@@ -71,7 +71,7 @@ def joint_form(setting: Setting) -> StepForm:
         options.all_layers_efficient,
         separate=separate,
         ablate=joint.ablate,
-        same_init=joint.same_init,
+        same_init=joint.same_init_over_time,
     )
 
 
@@ -79,9 +79,9 @@ def joint_grid(setting: Setting) -> Grid:
     """The grid, with the strengths that belong to the penalty's type."""
     joint = setting.options.joint
     grid = replace(setting.joint_grid, adjacent=adjacent_strengths(joint, setting.joint_grid.adjacent))
-    if joint.increasing:  # the weights of all steps are given then
+    if joint.increasing_loss_weights:  # the weights of all steps are given then
         grid = replace(grid, final_weight=(1.0,))
-    return replace(grid, efficient_decay=EFFICIENT_SWEEP) if joint.sweep else grid
+    return replace(grid, efficient_decay=EFFICIENT_SWEEP) if joint.sweep_efficient_penalty else grid
 
 
 def layer_search(setting: Setting, stage: Stage) -> Stage:
@@ -97,11 +97,11 @@ def layer_search(setting: Setting, stage: Stage) -> Stage:
 
 def joint_objective(options: JointOptions) -> JointSteps:
     """The terms of the objective."""
-    fisher = options.adjacent == "l2_fisher"
+    fisher = options.adjacent_penalty == "l2_fisher"
     return JointSteps(
-        power=1 if options.adjacent == "l1" else 2,
-        by_time=options.by_time,
-        increasing=options.increasing,
+        power=1 if options.adjacent_penalty == "l1" else 2,
+        by_time=options.penalty_by_time,
+        increasing=options.increasing_loss_weights,
         fisher=fisher,
         per_sample=fisher and options.fisher == "per_sample_ce",
     )
@@ -110,7 +110,7 @@ def joint_objective(options: JointOptions) -> JointSteps:
 @joint_method(
     "joint_side_tune", column="JST-1", legend="joint with side layer",
     aliases=("joint_model_side_tune_adjacent_reg_none",), options=("joint", "side"),
-    fixed={"joint.mode": "side_tune", "joint.adjacent": "none", "all_layers_efficient": True},
+    fixed={"joint.mode": "side_tune", "joint.adjacent_penalty": "none", "all_layers_efficient": True},
 )  # fmt: skip
 def joint_side_tune(setting: Setting) -> Stage:
     """The joint model whose later steps add side modules of one convolution to all layers; no adjacent penalty."""
@@ -121,7 +121,7 @@ def joint_side_tune(setting: Setting) -> Stage:
     "joint_side_tune_block", column="JST-B", legend="joint with side block",
     aliases=("joint_model_side_tune_block_adjacent_reg_none",), options=("joint",),
     fixed={
-        "joint.mode": "side_tune", "joint.adjacent": "none", "all_layers_efficient": True, "side": "block",
+        "joint.mode": "side_tune", "joint.adjacent_penalty": "none", "all_layers_efficient": True, "side": "block",
     },
 )  # fmt: skip
 def joint_side_tune_block(setting: Setting) -> Stage:

@@ -86,5 +86,5 @@ def joint_name(record: Method, options: Options, num_blocks: int) -> str:
         "all_layers_efficient", False
     ):
         name += "_all_efficient"
-    default = JointOptions(adjacent=record.fixed.get("joint.adjacent", JointOptions.adjacent))
-    return name + joint_suffix(joint, default) + start_name(options)
+    usual = record.fixed.get("joint.adjacent_penalty", JointOptions.adjacent_penalty)
+    return name + joint_suffix(joint, JointOptions(adjacent_penalty=usual)) + start_name(options)

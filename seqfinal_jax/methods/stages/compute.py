@@ -13,12 +13,11 @@ import numpy as np
 
 from seqfinal_jax.methods.nodes import Choice, Model, Node, Stage, Transform
 from seqfinal_jax.methods.stages.context import Context
-from seqfinal_jax.methods.stages.data import alike_in_size, training_set
 from seqfinal_jax.methods.stages.fingerprint import describe_node
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.objectives import Anchor
 from seqfinal_jax.methods.stages.own_logits import logits_record
-from seqfinal_jax.methods.stages.problem import stage_problem
+from seqfinal_jax.methods.stages.problem import alike_in_size, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.methods.stages.transform import transformed
 from seqfinal_jax.models.network import Variables
@@ -175,7 +174,7 @@ def layer_sets(context: Context, stage: Stage, seed: int) -> LayerSets:
     """The sets of layers among which a stage chooses; surgical ones are ranked on the stage's training set."""
     if not isinstance(stage.layers, str):
         return stage.layers or ((),)
-    objective = EmpiricalRisk(context.network, context.training.scaling)
+    objective = EmpiricalRisk(network=context.network, scaling=context.training.scaling)
     stored = training_set(stage, context.pool, seed).batches(context.training.batch_size)
     batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
     variables = jax.tree.map(jnp.asarray, context.result(stage.start, seed).best)

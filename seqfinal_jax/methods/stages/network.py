@@ -7,11 +7,9 @@ import numpy as np
 
 from seqfinal_jax.methods.nodes import Model, Node, Stage, StepForm, all_stages, stage_of
 from seqfinal_jax.methods.stages.training import Budget, Training
-from seqfinal_jax.models.network import Network
-from seqfinal_jax.models.per_step.ablation import ablated_network
-from seqfinal_jax.models.per_step.network import StepNetwork, build_steps
+from seqfinal_jax.models.network import AnyNetwork, Network
+from seqfinal_jax.models.per_step.network import build_steps
 from seqfinal_jax.training.engine.early_stopping import StopRule
-from seqfinal_jax.training.objectives.step_penalties import is_efficient
 
 
 @lru_cache(maxsize=4096)
@@ -56,7 +54,7 @@ def minibatches(stage: Stage, training: Training) -> int:
 
 
 @lru_cache(maxsize=256)
-def stage_network(network: Network, form: StepForm | None) -> Network | StepNetwork:
+def stage_network(network: Network, form: StepForm | None) -> AnyNetwork:
     """The network that a stage trains; raises ValueError where the architecture does not allow the form."""
     if form is None:
         return network
@@ -69,15 +67,13 @@ def stage_network(network: Network, form: StepForm | None) -> Network | StepNetw
         adapter=form.adapter,
         all_layers_efficient=form.all_layers_efficient,
     )
-    return ablated_network(steps) if form.ablate else steps
+    return replace(steps, ablated=form.ablate)
 
 
 def check_stage(stage: Stage, network: Network) -> None:
     """Raises ValueError where the architecture does not allow a stage's form, or has no weight that a sweep varies."""
-    steps = stage_network(network, stage.form)
-    if not stage.grid.efficient_decay:
-        return
-    if not (isinstance(steps, StepNetwork) and any(is_efficient(steps, each) for each in steps.group_names)):
+    own = stage_network(network, stage.form)
+    if stage.grid.efficient_decay and not own.has_efficient_versions:
         raise ValueError(
             f"config.joint.sweep_efficient_penalty varies the decay of small side modules and adapters, and no weight of "
             f"{network.name} in this form is one; give config.side.layer_sizes numbers, take another network, or leave "

@@ -12,9 +12,8 @@ from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.convert.checkpoint import read_checkpoint, start_from_checkpoint
 from seqfinal_jax.models.convert.pretrained import start_from_resnet18
-from seqfinal_jax.models.network import Network, Variables, init_variables
-from seqfinal_jax.models.per_step.ablation import ablate, ablation_masks
-from seqfinal_jax.models.per_step.network import StepNetwork, init_steps, trained_from, with_table
+from seqfinal_jax.models.network import Network, Variables
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.per_step.start import (
     init_last_from_previous,
     start_every_version,
@@ -31,7 +30,7 @@ def initial_variables(
     network: Network, training: Training, seed: int, hyper: Mapping[str, float]
 ) -> Variables:
     """Random start variables of a seed (the same for all methods), ImageNet's with a random head, or the user's own."""
-    variables = init_variables(network, _init_key(network, training, seed, hyper))
+    variables = network.init(_init_key(network, training, seed, hyper))
     if training.checkpoint:
         return start_from_checkpoint(network, variables, training.checkpoint[0])
     return (
@@ -69,10 +68,8 @@ def start_variables(
 
 def fresh_steps(steps: StepNetwork, network: Network, training: Training, member: MemberSpec) -> Variables:
     """Random start variables of the networks of all steps; a separate last step starts as `erm_final` does."""
-    fresh = init_steps(
-        steps, _init_key(network, training, member.seed, member.hyper, "steps", steps.num_steps)
-    )
-    if steps.mode != "separate":
+    fresh = steps.init(_init_key(network, training, member.seed, member.hyper, "steps", steps.num_steps))
+    if not steps.is_separate:
         return fresh
     last = initial_variables(network, training, member.seed, member.hyper)
     return {k: {g: with_version(fresh[k][g], -1, tree) for g, tree in last[k].items()} for k in fresh}
@@ -88,8 +85,8 @@ def _joint_start(
     if training.checkpoint:
         fresh = start_every_version(steps, fresh, read_checkpoint(training.checkpoint[0]), but=())
     if stage.form.ablate:
-        return ablate(steps, fresh)
-    return with_table(steps, fresh, searched_versions(steps, member.trainable)) if stage.layers else fresh
+        return steps.without_effect(fresh)
+    return steps.with_table(fresh, searched_versions(steps, member.trainable)) if stage.layers else fresh
 
 
 def searched_versions(steps: StepNetwork, trainable: Mapping[str, Any]) -> np.ndarray:
@@ -107,9 +104,7 @@ def member_masks(stage: Stage, network: Network, layers: Sequence[str]) -> dict[
         return {group: int(not layers or group in layers) for group in network.group_names}
     steps = stage_network(network, stage.form)
     if not stage.objective.network_per_step:
-        return trained_from(steps, steps.num_steps - 1)
-    if stage.form.ablate:
-        return ablation_masks(steps)
-    masks = trained_from(steps, 0)
+        return steps.trained_from(steps.num_steps - 1)
+    masks = steps.trained_from(0)
     first = np.arange(steps.num_steps) == 0
     return {g: mask if not layers or g in layers else first.astype(np.int32) for g, mask in masks.items()}

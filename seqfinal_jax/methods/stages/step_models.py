@@ -9,7 +9,7 @@ import numpy as np
 from seqfinal_jax.methods.nodes import Model
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.models.network import Network
-from seqfinal_jax.models.per_step.network import StepNetwork, table_of
+from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.models.per_step.versions import pick
 from seqfinal_jax.results.store import StageResult
 
@@ -35,13 +35,11 @@ def layer_changes(network: Network, chain: Mapping[Model, StageResult]) -> list[
 
 
 def _version_changes(steps: StepNetwork, variables: Any) -> Iterator[dict[str, Any]]:
-    table = np.asarray(table_of(steps, variables["batch_stats"]))
-    for place, group in enumerate(steps.group_names):
-        if steps.kind(group) != "separate":
-            continue
-        for step in range(1, steps.num_steps):
-            pair = [pick(variables["params"][group], table[t, place]) for t in (step - 1, step)]
-            yield {"layer": group, "step": step, "distance": distance(*pair)}
+    table = np.asarray(steps.table(variables["batch_stats"]))
+    for place, form in enumerate(steps.forms):
+        for step in range(1, steps.num_steps if form.apart else 0):
+            pair = [pick(variables["params"][form.group], table[t, place]) for t in (step - 1, step)]
+            yield {"layer": form.group, "step": step, "distance": distance(*pair)}
 
 
 def _models_of_steps(chain: Mapping[Model, StageResult]) -> Sequence[StageResult]:

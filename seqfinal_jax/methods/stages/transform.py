@@ -10,17 +10,17 @@ import numpy as np
 
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Transform
-from seqfinal_jax.methods.stages.data import stage_rows
 from seqfinal_jax.methods.stages.network import stage_network
 from seqfinal_jax.methods.stages.own_logits import own_logits
+from seqfinal_jax.methods.stages.problem import stage_rows
 from seqfinal_jax.methods.stages.training import Training
-from seqfinal_jax.models.network import Network, Variables, apply_network
+from seqfinal_jax.models.network import AnyNetwork, Network, Variables
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.ops import MOMENTUM
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step
 from seqfinal_jax.records.code_identity import is_ours
 from seqfinal_jax.results.store import StageResult
 from seqfinal_jax.training.objectives.risk import (
+    Batch,
     Context,
     InputScaling,
     Objective,
@@ -97,7 +97,7 @@ def _minibatches(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def estimate_statistics(
-    network: Network | StepNetwork,
+    network: AnyNetwork,
     scaling: InputScaling,
     variables: Variables,
     data: dict[str, Any],
@@ -132,21 +132,18 @@ def _minibatch_figure(old: Any, new: Any) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("network", "scaling", "step", "objective"))
 def _moved(
-    network: Network | StepNetwork, scaling: InputScaling, variables: Variables, data: dict[str, Any],
+    network: AnyNetwork, scaling: InputScaling, variables: Variables, data: dict[str, Any],
     rows: jax.Array, step: int | None, objective: Objective | None,
 ) -> Any:  # fmt: skip
     """Running statistics after one pass in training mode, without dropout."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
     if objective:
         hyper, key = {"dropout": jnp.zeros((), dtype)}, jax.random.key(0)
-        context = Context(data, trainable=None)
-        trees = variables["params"], variables["batch_stats"]
-        return objective.training_logits(*trees, context, rows, None, hyper, key)[1]
+        batch = Batch(rows, None, jnp.ones(len(rows), dtype))
+        context = Context(data, {}, variables["batch_stats"], batch, hyper, key)
+        return objective.training_logits(variables["params"], context)[1]
     x = scaling(data["images"][rows], dtype)
-    if isinstance(network, StepNetwork):
-        number = network.num_steps - 1 if step is None else step
-        return apply_step(network, variables, number, x, Pass(train=True))[1]
-    return apply_network(network, variables, x, Pass(train=True))[1]
+    return network.apply(variables, x, Pass(train=True), step=step)[1]
 
 
 def _judged(

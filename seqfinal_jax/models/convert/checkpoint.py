@@ -18,7 +18,7 @@ import numpy as np
 
 from seqfinal_jax.models.convert.from_torch import canonical_name, to_trees, torch_shapes
 from seqfinal_jax.models.convert.pretrained import PathLike, read_arrays
-from seqfinal_jax.models.network import Network, Variables, init_variables
+from seqfinal_jax.models.network import Network, Variables
 from seqfinal_jax.models.parts.groups import named_tensors
 
 MOST_LISTED = 8
@@ -45,7 +45,7 @@ def start_from_checkpoint(network: Network, variables: Variables, path: PathLike
 def check_checkpoint(network: Network, path: PathLike) -> None:
     """Raises ValueError that lists the names and shapes of a checkpoint which do not fit a network."""
     found = torch_shapes(read_checkpoint(str(path)))
-    template = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
+    template = network.shapes
     wanted = torch_shapes(template)
     if not any(name.startswith("fc.") for name in found):
         wanted = {name: shape for name, shape in wanted.items() if not name.startswith("fc.")}
@@ -84,7 +84,7 @@ def read_checkpoint(path: str) -> Variables:
         if not jnp.issubdtype(array.dtype, jnp.floating)
     ]
     if wrong:
-        raise ValueError(f"{path}: {wrong[0]} is no array of floating-point numbers")
+        raise ValueError(f"{path}: {wrong[0]} is not an array of floating-point numbers")
     return found
 
 

@@ -10,11 +10,9 @@ import jax
 import numpy as np
 
 from seqfinal_jax.models.convert.from_torch import to_torch
-from seqfinal_jax.models.network import Network, Variables
+from seqfinal_jax.models.network import AnyNetwork, Network, Variables
 from seqfinal_jax.models.parts.layers import EVALUATION, BatchNorm, Conv, Linear
 from seqfinal_jax.models.parts.ops import EPSILON, MOMENTUM
-from seqfinal_jax.models.per_step.names import steps_to_torch
-from seqfinal_jax.models.per_step.network import StepNetwork, extract
 
 FORMATS = {"orbax": "orbax", "safetensors": "model.safetensors", "torch": "model.pt"}
 PACKAGES = {"orbax": "orbax-checkpoint", "safetensors": "safetensors", "torch": "torch"}
@@ -25,17 +23,16 @@ ORDERS = {
 }  # fmt: skip
 
 
-def last_step(
-    network: Network | StepNetwork, variables: Variables
-) -> tuple[Network | StepNetwork, Variables]:
+def last_step(network: AnyNetwork, variables: Variables) -> tuple[AnyNetwork, Variables]:
     """The plain network that answers for the last time step, where there is one; else the network as it is."""
-    if not isinstance(network, StepNetwork) or any(network.kind(g) == "summed" for g in network.group_names):
+    try:
+        return network.base, network.plain(variables)
+    except ValueError:
         return network, variables
-    return network.base, extract(network, variables, network.num_steps - 1)
 
 
 def write_weights(
-    network: Network | StepNetwork, variables: Variables, format: str, out: Path
+    network: AnyNetwork, variables: Variables, format: str, out: Path
 ) -> dict[str, tuple[int, ...]]:
     """Writes the weights below `out`, which exists; returns their names and shapes.
 
@@ -49,9 +46,8 @@ def write_weights(
         _write_orbax(variables, place)
         leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
         return {".".join(str(part.key) for part in path): leaf.shape for path, leaf in leaves}
-    named = steps_to_torch if isinstance(network, StepNetwork) else None
-    state = named(network, variables) if named else to_torch(variables)
-    state = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    named = to_torch(variables, network.names).items()
+    state = {name: np.ascontiguousarray(array) for name, array in named}
     _write_safetensors(state, place) if format == "safetensors" else _write_torch(state, place)
     return {name: array.shape for name, array in state.items()}
 
@@ -96,11 +92,9 @@ def write_description(out: Path, content: dict[str, Any]) -> None:
     (out / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
-def described(
-    network: Network | StepNetwork, format: str, shapes: dict[str, tuple[int, ...]]
-) -> dict[str, Any]:
+def described(network: AnyNetwork, format: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     """What another program needs to build the network: its layers in order, and how their arrays are laid out."""
-    base = network.base if isinstance(network, StepNetwork) else network
+    base = network.base
     found = {
         "architecture": base.name,
         "file": FORMATS[format],
@@ -113,20 +107,7 @@ def described(
         "groups": [{"name": name, **_group(base, place)} for place, (name, _) in enumerate(base.groups)],
         "arrays": {name: list(shape) for name, shape in shapes.items()},
     }  # fmt: skip
-    return found | (_steps(network) if isinstance(network, StepNetwork) else {})
-
-
-def _steps(network: StepNetwork) -> dict[str, Any]:
-    return {
-        "time_steps": network.num_steps,
-        "mode": network.mode,
-        "versions": {
-            name: [int(network.versions[step][place]) for step in range(network.num_steps)]
-            for place, name in enumerate(network.group_names)
-        },
-        "sum": "the output of a group at a time step is that of its version 0 plus those of its side modules 1 to the "
-        "version that the step uses; @k behind a group's name is version k",
-    }
+    return found | network.description()
 
 
 def _group(network: Network, place: int) -> dict[str, Any]:

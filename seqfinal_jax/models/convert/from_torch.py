@@ -5,19 +5,21 @@ Canonical names are our own paths joined by dots, with PyTorch's leaf names (`we
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from seqfinal_jax.models.families.architectures import FAMILIES, build_network, split_name
-from seqfinal_jax.models.network import NetworkConfig, Variables, init_variables
-from seqfinal_jax.models.parts.groups import named_tensors
+from seqfinal_jax.models.network import Names, NetworkConfig, Variables, plain_names
+from seqfinal_jax.models.parts.groups import Path, is_batch_norm, named_tensors
 
 State = Mapping[str, np.ndarray]
 TO_OURS = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 TO_TORCH = {ours: theirs for theirs, ours in TO_OURS.items()}
+LEAVES = {"kernel": "weight"}
+NamesOf = Callable[[str, Path, str, int], Names]
+Place = tuple[str, Path, int | None]  # kind of variables, path in our tree, row of a stack
 
 # The published program's keys, in order of trial; {K} is the block's number minus one.
 PUBLISHED = (
@@ -63,8 +65,7 @@ def from_torch(architecture: str, num_classes: int, state: State) -> tuple[Netwo
     named = {name: np.asarray(array) for key, array in state.items() if (name := canonical_name(key))}
     config = sizes_of(architecture, named)
     network = build_network(architecture, num_classes, config)
-    template = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    check_names(architecture, named, torch_shapes(template))
+    check_names(architecture, named, torch_shapes(network.shapes))
     return config, to_trees(named)
 
 
@@ -103,7 +104,7 @@ def to_trees(named: State) -> Variables:
         if path[-1].startswith("bn"):
             leaf = TO_OURS[leaf]
         elif leaf == "weight":
-            leaf, array = "kernel", array.T if array.ndim == 2 else array.transpose(2, 3, 1, 0)
+            leaf, array = "kernel", from_layout("kernel", array)
         node = variables[kind]
         for part in path:
             node = node.setdefault(part, {})
@@ -111,29 +112,44 @@ def to_trees(named: State) -> Variables:
     return variables
 
 
-def to_torch(variables: Variables) -> dict[str, np.ndarray]:
+def named_places(variables: Variables, names: NamesOf = plain_names) -> Iterator[tuple[str, Place, Any]]:
+    """Every canonical name, its place in our trees, and the tensor there; `names` as `AnyNetwork.names`."""
+    for kind in ("params", "batch_stats"):
+        for path, tensor in named_tensors(variables[kind]):
+            leaf = TO_TORCH[path[-1]] if is_batch_norm(path) else LEAVES.get(path[-1], path[-1])
+            for row, name in names(kind, path, leaf, tensor.shape[0] if tensor.shape else 0):
+                yield name, (kind, path, row), tensor
+
+
+def to_torch(variables: Variables, names: NamesOf = plain_names) -> dict[str, np.ndarray]:
     """Our trees to canonical names and PyTorch's layouts; the inverse of `from_torch`."""
     state = {}
-    for tree in (variables["params"], variables["batch_stats"]):
-        for path, tensor in named_tensors(tree):
-            array, leaf = np.asarray(tensor), path[-1]
-            if path[-2].startswith("bn"):
-                leaf = TO_TORCH[leaf]
-            elif leaf == "kernel":
-                leaf, array = "weight", array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
-            state[".".join((*path[:-1], leaf))] = array
+    for name, (_, path, row), tensor in named_places(variables, names):
+        array = np.asarray(tensor)
+        state[name] = to_layout(path[-1], array if row is None else array[row])
     return state
 
 
-def torch_shapes(variables: Variables) -> dict[str, tuple[int, ...]]:
+def torch_shapes(variables: Variables, names: NamesOf = plain_names) -> dict[str, tuple[int, ...]]:
     """Canonical names and PyTorch's shapes of a tree of arrays or of shapes."""
     shapes = {}
-    for tree in (variables["params"], variables["batch_stats"]):
-        for path, tensor in named_tensors(tree):
-            shape, leaf = tuple(tensor.shape), path[-1]
-            if path[-2].startswith("bn"):
-                leaf = TO_TORCH[leaf]
-            elif leaf == "kernel":
-                leaf, shape = "weight", shape[::-1] if len(shape) == 2 else (shape[3], shape[2], *shape[:2])
-            shapes[".".join((*path[:-1], leaf))] = shape
+    for name, (_, path, row), tensor in named_places(variables, names):
+        shape = tuple(tensor.shape if row is None else tensor.shape[1:])
+        if path[-1] == "kernel":
+            shape = shape[::-1] if len(shape) == 2 else (shape[3], shape[2], *shape[:2])
+        shapes[name] = shape
     return shapes
+
+
+def to_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """PyTorch's layout of one of our tensors."""
+    if leaf != "kernel":
+        return array
+    return array.T if array.ndim == 2 else array.transpose(3, 2, 0, 1)
+
+
+def from_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """The inverse of `to_layout`."""
+    if leaf != "kernel":
+        return array
+    return array.T if array.ndim == 2 else array.transpose(2, 3, 1, 0)

@@ -22,7 +22,7 @@ import numpy as np
 
 from seqfinal_jax.models.convert.from_torch import State, check_names, to_trees, torch_shapes
 from seqfinal_jax.models.families.architectures import build_network
-from seqfinal_jax.models.network import Network, Variables, init_variables
+from seqfinal_jax.models.network import Network, Variables
 
 PathLike = str | os.PathLike[str]
 PICKLES = (".pth", ".pt", ".pickle", ".pkl")
@@ -83,8 +83,8 @@ def torchvision_name(name: str) -> str:
 
 def group_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Canonical names and PyTorch's shapes of all groups but the head."""
-    template = jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
-    return {name: shape for name, shape in torch_shapes(template).items() if not name.startswith("fc.")}
+    shapes = torch_shapes(network.shapes)
+    return {name: shape for name, shape in shapes.items() if not name.startswith("fc.")}
 
 
 def check_network(network: Network) -> None:
@@ -92,7 +92,7 @@ def check_network(network: Network) -> None:
     fits = network.name == "resnet-4" and group_shapes(network) == group_shapes(build_network("resnet-4", 2))
     if not fits:
         raise ValueError(
-            f"a start from ResNet-18 needs the architecture resnet-4 with its preset widths, 2 units a block and 3 "
+            f"a start from ResNet-18 needs the architecture resnet-4 with its preset widths, 2 units per block and 3 "
             f"channels; found {network.name} with {network.config}"
         )
 
@@ -125,7 +125,7 @@ def conversion(path: Path) -> str:
 
 def _read_npz(path: Path) -> State:
     if not zipfile.is_zipfile(path):
-        raise _damaged(path, "it is no zip archive")
+        raise _damaged(path, "it is not a zip archive")
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

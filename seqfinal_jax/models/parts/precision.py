@@ -5,7 +5,7 @@ are kept in float32, and all that is no product of a layer (batch norm, softmax,
 as ever. The meaning does not depend on the machine. On a GPU or a TPU the backend is told that the operands are
 bfloat16, so that it may use its matrix units (never tried on one yet). A CPU that has units for it uses them, where a
 layer brings a form for them (`cpu_bfloat16`). Any other CPU multiplies the rounded operands in float32, and so does a
-machine whose units fail (`do_without_units`).
+machine whose units fail (`allow_units`).
 """
 
 import re
@@ -53,10 +53,10 @@ def units_in_use() -> bool:
     return _uses_units
 
 
-def do_without_units() -> None:
-    """From now on rounded operands are multiplied in float32; programs that were traced before are dropped."""
+def allow_units(allowed: bool) -> None:
+    """Whether units are used from now on, or rounded operands multiplied in float32; drops programs traced before."""
     global _may_use_units
-    _may_use_units = False
+    _may_use_units = allowed
     jax.clear_caches()
 
 

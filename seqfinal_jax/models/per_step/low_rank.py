@@ -7,19 +7,28 @@ merging alike.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from seqfinal_jax.models.network import Names, Network, Tree, Variables, apply_group
 from seqfinal_jax.models.parts import ops
+from seqfinal_jax.models.parts.groups import Path
+from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.models.per_step.form import Form, Stats, frozen_by
+from seqfinal_jax.models.per_step.side import block_shapes
+from seqfinal_jax.models.per_step.versions import pick, stack, stack_of_one, with_version
 
 AdapterMode = Literal["add", "multiply"]
 AdapterInit = Literal["uniform", "identity"]
 BOUND = 1.5
-Tree = dict[str, Any]
+STEM_RANK = 1
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,31 @@ def identity_factors(mode: AdapterMode, factors: Tree) -> Tree:
     return {"A_in": jnp.ones_like(factors["A_in"]), "A_out": jnp.full_like(factors["A_out"], 1 / rank)}
 
 
+def map_adapters(function: Callable[[Tree, Tree], Tree], base: Tree, adapters: Tree) -> Tree:
+    """`function(layer, factors)` of every layer that is adapted, in a tree like `adapters`."""
+    return {
+        name: function(base[name], value) if "A_in" in value else map_adapters(function, base[name], value)
+        for name, value in adapters.items()
+    }
+
+
+def neutral_factors(mode: AdapterMode, layer: Tree, factors: Tree) -> Tree:
+    """Factors without effect: A_in = 0 (add), or A_in = 1 and A_out = 1/rank (multiply); the bias of the layer."""
+    add = {"A_in": jnp.zeros_like(factors["A_in"])}
+    neutral = {**factors, **(add if mode == "add" else identity_factors(mode, factors))}
+    if "bias" in factors:
+        neutral["bias"] = jnp.broadcast_to(layer["bias"], factors["bias"].shape)
+    return neutral
+
+
+def continued_bias(last: int, layer: Tree, factors: Tree) -> Tree:
+    """`last` versions were there before: the factors last, last+1, ... begin with the bias of version last-1."""
+    if "bias" not in factors:
+        return factors
+    biases = jnp.concatenate([layer["bias"][None], factors["bias"]])
+    return {**factors, "bias": factors["bias"].at[last - 1 :].set(biases[last - 1])}
+
+
 def product(factors: Tree) -> Array:
     """M = A_out·A_in at every kernel position, in the kernel's layout, leading axes kept."""
     return jnp.einsum("...rc,...or->...co", factors["A_in"], factors["A_out"])
@@ -118,22 +152,12 @@ def adapted(tree: Tree, version: int | Array, mode: AdapterMode) -> Tree:
     batch norms may lack the entry "norms": stored trees have no empty branches.
     """
     norms = jax.tree.map(lambda leaf: leaf[version], tree.get("norms", {}))
-    return join(_adapt_kernels(tree["base"], tree.get("adapters", {}), version, mode), norms)
+    merge = partial(_adapt_layer, version, mode)
+    kernels = map_adapters(merge, tree["base"], tree["adapters"]) if "adapters" in tree else tree["base"]
+    return join(kernels, norms)
 
 
-def _adapt_kernels(base: Tree, adapters: Tree, version: int | Array, mode: AdapterMode) -> Tree:
-    result = {}
-    for name, value in base.items():
-        if name not in adapters:
-            result[name] = value
-        elif "kernel" in value:
-            result[name] = _adapt_layer(value, adapters[name], version, mode)
-        else:
-            result[name] = _adapt_kernels(value, adapters[name], version, mode)
-    return result
-
-
-def _adapt_layer(layer: Tree, factors: Tree, version: int | Array, mode: AdapterMode) -> Tree:
+def _adapt_layer(version: int | Array, mode: AdapterMode, layer: Tree, factors: Tree) -> Tree:
     if isinstance(version, int):
         if version == 0:
             return layer
@@ -152,3 +176,102 @@ def _adapt_layer(layer: Tree, factors: Tree, version: int | Array, mode: Adapter
 def head_rank(rank: int, width: int, num_classes: int) -> int:
     """Rank of the head's adapter where all layers are efficient: at most the largest admissible one."""
     return min(rank, math.floor((width * num_classes - 1) / (width + num_classes)))
+
+
+@dataclass(frozen=True)
+class Adapted(Form):
+    """{"base", "adapters", "norms"}: a version uses the kernels that adapters 1 to its own make, and its own norms.
+
+    A group without batch norms has no statistics; statistics are a stack (versions, ...).
+    """
+
+    rank: int = field(kw_only=True)
+    adapter: Adapter = field(kw_only=True)
+    later = "adapters"
+
+    def init(self, base: Network, key: Array, drawn: list[Variables]) -> Variables:
+        """Kernels of the first draw, batch norms of all, and adapters of each later version."""
+        kernels, _ = split_norms(drawn[0]["params"])
+        norms = stack([split_norms(each["params"])[1] for each in drawn])
+        key = jax.random.fold_in(key, 2000 + base.group_names.index(self.group))
+        keys = [jax.random.fold_in(key, k) for k in range(1, len(drawn))]
+        made = [init_adapters(k, kernels, self.adapter, self.rank, self.group) for k in keys]
+        params = {"base": kernels, "norms": norms, **({"adapters": stack(made)} if made else {})}
+        return {"params": params, "batch_stats": stack([each["batch_stats"] for each in drawn])}
+
+    def apply(self, params: Tree, stats: Stats, version: Any, x: Array, mode: Pass) -> tuple[Array, Stats]:
+        """The plain group with the kernels that the version makes."""
+        mode = frozen_by(mode, lambda masks: masks["norms"][version])
+        own = adapted(params, version, self.adapter.mode)
+        x, moved = apply_group(self.module, own, None if stats is None else pick(stats, version), x, mode)
+        return x, stats if moved is None else with_version(stats, version, moved)
+
+    def masks(self, free: np.ndarray) -> Any:
+        """Batch norms have a mask per version."""
+        return {**super().masks(free), "norms": free}
+
+    def plain(self, kind: str, tree: Tree, version: int) -> Tree:
+        """The adapters merged into the kernels."""
+        return adapted(tree, version, self.adapter.mode) if kind == "params" else pick(tree, version)
+
+    def from_plain(self, kind: str, tree: Tree) -> Tree:
+        """Kernels as they are, batch norms as the first of a stack."""
+        if kind == "batch_stats":
+            return stack_of_one(tree)
+        kernels, norms = split_norms(tree)
+        return {"base": kernels, "norms": stack_of_one(norms)}
+
+    def continued(self, params: Tree, stats: Stats, before: Tree) -> tuple[Tree, Stats]:
+        """Where adapters start as the identity, later versions also take the last earlier bias and batch norms."""
+        if self.adapter.init != "identity":
+            return params, stats
+        adapters = jax.tree.leaves(before.get("adapters", {}))
+        last = 1 + (len(adapters[0]) if adapters else 0)
+
+        repeat = lambda leaf: leaf.at[last:].set(leaf[last - 1])  # noqa: E731
+        return self._changed(params, stats, repeat, partial(continued_bias, last))
+
+    def without_effect(self, params: Tree, stats: Stats) -> tuple[Tree, Stats]:
+        """Adapters are the identity, their biases that of the base, and all batch norms those of version 0."""
+        first = lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape)  # noqa: E731
+        return self._changed(params, stats, first, partial(neutral_factors, self.adapter.mode))
+
+    def _changed(self, params: Tree, stats: Stats, norms: Callable, factors: Callable) -> tuple[Tree, Stats]:
+        """Functions applied to every leaf of all batch norms, and to every layer and its factors."""
+        changed = {**params, "norms": jax.tree.map(norms, params["norms"])}
+        if "adapters" in params:
+            changed["adapters"] = map_adapters(factors, params["base"], params["adapters"])
+        return changed, jax.tree.map(norms, stats)
+
+    def names(self, kind: str, path: Path, leaf: str, length: int) -> Names:
+        """`layer1.conv.A_in@1`, `layer1.bn@2.weight`: the version stands behind what it has of its own."""
+        if path[0] == "base":
+            yield None, ".".join((self.group, *path[1:-1], leaf))
+        elif kind == "batch_stats" or path[0] == "norms":
+            *outer, norm = path[:-1] if kind == "batch_stats" else path[1:-1]
+            for row in range(length):
+                yield row, ".".join((self.group, *outer, f"{norm}@{row}", leaf))
+        else:
+            for row in range(length):
+                yield row, ".".join((self.group, *path[1:-1], f"{leaf}@{row + 1}"))
+
+
+def adapted_forms(
+    base: Network, side: Any, adapter: Adapter | None, all_layers_efficient: bool
+) -> dict[str, Callable[..., Form]]:
+    """The form of every adapted group; raises ValueError for a rank that is missing or too large for its kernels."""
+    if adapter is None:
+        raise ValueError("low-rank adaptation needs adapter.mode (add or multiply) and adapter.rank")
+    if adapter.rank < 1:
+        raise ValueError(f"adapter.rank must be at least 1, found {adapter.rank}")
+    ranks = dict.fromkeys(base.group_names[1:-1], adapter.rank)
+    if all_layers_efficient:
+        width = block_shapes(base)[base.group_names[-2]][1]
+        ranks = {"conv1": STEM_RANK, **ranks, "fc": head_rank(adapter.rank, width, base.num_classes)}
+    for group, rank in ranks.items():
+        kernels, _ = split_norms(base.shapes["params"][group])
+        draw = partial(init_adapters, adapter=adapter, rank=rank, where=group)
+        jax.eval_shape(draw, jax.random.key(0), kernels)
+    return {
+        group: partial(Adapted, efficient=True, rank=rank, adapter=adapter) for group, rank in ranks.items()
+    }

@@ -1,13 +1,8 @@
-"""One network per time step, with layers that are separate, shared, summed with side modules, or adapted.
+"""One network per time step, whose layers are separate, shared, summed with side modules, or adapted.
 
-For every group a table says which version each time step uses. `variables["params"][group]` is, by the group's kind,
-
-- separate: a stack (versions, ...) of plain trees; a step uses its version alone;
-- summed: {"base": plain tree, "side": stack (versions - 1, ...) of modules}; a step sums versions 0 to its own;
-- adapted: {"base", "adapters", "norms"} of `low_rank.py`; a step uses the kernels that its version makes.
-
-Running statistics are stacked alike. A table that differs between members of one fit travels with them
-(`with_table`). (Spec of the networks, sections 3 to 5.)
+A table says which version of every group each time step uses, and a group's form what its versions are and how they act
+together (`form.py`): `Separate`, `Summed` or `Adapted`. A table that differs between members of one fit travels with
+them (`with_table`). (Spec of the networks, sections 3 to 5.)
 """
 
 from collections.abc import Callable
@@ -15,53 +10,46 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.network import Network, Tree, Variables, apply_group, init_variables
+from seqfinal_jax.models.network import AnyNetwork, Names, Network, Tree, Variables
+from seqfinal_jax.models.parts.groups import Path
+from seqfinal_jax.models.parts.interpolation import Mix, is_weight
 from seqfinal_jax.models.parts.layers import EVALUATION, Pass
-from seqfinal_jax.models.per_step.low_rank import Adapter, adapted, head_rank, init_adapters, split_norms
-from seqfinal_jax.models.per_step.side import SideSizes, block_shapes, side_modules
-from seqfinal_jax.models.per_step.versions import Versions, pick, stack, version_table, with_version
+from seqfinal_jax.models.per_step.form import Form, Separate, Stats
+from seqfinal_jax.models.per_step.low_rank import Adapter, adapted_forms
+from seqfinal_jax.models.per_step.side import SideSizes, summed_forms
+from seqfinal_jax.models.per_step.versions import Versions, pick, version_table, with_version
 
 Mode = Literal["separate", "side_tune", "low_rank_adapt"]
-Kind = Literal["separate", "summed", "adapted"]
-STEM_RANK = 1
+# What gives the forms of a mode's groups; groups that it does not name are separate.
+MODES: dict[str, Callable[..., dict[str, Callable[..., Form]]]] = {
+    "separate": lambda *options: {},
+    "side_tune": summed_forms,
+    "low_rank_adapt": adapted_forms,
+}
 # Where variables hold a version table of their own, beside the groups' running statistics.
 TABLE = "version_table"
 
 
 @dataclass(frozen=True)
-class StepNetwork:
-    """The static description of the networks of all time steps; hashable. Made by `build_steps`.
+class StepNetwork(AnyNetwork):
+    """The networks of all time steps, made by `build_steps`.
 
-    versions[t][place] is the version that step t uses of the group at that place. `modules` are the side modules and
-    `ranks` the adapters' ranks of the groups that have them. An `ablated` network leaves all that is summed or
-    adapted out of its forward passes (`ablation.py`).
+    mode: how it was made. versions[t][place] is the version that step t uses of the group at that place, and forms[place]
+    says what this group's versions are. An `ablated` network leaves all that later versions add out of its passes:
+    version 0 acts in every group whose versions are not separate. (Zero kernels alone would not do: a copy of a residual
+    block hands its input on, and later versions of adapted groups have batch norms and biases of their own.)
     """
 
     base: Network
-    mode: Mode
+    mode: str
     versions: Versions
-    side: SideSizes = ()
-    adapter: Adapter | None = None
-    all_layers_efficient: bool = False
-    modules: tuple[tuple[str, nn.Module], ...] = field(default=(), repr=False)
-    ranks: tuple[tuple[str, int], ...] = ()
+    forms: tuple[Form, ...] = field(repr=False)
     ablated: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the architecture."""
-        return self.base.name
-
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """conv1, layer1, ..., fc."""
-        return self.base.group_names
 
     @property
     def num_classes(self) -> int:
@@ -73,15 +61,187 @@ class StepNetwork:
         """Time steps."""
         return len(self.versions)
 
-    def count(self, group: str) -> int:
-        """Versions of a group."""
-        return self.versions[-1][self.group_names.index(group)] + 1
+    @property
+    def has_efficient_versions(self) -> bool:
+        """Whether some group's later versions carry the parameter-efficient weight."""
+        return any(form.efficient for form in self.forms)
 
-    def kind(self, group: str) -> Kind:
-        """How a group's versions act together."""
-        if group in dict(self.modules):
-            return "summed"
-        return "adapted" if group in dict(self.ranks) else "separate"
+    @property
+    def is_separate(self) -> bool:
+        """Whether the versions of all groups are complete trees of their own."""
+        return all(form.apart for form in self.forms)
+
+    @property
+    def shares(self) -> bool:
+        """Whether some versions add what is computed from their common input."""
+        return any(form.shares for form in self.forms)
+
+    def form(self, group: str) -> Form:
+        """The form of a group."""
+        return self.forms[self.group_names.index(group)]
+
+    @partial(jax.jit, static_argnums=0)
+    def init(self, key: Array) -> Variables:
+        """Random initial variables: every version of every group is an independent draw.
+
+        Version 0 is what a single network draws with the same key.
+        """
+        keys = [
+            key if k == 0 else jax.random.fold_in(key, 1000 + k) for k in range(max(self.versions[-1]) + 1)
+        ]
+        copies = [self.base.init(own) for own in keys]
+        variables: Variables = {"params": {}, "batch_stats": {}}
+        for form in self.forms:
+            drawn = [
+                {kind: tree.get(form.group, {}) for kind, tree in copy.items()}
+                for copy in copies[: form.count]
+            ]
+            for kind, tree in form.init(self.base, key, drawn).items():
+                if kind == "params" or jax.tree.leaves(tree):
+                    variables[kind][form.group] = tree
+        return variables
+
+    def table(self, batch_stats: Tree) -> Array | Versions:
+        """The version table (steps, groups) that variables with these statistics use."""
+        return batch_stats.get(TABLE, self.versions)
+
+    def with_table(self, variables: Variables, table: Versions | np.ndarray) -> Variables:
+        """Variables that use another version table than the network's, so that members of one fit may differ in it.
+
+        Raises ValueError unless every group of the network has a version of its own for every step.
+        """
+        if self.versions != version_table(self.group_names, self.num_steps) or not self.is_separate:
+            raise ValueError(
+                f"a version table of its own needs a network whose layers are all separate at every step, found "
+                f"{self.mode} with {self.versions}"
+            )
+        return {**variables, "batch_stats": {**variables["batch_stats"], TABLE: np.asarray(table, np.int32)}}
+
+    def row(self, batch_stats: Tree, step: int | Array | None) -> Any:
+        """Which version of each group a time step uses."""
+        step, table = self.num_steps - 1 if step is None else step, self.table(batch_stats)
+        return jnp.asarray(table)[step] if TABLE in batch_stats or not isinstance(step, int) else table[step]
+
+    def own(self, tree: Tree, row: Any) -> Tree:
+        """Of separate groups the step's version alone."""
+        return {
+            form.group: pick(tree[form.group], row[place]) if form.apart else tree[form.group]
+            for place, form in enumerate(self.forms)
+            if form.group in tree
+        }
+
+    def put(self, tree: Tree, row: Any, own: Tree) -> Tree:
+        """The whole tree with the step's part replaced."""
+        filled = {
+            form.group: with_version(tree[form.group], row[place], own[form.group])
+            if form.apart
+            else own[form.group]
+            for place, form in enumerate(self.forms)
+            if form.group in tree
+        }
+        return {**tree, **filled}
+
+    def add(self, tree: Tree, row: Any, own: Tree) -> Tree:
+        """The whole tree with a step's part added to it."""
+        return self.put(tree, row, jax.tree.map(jnp.add, self.own(tree, row), own))
+
+    def apply_group(self, place: int, row: Any, params: Tree, stats: Stats, x: Array, mode: Pass) -> Any:
+        """In the version that a step with this row uses; `mode.frozen` is built like `trained_from`."""
+        form = self.forms[place]
+        return form.apply(params, stats, self._acting(form, row[place]), x, mode)
+
+    def _acting(self, form: Form, version: Any) -> Any:
+        return 0 if self.ablated and not form.apart else version
+
+    def trained_from(self, step: int) -> dict[str, Any]:
+        """Masks (1 trained, 0 frozen) by group: all versions that steps before `step` use are frozen.
+
+        So are, in an ablated network, the versions that have no effect.
+        """
+        before = self.versions[step - 1] if step > 0 else (-1,) * len(self.forms)
+        masks = {}
+        for form, last in zip(self.forms, before, strict=True):
+            version = np.arange(form.count)
+            free = (version > last) & (self._acting(form, version) == version)
+            masks[form.group] = form.masks(free.astype(np.int32))
+        return masks
+
+    def without_effect(self, variables: Variables) -> Variables:
+        """The variables with all that later versions add without effect, so that penalties see constants."""
+        result: Variables = {kind: dict(groups) for kind, groups in variables.items()}
+        for form in self.forms:
+            params, stats = variables["params"][form.group], variables["batch_stats"].get(form.group)
+            result["params"][form.group], moved = form.without_effect(params, stats)
+            if stats is not None:
+                result["batch_stats"][form.group] = moved
+        return result
+
+    def plain(self, variables: Variables, step: int | None = None) -> Variables:
+        """The plain network of one time step, with the same outputs; ValueError where side modules add to a group."""
+        row = self.row(variables["batch_stats"], step)
+        return {
+            kind: {
+                form.group: form.plain(kind, tree[form.group], self._acting(form, row[place]))
+                for place, form in enumerate(self.forms)
+                if form.group in tree
+            }
+            for kind, tree in variables.items()
+        }
+
+    def on_line(
+        self, start: Variables, end: Variables, factor: float | Array, x: Array, mix: Mix = "every"
+    ) -> Array:
+        """Between the last two steps of `end`."""
+        return self.between(end, self.num_steps - 1, factor, x, mix)
+
+    def between(
+        self, variables: Variables, step: int, factor: float | Array, x: Array, mix: Mix = "every"
+    ) -> Array:
+        """Logits between time step `step` - 1 (factor 0) and `step` (1), which is at least 1.
+
+        Layers that are replaced or adapted are interpolated. Of side modules "every" scales the output of the new one
+        by `factor` (`Summed.between`). "weights" is the published rule: the kernels of new modules, stem and head among
+        them, are scaled and meet batch norms that are not.
+        """
+        if mix == "weights" and self.shares:
+            return self.apply(self._scaled(variables, step, factor), x, step=step)[0]
+        mode = EVALUATION._replace(precision=self.base.precision)
+        rows = [self.row(variables["batch_stats"], each) for each in (step - 1, step)]
+        for place, form in enumerate(self.forms):
+            kinds = [kind for kind in ("params", "batch_stats") if form.group in variables[kind]]
+            own = {kind: variables[kind][form.group] for kind in kinds}
+            before, after = (self._acting(form, row[place]) for row in rows)
+            x = form.between(own, (before, after), factor, x, mode, mix)
+        return x
+
+    def _scaled(self, variables: Variables, step: int, factor: float | Array) -> Variables:
+        """All kernels of modules that are new at a step, and the head's bias, times `factor`."""
+
+        def scale(new: np.ndarray, tree: Tree) -> Tree:
+            def one(path: tuple[Any, ...], leaf: Array) -> Array:
+                mask = new.reshape(new.shape + (1,) * (leaf.ndim - new.ndim))
+                return jnp.where(mask, factor, 1).astype(leaf.dtype) * leaf if is_weight(path) else leaf
+
+            return jax.tree_util.tree_map_with_path(one, tree)
+
+        return {**variables, "params": jax.tree.map(scale, self.trained_from(step), variables["params"])}
+
+    def names(self, kind: str, path: Path, leaf: str, length: int) -> Names:
+        """`layer1@2.conv.weight`, by the group's form."""
+        return self.form(path[0]).names(kind, path[1:], leaf, length)
+
+    def description(self) -> dict[str, Any]:
+        """The version table in words."""
+        versions = {
+            name: [int(row[place]) for row in self.versions] for place, name in enumerate(self.group_names)
+        }
+        return {
+            "time_steps": self.num_steps,
+            "mode": self.mode,
+            "versions": versions,
+            "sum": "the output of a group at a time step is that of its version 0 plus those of its side modules 1 to "
+            "the version that the step uses; @k behind a group's name is version k",
+        }
 
 
 def build_steps(
@@ -98,303 +258,19 @@ def build_steps(
     Raises ValueError for layers, side modules and ranks that the architecture does not have.
     """
     versions = version_table(base.group_names, num_steps, separate)
-    modules: dict[str, nn.Module] = {}
-    ranks: dict[str, int] = {}
-    if mode == "side_tune":
-        modules = side_modules(base, side)
-        if all_layers_efficient:
-            ends = dict(base.groups)
-            modules = {"conv1": ends["conv1"], **modules, "fc": ends["fc"]}
-    if mode == "low_rank_adapt":
-        if adapter is None:
-            raise ValueError("low-rank adaptation needs adapter.mode (add or multiply) and adapter.rank")
-        ranks = adapter_ranks(base, adapter, all_layers_efficient)
-    return StepNetwork(
-        base,
-        mode,
-        versions,
-        side,
-        adapter,
-        all_layers_efficient,
-        tuple(modules.items()),
-        tuple(ranks.items()),
+    special = MODES[mode](base, side, adapter, all_layers_efficient)
+    forms = tuple(
+        special.get(name, Separate)(name, module, last + 1)
+        for (name, module), last in zip(base.groups, versions[-1], strict=True)
     )
+    return StepNetwork(base, mode, versions, forms)
 
 
-def adapter_ranks(base: Network, adapter: Adapter, all_layers_efficient: bool) -> dict[str, int]:
-    """The rank of every adapted group; raises ValueError for one that is too large for its kernels."""
-    if adapter.rank < 1:
-        raise ValueError(f"adapter.rank must be at least 1, found {adapter.rank}")
-    ranks = dict.fromkeys(base.group_names[1:-1], adapter.rank)
-    if all_layers_efficient:
-        width = block_shapes(base)[base.group_names[-2]][1]
-        ranks = {"conv1": STEM_RANK, **ranks, "fc": head_rank(adapter.rank, width, base.num_classes)}
-    variables = jax.eval_shape(lambda key: init_variables(base, key), jax.random.key(0))
-    for group, rank in ranks.items():
-        kernels, _ = split_norms(variables["params"][group])
-        jax.eval_shape(
-            partial(init_adapters, adapter=adapter, rank=rank, where=group), jax.random.key(0), kernels
-        )
-    return ranks
-
-
-@partial(jax.jit, static_argnames=("network",))
-def init_steps(network: StepNetwork, key: Array) -> Variables:
-    """Random initial variables: every version of every group is an independent draw.
-
-    Version 0 is what `init_variables` draws for a single network with the same key.
-    """
-    most = max(network.count(group) for group in network.group_names)
-    copies = [
-        init_variables(network.base, key if k == 0 else jax.random.fold_in(key, 1000 + k))
-        for k in range(most)
-    ]
-    modules = dict(network.modules)
-    variables: Variables = {"params": {}, "batch_stats": {}}
-    for place, group in enumerate(network.group_names):
-        own = [
-            {kind: tree.get(group, {}) for kind, tree in copy.items()}
-            for copy in copies[: network.count(group)]
-        ]
-        if network.kind(group) == "summed":
-            later = own[1:]
-            if modules[group] != dict(network.base.groups)[group]:
-                later = _init_side(network, group, key, len(later))
-            trees = {"base": own[0], **({"side": stack(later)} if later else {})}
-            made = {kind: {part: tree[kind] for part, tree in trees.items()} for kind in variables}
-        elif network.kind(group) == "adapted":
-            made = _init_adapted(network, group, jax.random.fold_in(key, 2000 + place), own)
-        else:
-            made = stack(own)
-        variables["params"][group] = made["params"]
-        if jax.tree.leaves(made["batch_stats"]):
-            variables["batch_stats"][group] = made["batch_stats"]
-    return variables
-
-
-def _init_side(network: StepNetwork, group: str, key: Array, count: int) -> list[Variables]:
-    module, config = dict(network.modules)[group], network.base.config
-    x = jnp.zeros((1, *config.image_shape[:2], block_shapes(network.base)[group][0]))
-    keys = [jax.random.fold_in(key, 1000 + k) for k in range(1, count + 1)]
-    place = network.group_names.index(group)
-    made = [module.init(jax.random.fold_in(k, place), x, EVALUATION) for k in keys]
-    return [{"params": v["params"], "batch_stats": v["batch_stats"]} for v in made]
-
-
-def _init_adapted(network: StepNetwork, group: str, key: Array, own: list[Variables]) -> Variables:
-    base, _ = split_norms(own[0]["params"])
-    norms = stack([split_norms(each["params"])[1] for each in own])
-    keys = [jax.random.fold_in(key, k) for k in range(1, len(own))]
-    rank = dict(network.ranks)[group]
-    adapters = [init_adapters(k, base, network.adapter, rank, group) for k in keys]
-    params = {"base": base, "norms": norms, **({"adapters": stack(adapters)} if adapters else {})}
-    return {"params": params, "batch_stats": stack([each["batch_stats"] for each in own])}
-
-
-def table_of(network: StepNetwork, batch_stats: Tree) -> Array | Versions:
-    """The version table (steps, groups) that variables with these statistics use."""
-    return batch_stats.get(TABLE, network.versions)
-
-
-def with_table(network: StepNetwork, variables: Variables, table: Versions) -> Variables:
-    """Variables that use another version table than the network's, so that members of one fit may differ in it.
-
-    Raises ValueError unless every group of the network has a version for every step.
-    """
-    if (
-        network.versions != version_table(network.group_names, network.num_steps)
-        or network.mode != "separate"
-    ):
-        raise ValueError(
-            f"a version table of its own needs a network whose layers are all separate at every step, found "
-            f"{network.mode} with {network.versions}"
-        )
-    return {**variables, "batch_stats": {**variables["batch_stats"], TABLE: np.asarray(table, np.int32)}}
-
-
-def row_of(network: StepNetwork, batch_stats: Tree, step: int | Array) -> Any:
-    """Which version of each group time step `step`, which may be traced, uses."""
-    table = table_of(network, batch_stats)
-    return jnp.asarray(table)[step] if TABLE in batch_stats or not isinstance(step, int) else table[step]
-
-
-def own_versions(network: StepNetwork, tree: Tree, row: Any) -> Tree:
-    """What a step with this row needs of parameters or statistics: of separate groups its version alone."""
-    return {
-        group: pick(tree[group], row[place]) if network.kind(group) == "separate" else tree[group]
-        for place, group in enumerate(network.group_names)
-        if group in tree
-    }
-
-
-def put_own(network: StepNetwork, tree: Tree, row: Any, own: Tree) -> Tree:
-    """The inverse of `own_versions`: the whole tree with a step's part replaced."""
-    filled = {
-        group: with_version(tree[group], row[place], own[group])
-        if network.kind(group) == "separate"
-        else own[group]
-        for place, group in enumerate(network.group_names)
-        if group in tree
-    }
-    return {**tree, **filled}
-
-
-def add_own(network: StepNetwork, tree: Tree, row: Any, own: Tree) -> Tree:
-    """The whole tree with a step's part added to it."""
-    added = jax.tree.map(jnp.add, own_versions(network, tree, row), own)
-    return put_own(network, tree, row, added)
+init_steps = StepNetwork.init
 
 
 def apply_step(
-    network: StepNetwork,
-    variables: Variables,
-    step: int | Array,
-    x: Array,
-    mode: Pass = EVALUATION,
-    *,
-    drop: Callable[[int, Array], Array] | None = None,
-    frozen: Tree | None = None,
-) -> tuple[Array, Tree, list[Array]]:
-    """Logits (n, num_classes) of time step `step`, all running statistics after the pass, and every group's output.
-
-    `step` may be traced. `drop` and `frozen` are as in `apply_network`; `frozen` has the structure of the masks of
-    `trained_from`.
-    """
-    row = row_of(network, variables["batch_stats"], step)
-    own = {kind: own_versions(network, tree, row) for kind, tree in variables.items()}
-    x, moved, outputs = apply_own(network, own, row, x, mode, drop=drop, frozen=frozen)
-    return x, put_own(network, variables["batch_stats"], row, moved), outputs
-
-
-def apply_own(
-    network: StepNetwork,
-    own: Variables,
-    row: Any,
-    x: Array,
-    mode: Pass = EVALUATION,
-    *,
-    drop: Callable[[int, Array], Array] | None = None,
-    frozen: Tree | None = None,
-) -> tuple[Array, Tree, list[Array]]:
-    """As `apply_step`, with what `own_versions` gives of the variables, and the same part of the statistics back."""
-    mode = mode._replace(precision=network.base.precision)
-    stats = dict(own["batch_stats"])
-    outputs: list[Array] = []
-    for place, (group, _) in enumerate(network.base.groups):
-        still = None if frozen is None else frozen[group]
-        x, moved = apply_versions(
-            network, group, own["params"][group], stats.get(group), row[place], x, mode, still
-        )
-        if moved is not None:
-            stats[group] = moved
-        outputs.append(x)
-        if mode.train and drop is not None and place < len(network.base.groups) - 1:
-            x = drop(place, x)
-    return x, stats, outputs
-
-
-def apply_versions(
-    network: StepNetwork,
-    group: str,
-    params: Tree,
-    stats: Tree | None,
-    version: int | Array,
-    x: Array,
-    mode: Pass,
-    frozen: Any = None,
-) -> tuple[Array, Tree | None]:
-    """A group's output in one version, and its statistics; params and stats as `own_versions` gives them."""
-    module = dict(network.base.groups)[group]
-    if network.kind(group) == "separate":
-        mode = mode if frozen is None else mode._replace(frozen=frozen[version])
-        return apply_group(module, params, stats, x, mode)
-    version = 0 if network.ablated else version
-    if network.kind(group) == "summed":
-        return _apply_sum(network, group, params, stats, version, x, mode, frozen)
-    mode = mode if frozen is None else mode._replace(frozen=frozen["norms"][version])
-    own = adapted(params, version, network.adapter.mode)
-    x, moved = apply_group(module, own, None if stats is None else pick(stats, version), x, mode)
-    return x, stats if moved is None else with_version(stats, version, moved)
-
-
-def _apply_sum(
-    network: StepNetwork,
-    group: str,
-    params: Tree,
-    stats: Tree | None,
-    version: int | Array,
-    x: Array,
-    mode: Pass,
-    frozen: Any,
-) -> tuple[Array, Tree | None]:
-    """Version 0 and all side modules up to `version`; those beyond a traced one are skipped as the program runs."""
-    base_mode = mode if frozen is None else mode._replace(frozen=frozen["base"])
-    own = stats and stats["base"]
-    total, moved = apply_group(dict(network.base.groups)[group], params["base"], own, x, base_mode)
-    new_stats = None if stats is None else {**stats, "base": moved}
-    module = dict(network.modules)[group]
-    last = version if isinstance(version, int) else network.count(group) - 1
-    for k in range(last):
-        side_mode = mode if frozen is None else mode._replace(frozen=frozen["side"][k])
-        side_stats = None if stats is None else pick(stats["side"], k)
-
-        def add(params: Tree, stats: Tree | None, x: Array, side_mode: Pass = side_mode) -> Any:
-            return apply_group(module, params, stats, x, side_mode)
-
-        def skip(params: Tree, stats: Tree | None, x: Array, like: Array = total) -> Any:
-            return jnp.zeros_like(like), stats
-
-        operands = (pick(params["side"], k), side_stats, x)
-        if isinstance(version, int):
-            output, side_moved = add(*operands)
-        else:
-            output, side_moved = jax.lax.cond(k < version, add, skip, *operands)
-        total = total + output
-        if new_stats is not None:
-            new_stats["side"] = with_version(new_stats["side"], k, side_moved)
-    return total, new_stats
-
-
-def trained_from(network: StepNetwork, step: int) -> dict[str, Any]:
-    """Masks (1 trained, 0 frozen) by group, with all versions that steps before `step` use frozen."""
-    masks: dict[str, Any] = {}
-    for place, group in enumerate(network.group_names):
-        before = network.versions[step - 1][place] if step > 0 else -1
-        free = (np.arange(network.count(group)) > before).astype(np.int32)
-        if network.kind(group) == "summed":
-            masks[group] = {"base": free[0], **({"side": free[1:]} if len(free) > 1 else {})}
-        elif network.kind(group) == "adapted":
-            masks[group] = {
-                "base": free[0],
-                "norms": free,
-                **({"adapters": free[1:]} if len(free) > 1 else {}),
-            }
-        else:
-            masks[group] = free
-    return masks
-
-
-def extract(network: StepNetwork, variables: Variables, step: int) -> Variables:
-    """The plain network of one time step, with the same outputs; raises ValueError where side modules add to a group."""
-    single: Variables = {"params": {}, "batch_stats": {}}
-    for place, group in enumerate(network.group_names):
-        own = extract_group(network, variables, group, network.versions[step][place])
-        single["params"][group] = own["params"]
-        if "batch_stats" in own:
-            single["batch_stats"][group] = own["batch_stats"]
-    return single
-
-
-def extract_group(network: StepNetwork, variables: Variables, group: str, version: int) -> Variables:
-    """Parameters, and statistics where there are any, of one version of a group as those of a plain network.
-
-    Raises ValueError where side modules add to it.
-    """
-    params, stats = variables["params"][group], variables["batch_stats"].get(group)
-    kind = network.kind(group)
-    if kind == "summed" and version > 0:
-        raise ValueError(f"side modules add to {group}: it is not a plain {network.name}")
-    if kind == "summed":
-        return {"params": params["base"], **({} if stats is None else {"batch_stats": stats["base"]})}
-    own = adapted(params, version, network.adapter.mode) if kind == "adapted" else pick(params, version)
-    return {"params": own} if stats is None else {"params": own, "batch_stats": pick(stats, version)}
+    network: StepNetwork, variables: Variables, step: int | Array, x: Array, mode: Pass = EVALUATION, **options: Any
+) -> tuple[Array, Tree, list[Array]]:  # fmt: skip
+    """`StepNetwork.apply` with the step before the images."""
+    return network.apply(variables, x, mode, step=step, **options)

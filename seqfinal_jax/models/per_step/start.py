@@ -7,27 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from seqfinal_jax.models.convert.pretrained import PathLike, check_network, read_resnet18
-from seqfinal_jax.models.network import Tree, Variables
-from seqfinal_jax.models.per_step.low_rank import split_norms
+from seqfinal_jax.models.network import Variables
 from seqfinal_jax.models.per_step.network import StepNetwork
 
 
 def start_from_single(network: StepNetwork, fresh: Variables, single: Variables) -> Variables:
     """`fresh` variables with a plain network's as version 0 of every group."""
     stacked = {
-        kind: {group: _as_version_zero(network, group, kind, tree) for group, tree in groups.items()}
+        kind: {group: network.form(group).from_plain(kind, tree) for group, tree in groups.items()}
         for kind, groups in single.items()
     }
     return start_from_fewer(network, fresh, stacked)
-
-
-def _as_version_zero(network: StepNetwork, group: str, kind: str, tree: Tree) -> Tree:
-    if network.kind(group) == "summed":
-        return {"base": tree}
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
-    if network.kind(group) == "separate" or kind == "batch_stats":
-        return first
-    return {"base": split_norms(tree)[0], "norms": split_norms(first)[1]}
 
 
 def start_from_fewer(network: StepNetwork, fresh: Variables, previous: Variables) -> Variables:
@@ -36,8 +26,12 @@ def start_from_fewer(network: StepNetwork, fresh: Variables, previous: Variables
     With adapters that start as the identity, later versions also take the last earlier bias and batch norms.
     """
     filled = {kind: {g: _fill(tree, previous[kind][g]) for g, tree in fresh[kind].items()} for kind in fresh}
-    if network.adapter is not None and network.adapter.init == "identity":
-        _continue_last_version(network, filled, previous)
+    for form in network.forms:
+        params, stats = filled["params"][form.group], filled["batch_stats"].get(form.group)
+        params, stats = form.continued(params, stats, previous["params"][form.group])
+        filled["params"][form.group] = params
+        if stats is not None:
+            filled["batch_stats"][form.group] = stats
     return filled
 
 
@@ -49,33 +43,6 @@ def _fill(new: Any, old: Any) -> Any:
     return old if old.shape == new.shape else jnp.concatenate([old, new[len(old) :]])
 
 
-def _continue_last_version(network: StepNetwork, filled: Variables, previous: Variables) -> None:
-    for group in dict(network.ranks):
-        adapters = jax.tree.leaves(previous["params"][group].get("adapters", {}))
-        last = 1 + (len(adapters[0]) if adapters else 0)
-        repeat = lambda leaf, n=last: leaf.at[n:].set(leaf[n - 1])  # noqa: E731
-        params = filled["params"][group]
-        params["norms"] = jax.tree.map(repeat, params["norms"])
-        if group in filled["batch_stats"]:
-            filled["batch_stats"][group] = jax.tree.map(repeat, filled["batch_stats"][group])
-        if "adapters" in params:
-            params["adapters"] = _continue_biases(params["adapters"], params["base"], last)
-
-
-def _continue_biases(adapters: Tree, base: Tree, last: int) -> Tree:
-    """`last` versions were there before: adapters last, last+1, ... begin with the bias of version last-1."""
-    result = {}
-    for name, value in adapters.items():
-        if "A_in" not in value:
-            result[name] = _continue_biases(value, base[name], last)
-        elif "bias" in value:
-            all_biases = jnp.concatenate([base[name]["bias"][None], value["bias"]])
-            result[name] = {**value, "bias": value["bias"].at[last - 1 :].set(all_biases[last - 1])}
-        else:
-            result[name] = value
-    return result
-
-
 def start_every_version(
     network: StepNetwork, variables: Variables, single: Variables, but: Collection[str] = ("fc",)
 ) -> Variables:
@@ -83,7 +50,7 @@ def start_every_version(
 
     Raises ValueError unless all layers are separate versions.
     """
-    if network.mode != "separate":
+    if not network.is_separate:
         raise ValueError(f"a start of every version needs separate layers, found {network.mode}")
 
     def repeated(stacked: Any, own: Any) -> Any:

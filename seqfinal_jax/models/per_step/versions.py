@@ -39,6 +39,11 @@ def stack(trees: list[Any]) -> Any:
     return _stacked([jax.tree.map(jnp.asarray, tree) for tree in trees])
 
 
+def stack_of_one(tree: Any) -> Any:
+    """A tree with a leading axis of one version."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
 @jax.jit
 def _stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

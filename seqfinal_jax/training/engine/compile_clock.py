@@ -1,8 +1,5 @@
 """How long this process has spent compiling, by JAX's own events."""
 
-import contextlib
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,16 +14,6 @@ def _listen(event: str, seconds: float, **details: Any) -> None:
 
 
 jax.monitoring.register_event_duration_secs_listener(_listen)
-
-
-@contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """Counts the seconds within as spent compiling, for what JAX's events do not tell of."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        _spent["seconds"] += time.perf_counter() - began
 
 
 def compile_seconds() -> float:

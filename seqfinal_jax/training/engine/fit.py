@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models.parts.precision import do_without_units, units, units_in_use
+from seqfinal_jax.models.parts.precision import allow_units, units, units_in_use
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.results.sealed import DamagedFolder
@@ -60,7 +60,7 @@ def fit(
 
     `report` is called after every epoch of a chunk. With a `store` the state is saved within its budget, and a fit
     that was killed continues from it with identical results. Raises ValueError for an empty list of members, MemoryError
-    where a single member is too much for its device, and Stopped, with the state saved, where the run is asked to stop.
+    where a single training is too much for its device, and Stopped, with the state saved, where the run is asked to stop.
     """
     if not members:
         raise ValueError("a fit needs at least one member")
@@ -137,7 +137,7 @@ def _run_rows(run: Fit, rows: list[int], epoch: int, device: Any, data: dict[str
         return
     half = (len(rows) + 1) // 2
     log.warning(
-        "%d members in one program do not fit in the memory of %s; trying %d", len(rows), device, half
+        "%d trainings in one program do not fit in the memory of %s; trying %d", len(rows), device, half
     )
     for part in (rows[:half], rows[half:]):
         _run_rows(run, part, epoch, device, data)
@@ -155,7 +155,7 @@ def _fits_in_memory(run: Fit, rows: list[int], epoch: int, device: Any, data: di
             raise
         if len(rows) == 1:
             raise MemoryError(
-                f"a single member of {run.problem.role!r} does not fit in the memory of {device}: take a smaller "
+                f"a single training of {run.problem.role!r} does not fit in the memory of {device}: take a smaller "
                 f"config.training.batch_size or network, or another device ({str(error).splitlines()[0]})"
             ) from error
         return False
@@ -167,7 +167,7 @@ def _fails_on_units(error: Exception) -> bool:
     if is_out_of_memory(error) or not isinstance(error, jax.errors.JaxRuntimeError) or not units_in_use():
         return False
     if units():  # else another device's thread was first
-        do_without_units()
+        allow_units(False)
         _warn_of_units(error)
     return True
 
@@ -226,7 +226,7 @@ def _stop_if_asked(run: Fit, chunk: Chunk | None = None) -> None:
 
 
 def _report(run: Fit, chunk: Chunk) -> None:
-    """Tells of an epoch; a reporter that cannot (a closed terminal, say) is dropped, and the fit goes on."""
+    """Reports an epoch; a reporter that cannot (a closed terminal, say) is dropped, and the fit goes on."""
     if run.report is None:
         return
     try:
@@ -247,7 +247,7 @@ def _start_chunk(run: Fit, rows: np.ndarray, device: Any) -> Chunk:
     """The chunk before epoch 0. All is committed to the device: uncommitted inputs would compile once more."""
     specs = [run.members[row] for row in rows]
     start = jax.device_put(stack([run.problem.start(spec) for spec in specs]), device)
-    state = programs.init_state(run.problem.objective, run.settings.vectorise, start)
+    state = programs.init_state(run.program, start)
     seeds, members = _member_arrays(run.problem.role, specs)
     evaluation, constants = _per_seed(run, seeds)
     members, evaluation, constants = jax.device_put((members, evaluation, constants), device)
@@ -272,13 +272,14 @@ def _member_arrays(role: str, specs: list[MemberSpec]) -> tuple[tuple[int, ...],
     return seeds, Member(stream, keys, hyper, trainable)
 
 
-def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, tuple[Batch, int, int]], Any]:
+def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, programs.Evaluation], Any]:
     """Evaluation sets and constants, stacked over the chunk's seeds."""
     sets = [run.problem.evaluation(seed) for seed in seeds]
     evaluation = {}
     for name, first in sets[0].items():
         batches = [each[name].batches(run.settings.evaluation_batch_size) for each in sets]
-        evaluation[name] = (_stack_batches(batches), batches[0].count, first.step)
+        count, step = np.int32(batches[0].count), np.int32(first.step)
+        evaluation[name] = programs.Evaluation(_stack_batches(batches), count, step)
     return evaluation, stack([run.problem.constants(seed) for seed in seeds])
 
 
@@ -293,18 +294,10 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
     """One epoch of the chunk; returns running sums and which members stayed finite."""
     batches = [run.problem.batches(seed, chunk.epoch + 1) for seed in chunk.seeds]
     if len({each.count for each in batches}) > 1:
-        raise ValueError("the seeds of one fit must have equally many minibatches an epoch")
-    chunk.state, sums, finite = programs.train_epoch(
-        run.problem.objective,
-        run.settings.vectorise,
-        chunk.state,
-        chunk.members,
-        data,
-        chunk.constants,
-        _stack_batches(batches),
-        np.int32(batches[0].count),
-        np.int32(chunk.epoch + 1),
-    )
+        raise ValueError("the seeds of one fit must have equally many minibatches per epoch")
+    count, number = np.int32(batches[0].count), np.int32(chunk.epoch + 1)
+    epoch = programs.Epoch(data, chunk.constants, _stack_batches(batches), count, number)
+    chunk.state, sums, finite = programs.train_epoch(run.program, chunk.state, chunk.members, epoch)
     return sums, np.asarray(finite)
 
 
@@ -312,17 +305,8 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
     """Evaluates, writes the history, applies the stopping rule, keeps the best variables."""
     chunk.epoch += 1
     figures = {} if sums is None else {"train": sums}
-    for name, (batches, count, step) in chunk.evaluation.items():
-        figures[name] = programs.evaluate(
-            run.problem.objective,
-            run.settings.vectorise,
-            chunk.state.variables,
-            chunk.members,
-            data,
-            batches,
-            np.int32(count),
-            np.int32(step),
-        )
+    for name, chosen in chunk.evaluation.items():
+        figures[name] = programs.evaluate(run.program, chunk.state.variables, chunk.members, data, chosen)
     active = chunk.track.active
     for name, figure in figures.items():
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)

@@ -12,9 +12,10 @@ import numpy as np
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.training.engine.early_stopping import StopRule, Ties, Track, rank
-from seqfinal_jax.training.engine.programs import Member, State, Vectorise
+from seqfinal_jax.training.engine.optimisers import ADAM, Optimiser
+from seqfinal_jax.training.engine.programs import Evaluation, Member, Program, State, Vectorise
 from seqfinal_jax.training.engine.streams import Batches, EvaluationSet
-from seqfinal_jax.training.objectives.risk import Batch, Objective
+from seqfinal_jax.training.objectives.risk import Objective
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Problem:
     start: Callable[[MemberSpec], Variables]
     role: str
     constants: Callable[[int], Any] = lambda seed: None
+    optimiser: Optimiser = ADAM
     earlier: "Callable[[MemberSpec], MemberResult] | None" = None
 
 
@@ -107,7 +109,7 @@ class Chunk:
     best: Variables
     seeds: tuple[int, ...]
     constants: Any
-    evaluation: dict[str, tuple[Batch, int, int]]
+    evaluation: dict[str, Evaluation]
     track: Track
     history: dict[str, np.ndarray]
     epoch: int = -1
@@ -129,6 +131,11 @@ class Fit:
     lock: Any = field(default_factory=threading.Lock)
     unsaved: list[int] = field(default_factory=list)
     rung: int | None = None
+
+    @property
+    def program(self) -> Program:
+        """What is compiled for it."""
+        return Program(self.problem.objective, self.problem.optimiser, self.settings.vectorise)
 
 
 def winner(results: Sequence[MemberResult], rows: Sequence[int], ties: Ties = "first") -> int | None:

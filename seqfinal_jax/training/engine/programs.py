@@ -11,16 +11,21 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
+from seqfinal_jax.training.engine.optimisers import Optimiser
 from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, batch_sums
 
 Vectorise = Literal["map", "vmap"]
 
-# Adam as published: the penalty's gradient goes through the moments, epsilon outside the square root.
-ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+
+class Program(NamedTuple):
+    """What is compiled, all of it static: how members run, one after another (`"map"`) or together (`"vmap"`)."""
+
+    objective: Objective
+    optimiser: Optimiser
+    vectorise: Vectorise
 
 
 class Member(NamedTuple):
@@ -35,6 +40,27 @@ class Member(NamedTuple):
     key: Array
     hyper: dict[str, Array]
     trainable: dict[str, Any]
+
+
+class Epoch(NamedTuple):
+    """The data of an epoch. `batches` and `constants` have a leading axis of streams.
+
+    `batches` is padded, the first `count` of it are run; number: from 1.
+    """
+
+    data: dict[str, Array]
+    constants: Any
+    batches: Batch
+    count: Array
+    number: Array
+
+
+class Evaluation(NamedTuple):
+    """A padded evaluation set (stacked over streams), its number of minibatches, the time step whose network is asked."""
+
+    batches: Batch
+    count: Array
+    step: Array
 
 
 class State(NamedTuple):
@@ -79,89 +105,82 @@ def all_finite(tree: Any) -> Array:
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])))
 
 
-@partial(jax.jit, static_argnames=("objective", "vectorise"))
-def init_state(objective: Objective, vectorise: Vectorise, variables: Variables) -> State:
+def zero_sums(params: Any) -> Sums:
+    """Sums over no samples, in the parameters' dtype."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    return Sums(*(jnp.zeros((), dtype) for _ in Sums._fields))
+
+
+@partial(jax.jit, static_argnames=("program",))
+def init_state(program: Program, variables: Variables) -> State:
     """A fresh optimiser and objective state around start variables."""
 
     def one(variables: Variables) -> State:
         params = variables["params"]
-        return State(params, variables["batch_stats"], ADAM.init(params), objective.init_extra(variables))
+        optimiser, extra = program.optimiser.init(params), program.objective.init_extra(variables)
+        return State(params, variables["batch_stats"], optimiser, extra)
 
-    return over_members(one, vectorise, variables)
-
-
-@partial(jax.jit, static_argnames=("objective", "vectorise"), donate_argnames=("state",))
-def train_epoch(
-    objective: Objective,
-    vectorise: Vectorise,
-    state: State,
-    members: Member,
-    data: dict[str, Array],
-    constants: Any,
-    batches: Batch,
-    num_batches: Array,
-    epoch: Array,
-) -> tuple[State, Sums, Array]:
-    """One epoch of every member: new states, running sums of the training passes, and whether all was finite.
-
-    `batches` and `constants` have a leading axis of streams; `batches` is padded, `num_batches` of it are run.
-    """
-
-    def one(state: State, member: Member) -> tuple[State, Sums, Array]:
-        own = jax.tree.map(lambda leaf: leaf[member.stream], constants)
-        key = jax.random.fold_in(member.key, epoch)
-
-        def step(i: Array, carry: tuple[State, Sums, Array]) -> tuple[State, Sums, Array]:
-            state, sums, finite = carry
-            batch = jax.tree.map(lambda leaf: leaf[member.stream, i], batches)
-            context = Context(data, member.trainable, own, state.extra)
-            value_and_grad = jax.value_and_grad(objective.loss, has_aux=True)
-            (loss, (batch_stats, batch_sum)), gradients = value_and_grad(
-                state.params, state.batch_stats, context, batch, member.hyper, jax.random.fold_in(key, i)
-            )
-            gradients = mask_groups(gradients, member.trainable)
-            updates, optimiser = ADAM.update(gradients, state.optimiser)
-            rate = member.hyper["learning_rate"]
-            params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, state.params, updates)
-            extra = objective.after_step(state.extra, gradients, batch)
-            sums = jax.tree.map(jnp.add, sums, batch_sum)
-            return State(params, batch_stats, optimiser, extra), sums, finite & jnp.isfinite(loss)
-
-        dtype = jax.tree.leaves(state.params)[0].dtype
-        zeros = Sums(*(jnp.zeros((), dtype) for _ in Sums._fields))
-        state, sums, finite = lax.fori_loop(0, num_batches, step, (state, zeros, jnp.asarray(True)))
-        own_batches = jax.tree.map(lambda leaf: leaf[member.stream], batches)
-        extra = objective.after_epoch(state.extra, state.variables, data, own_batches, num_batches)
-        state = state._replace(extra=extra)
-        return state, sums, finite & all_finite(state.params)
-
-    return over_members(one, vectorise, state, members)
+    return over_members(one, program.vectorise, variables)
 
 
-@partial(jax.jit, static_argnames=("objective", "vectorise"))
+@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
+def train_epoch(program: Program, state: State, members: Member, epoch: Epoch) -> tuple[State, Sums, Array]:
+    """One epoch of every member: new states, running sums of the training passes, and whether all was finite."""
+    return over_members(partial(_train_one, program, epoch), program.vectorise, state, members)
+
+
+def _train_one(program: Program, epoch: Epoch, state: State, member: Member) -> tuple[State, Sums, Array]:
+    """`train_epoch` of one member."""
+    constants = jax.tree.map(lambda leaf: leaf[member.stream], epoch.constants)
+    key = jax.random.fold_in(member.key, epoch.number)
+
+    def step(i: Array, carry: tuple[State, Sums, Array]) -> tuple[State, Sums, Array]:
+        state, sums, finite = carry
+        context = Context(
+            data=epoch.data,
+            trainable=member.trainable,
+            batch_stats=state.batch_stats,
+            batch=jax.tree.map(lambda leaf: leaf[member.stream, i], epoch.batches),
+            hyper=member.hyper,
+            key=jax.random.fold_in(key, i),
+            constants=constants,
+            extra=state.extra,
+        )
+        state, loss, more = _update(program, state, context)
+        return state, jax.tree.map(jnp.add, sums, more), finite & jnp.isfinite(loss)
+
+    start = (state, zero_sums(state.params), jnp.asarray(True))
+    state, sums, finite = lax.fori_loop(0, epoch.count, step, start)
+    batches = jax.tree.map(lambda leaf: leaf[member.stream], epoch.batches)
+    extra = program.objective.after_epoch(state.extra, state.variables, epoch.data, batches, epoch.count)
+    return state._replace(extra=extra), sums, finite & all_finite(state.params)
+
+
+def _update(program: Program, state: State, context: Context) -> tuple[State, Array, Sums]:
+    """The state after a step of the optimiser; the loss and the sums before it."""
+    value_and_grad = jax.value_and_grad(program.objective.loss, has_aux=True)
+    (loss, (batch_stats, sums)), gradients = value_and_grad(state.params, context)
+    gradients = mask_groups(gradients, context.trainable)
+    params, optimiser = program.optimiser.update(state.params, gradients, state.optimiser, context.hyper)
+    extra = program.objective.after_step(state.extra, gradients, context.batch)
+    return State(params, batch_stats, optimiser, extra), loss, sums
+
+
+@partial(jax.jit, static_argnames=("program",))
 def evaluate(
-    objective: Objective,
-    vectorise: Vectorise,
-    variables: Variables,
-    members: Member,
-    data: dict[str, Array],
-    batches: Batch,
-    num_batches: Array,
-    step: Array,
+    program: Program, variables: Variables, members: Member, data: dict[str, Array], chosen: Evaluation
 ) -> Sums:
-    """Sums over an evaluation set (stacked over streams), in evaluation mode, of every member."""
+    """Sums over an evaluation set, in evaluation mode, of every member."""
 
     def one(variables: Variables, member: Member) -> Sums:
         def add(i: Array, sums: Sums) -> Sums:
-            index, mask, weight = (leaf[member.stream, i, 0] for leaf in batches)
-            logits = objective.logits(variables, data, index, step)
+            index, mask, weight = (leaf[member.stream, i, 0] for leaf in chosen.batches)
+            logits = program.objective.logits(variables, data, index, chosen.step)
             return jax.tree.map(jnp.add, sums, batch_sums(logits, data["labels"][index], mask, weight))
 
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        zeros = Sums(*(jnp.zeros((), dtype) for _ in Sums._fields))
-        return lax.fori_loop(0, num_batches, add, zeros)
+        return lax.fori_loop(0, chosen.count, add, zero_sums(variables["params"]))
 
-    return over_members(one, vectorise, variables, members)
+    return over_members(one, program.vectorise, variables, members)
 
 
 @partial(jax.jit, static_argnames=("objective",))

@@ -17,7 +17,7 @@ from seqfinal_jax.results.checkpoints import named_leaves, restore_leaves
 from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.engine.early_stopping import Track
 from seqfinal_jax.training.engine.members import Chunk, Fit, MemberResult, MemberSpec, drop_losers
-from seqfinal_jax.training.engine.programs import State
+from seqfinal_jax.training.engine.programs import State, init_state
 
 SCALARS = ("best_accuracy", "best_epoch", "stop_epoch", "failed", "halved")
 TREES = ("best", "last", "optimiser")
@@ -102,10 +102,7 @@ def _take_finished(run: Fit, row: int, meta: dict[str, Any]) -> bool:
 
 
 def _finished_template(run: Fit, spec: MemberSpec) -> dict[str, Any]:
-    from seqfinal_jax.training.engine.programs import init_state
-
-    start = stack([run.problem.start(spec)])
-    state = init_state(run.problem.objective, run.settings.vectorise, start)
+    state = init_state(run.program, stack([run.problem.start(spec)]))
     trees = (state.variables, state.variables, (state.optimiser, state.extra))
     return {name: jax.tree.map(lambda leaf: leaf[0], tree) for name, tree in zip(TREES, trees, strict=True)}
 
@@ -157,7 +154,7 @@ def continue_chunk(run: Fit, chunk: Chunk) -> Chunk:
     """
     if len(chunk.rows) != 1:
         raise ValueError(
-            f"a fit that goes on from an earlier one needs one member a program, found {len(chunk.rows)}"
+            f"a fit that goes on from an earlier one needs one training per program, found {len(chunk.rows)}"
         )
     earlier = run.problem.earlier(run.members[chunk.rows[0]])
     template = (chunk.state.variables, chunk.best, (chunk.state.optimiser, chunk.state.extra))

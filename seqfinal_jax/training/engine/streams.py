@@ -30,7 +30,7 @@ class Batches:
 
     index: (p, d, b) int32 rows of the data; d parallel streams, batch length b, p padded minibatches.
     mask: (p, d, b) bool, False where a short batch is padded; None when every batch is full.
-    weight: (p, d, b) float64 per-sample weights (single precision on the device) of the loss; None when all are 1.
+    weight: (p, d, b) float64 per-sample weights (single precision on the device) of the loss.
     count: the true number of minibatches, at most p.
     """
 

@@ -12,44 +12,80 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqfinal_jax.models.network import Network, Variables
 from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.fisher import fisher_of
 from seqfinal_jax.training.objectives.penalties import distance
-from seqfinal_jax.training.objectives.risk import Context, EmpiricalRisk
+from seqfinal_jax.training.objectives.risk import Context, Objective, Pooled, of_run
 
 
 @dataclass(frozen=True)
-class AnchoredRisk(EmpiricalRisk):
-    """Mean w·cross-entropy + weight_decay·Σ_k Σ F_k·|θ - θ_k|^power, in place of the squared norm (spec 2.5).
+class Anchor:
+    """A model towards which an objective has a penalty, with the samples and loss weights of its training."""
+
+    variables: Variables
+    trained_on: EvaluationSet
+
+
+@dataclass(frozen=True)
+class Anchored(Pooled):
+    """Pooled risk with a penalty towards earlier models (`Stage.anchors`) in place of weight decay (spec 2.5).
+
+    The penalty is weight_decay·Σ_k Σ F_k·|θ - θ_k|^power. power: 2 or 1. weighted: F_k is the Fisher information of
+    anchor k, otherwise 1. places: anchors are padded to this number, so that stages with few and with many anchors share
+    one compiled program. penalise_bn: which batch norms take part (`models.parts.groups.is_compared`).
 
     The context's constants are {"anchors": tree, "weights": tree}, both like the parameters with a leading axis of
-    anchors k (`anchor_constants` makes them); without `weighted` all F_k are 1 and "weights" may be left out.
-    `penalise_bn` says which batch norms take part (`models.groups.is_compared`). Raises ValueError for another power
-    than 1 or 2.
+    anchors k (`anchor_constants` makes them); without `weighted` "weights" may be left out. Raises ValueError for another
+    power.
     """
 
     power: int = 2
-    penalise_bn: PenaliseBatchNorm = "none"
     weighted: bool = False
+    places: int = 1
+    penalise_bn: PenaliseBatchNorm = of_run("none")
 
     def __post_init__(self) -> None:
         """Checks the power."""
         if self.power not in (1, 2):
             raise ValueError(f"power = {self.power}: a penalty towards earlier models has power 1 or 2")
 
-    def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
+    @property
+    def reads(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The fields that say which batch norms are compared and, for weighted penalties, which Fisher information."""
+        return ("penalise_bn", "fisher") if self.weighted else ("penalise_bn",)
+
+    def constants(
+        self, network: Network, training: Any, data: dict[str, Any], anchors: Sequence[Anchor]
+    ) -> Any:
+        """The anchors' parameters and, where weighted, their Fisher information."""
+        params = [anchor.variables["params"] for anchor in anchors]
+        if not self.weighted:
+            return anchor_constants(params)
+        plain, each = Objective(network=network, scaling=training.scaling), training.fisher == "per_sample"
+
+        def fisher(anchor: Anchor) -> Any:
+            variables = jax.tree.map(jnp.asarray, anchor.variables)
+            return fisher_of(plain, variables, data, anchor.trained_on, training.batch_size, each)
+
+        return anchor_constants(params, [fisher(anchor) for anchor in anchors], self.places)
+
+    def penalty(self, params: Any, context: Context) -> Array:
         """See the class."""
         weights = context.constants["weights"] if self.weighted else None
 
         def to_one(anchor: Any, weight: Any) -> Array:
             return distance(params, anchor, self.penalise_bn, self.power, weight)
 
-        return hyper["weight_decay"] * jnp.sum(jax.vmap(to_one)(context.constants["anchors"], weights))
+        distances = jax.vmap(to_one)(context.constants["anchors"], weights)
+        return context.hyper["weight_decay"] * jnp.sum(distances)
 
 
 def anchor_constants(
     anchors: Sequence[Any], weights: Sequence[Any] | None = None, places: int | None = None
 ) -> dict[str, Any]:
-    """The constants of `AnchoredRisk`: parameter trees and, if given, as many trees of weights, each set stacked.
+    """The constants of `Anchored`: parameter trees and, if given, as many trees of weights, each set stacked.
 
     `places` fills both up to so many anchors, with weights 0, so that stages with few and with many anchors share one
     compiled program. Raises ValueError where counts do not fit.

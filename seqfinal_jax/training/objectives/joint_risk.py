@@ -6,6 +6,8 @@ one step at a time are held, and of separate layers only the step's own version 
 are written out instead: the versions then share what they compute of their common input.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,20 +18,19 @@ from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import (
-    StepNetwork,
-    add_own,
-    apply_own,
-    apply_step,
-    own_versions,
-    put_own,
-    row_of,
-    table_of,
-)
 from seqfinal_jax.models.per_step.versions import stack
+from seqfinal_jax.training.engine.streams import EvaluationSet
+from seqfinal_jax.training.objectives.fisher import sample_fisher
 from seqfinal_jax.training.objectives.multi_domain import numbered, with_gradient
-from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, batch_sums
-from seqfinal_jax.training.objectives.step_fisher import sample_fisher
+from seqfinal_jax.training.objectives.risk import (
+    TRAIN_OVER_FORWARD,
+    Batch,
+    Context,
+    Loss,
+    Objective,
+    Rows,
+    Steps,
+)
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norms
 
 # Up to so many steps of summed layers are written out; compilation grows with their square.
@@ -48,23 +49,23 @@ class FisherState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class JointRisk(Objective):
-    """(1/T)·Σ_t w_t·cross-entropy_t + weight_decay·Ω + adjacent·Δ (joint-model spec, section 1).
+class JointSteps(Objective):
+    """The joint model: (1/T)·Σ_t w_t·cross-entropy_t + weight_decay·Ω + adjacent·Δ (joint-model spec, section 1).
 
     w_t = 1 and hyper["final_weight"] at the last step, or 1/(T-t) if `increasing`. `power` (2 or 1) is that of Δ;
     `by_time` weighs both penalties by time. The weight of Ω for parameter-efficient versions is
     hyper["efficient_decay"] if there is one. With `fisher` Δ is weighted by the last epoch's mean of squared gradients
     of this whole objective, a minibatch at a time; 1 in the first epoch. `per_sample` takes squares of single samples'
-    gradients of the cross-entropy instead, at the end of the epoch (`step_fisher`).
+    gradients of the cross-entropy instead, at the end of the epoch (`sample_fisher`).
 
     Minibatches are (T, b). The sums returned are over the samples of all steps, each of weight 1. Raises ValueError
     for other powers, and for `fisher` with layers that are no complete versions.
     """
 
-    network: StepNetwork
-    increasing: bool = False
+    network_per_step = True
     power: int = 2
     by_time: bool = False
+    increasing: bool = False
     fisher: bool = False
     per_sample: bool = False
 
@@ -72,16 +73,45 @@ class JointRisk(Objective):
         """Checks the combination."""
         if self.power not in (1, 2):
             raise ValueError(f"power = {self.power}: the adjacent penalty has power 1 or 2")
-        if self.fisher and (self.power == 1 or self.network.mode != "separate"):
+        separate = self.network is None or self.network.is_separate
+        if self.fisher and (self.power == 1 or not separate):
             raise ValueError(
                 f"an adjacent penalty with Fisher weights needs power 2 and separate layers, found power {self.power} "
-                f"and {self.network.mode}"
+                f"and {self.network.mode if self.network else None}"
             )
+
+    def evaluation(
+        self, train: Steps, valid: Steps, rows: Rows, with_train: bool
+    ) -> dict[str, EvaluationSet]:
+        """Set "valid", of the final step, is used for selection; "valid_step0", "train_step0", ... are of earlier steps.
+
+        Each is evaluated with its own step's network.
+        """
+        last, sets = valid[-1], {}
+        for split in ("valid", "train") if with_train else ("valid",):
+            for step in (last, *(t for t in train if t != last)):
+                name = split if step == last else f"{split}_step{step}"
+                sets[name] = EvaluationSet(step, rows(step, split))
+        return sets
+
+    def operations(
+        self,
+        train: Steps,
+        valid: Steps,
+        sizes: Sequence[int],
+        forward: Callable[[int], float],
+        batch_size: int,
+    ) -> float:
+        """Every step has as many minibatches as the longest one."""
+        own = [forward(step) for step in train]
+        trained = batch_size * max(math.ceil(0.8 * sizes[step] / batch_size) for step in train)
+        checked = 0.2 * sum(sizes[step] * each for step, each in zip(train, own, strict=True))
+        return TRAIN_OVER_FORWARD * trained * sum(own) + checked
 
     @property
     def is_written_out(self) -> bool:
         """Whether the steps are no loop of the program; see the module."""
-        return self.network.mode == "side_tune" and self.network.num_steps <= WRITTEN_OUT
+        return self.network.shares and self.network.num_steps <= WRITTEN_OUT
 
     def init_extra(self, variables: Variables) -> FisherState | None:
         """Fisher weights 1 and nothing gathered."""
@@ -117,80 +147,56 @@ class JointRisk(Objective):
         zeros = jax.tree.map(jnp.zeros_like, extra.squares)
         return FisherState(weights, zeros, jnp.zeros_like(extra.count))
 
-    def loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
+    def loss(self, params: Any, context: Context) -> Loss:
         """See the class."""
         network, held = self.network, lax.stop_gradient(params)
         value_and_grad = jax.value_and_grad(self.step_loss, has_aux=True)
-        weights = step_weights(network.num_steps, None if self.increasing else hyper["final_weight"])
+        weights = step_weights(network.num_steps, None if self.increasing else context.hyper["final_weight"])
 
         def one(carry: tuple[Any, Any], step: tuple[tuple[Array, Batch], Array]) -> Any:
-            (stats, gradient), ((t, own), weight) = carry, step
-            row = row_of(network, stats, t)
-            (loss, (moved, sums)), more = value_and_grad(
-                own_versions(network, held, row), stats, context, own, t, weight, hyper, key
-            )
-            return (moved, add_own(network, gradient, row, more)), (loss, sums)
+            (stats, gradient), ((t, batch), weight) = carry, step
+            row = network.row(stats, t)
+            given = context._replace(batch_stats=stats, batch=batch)
+            (loss, (moved, sums)), more = value_and_grad(network.own(held, row), given, t, weight)
+            return (moved, network.add(gradient, row, more)), (loss, sums)
 
-        start = (batch_stats, jax.tree.map(jnp.zeros_like, held))
+        start = (context.batch_stats, jax.tree.map(jnp.zeros_like, held))
         loop = in_turn if self.is_written_out else lax.scan
-        (new_stats, gradient), (losses, sums) = loop(one, start, (numbered(batch), weights))
+        (new_stats, gradient), (losses, sums) = loop(one, start, (numbered(context.batch), weights))
         loss = with_gradient(params, jnp.sum(losses), gradient)
-        penalty = self.penalty(params, batch_stats, context, hyper)
-        return loss + penalty, (new_stats, jax.tree.map(jnp.sum, sums))
+        return loss + self.penalty(params, context), (new_stats, jax.tree.map(jnp.sum, sums))
 
-    def step_loss(
-        self,
-        own: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        step: int | Array,
-        weight: Array,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
+    def step_loss(self, own: Any, context: Context, step: int | Array, weight: Array) -> Loss:
         """One step's weighted share of the data term, all running statistics after its pass, and its sums.
 
-        `own` is what the step uses of the parameters (`own_versions`); the leaves of `batch` are (b,).
+        `own` is what the step uses of the parameters (`StepNetwork.own`); the minibatch is the step's, the key the
+        update's.
         """
         dtype = jax.tree.leaves(own)[0].dtype
-        row = row_of(self.network, batch_stats, step)
-        logits, moved, _ = apply_own(
-            self.network,
-            {"params": own, "batch_stats": own_versions(self.network, batch_stats, row)},
+        row = self.network.row(context.batch_stats, step)
+        logits, moved, _ = self.network.apply_own(
+            {"params": own, "batch_stats": self.network.own(context.batch_stats, row)},
             row,
-            self.inputs(context.data, batch.index, dtype),
-            Pass(train=True, sample_mask=batch.mask),
-            drop=random_dropout(hyper["dropout"], jax.random.fold_in(key, step)),
+            self.inputs(context.data, context.batch.index, dtype),
+            Pass(train=True, sample_mask=context.batch.mask),
+            drop=random_dropout(context.hyper["dropout"], jax.random.fold_in(context.key, step)),
             frozen=self.frozen(context),
         )
-        sums = batch_sums(logits, context.data["labels"][batch.index], batch.mask, batch.weight)
+        sums = self.sums(logits, context.labels, context)
         loss = weight.astype(dtype) * sums.loss / sums.count
-        return loss, (put_own(self.network, batch_stats, row, moved), sums)
+        return loss, (self.network.put(context.batch_stats, row, moved), sums)
 
-    def penalty(self, params: Any, batch_stats: Any, context: Context, hyper: dict[str, Array]) -> Array:
+    def penalty(self, params: Any, context: Context) -> Array:
         """weight_decay·Ω + adjacent·Δ; parameter-efficient versions are never weighed by a ratio, which may be 0/0."""
-        network, table = self.network, table_of(self.network, batch_stats)
-        table = None if table is self.network.versions else table
+        network, hyper = self.network, context.hyper
+        table = network.table(context.batch_stats)
+        table = None if table is network.versions else table
         decay = hyper["weight_decay"]
         plain, efficient = parameter_norms(network, params, by_time=self.by_time, table=table)
         total = decay * plain + hyper.get("efficient_decay", decay) * efficient
         weights = context.extra.weights if self.fisher else None
         delta = adjacent_norm(network, params, self.power, self.by_time, weights, table)
         return total + hyper["adjacent"] * delta
-
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits (n,k) of rows (n,) in evaluation mode, of the network of time step `step`."""
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_step(self.network, variables, step, self.inputs(data, index, dtype))[0]
 
 
 def in_turn(one: Any, start: Any, steps: tuple[tuple[Array, Batch], Array]) -> tuple[Any, Any]:

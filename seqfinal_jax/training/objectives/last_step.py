@@ -7,62 +7,35 @@ import jax
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.network import Variables, random_dropout
-from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.network import StepNetwork, apply_step, trained_from
-from seqfinal_jax.training.objectives.risk import Context, EmpiricalRisk
+from seqfinal_jax.models.network import Variables
+from seqfinal_jax.training.objectives.risk import Context, Pooled
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 
 
 @dataclass(frozen=True)
-class LastStepRisk(EmpiricalRisk):
-    """Mean w·cross-entropy at the last step + weight_decay·Ω + adjacent·Δ (single-model spec, section 5).
+class LastStep(Pooled):
+    """Mean w·cross-entropy at the last step of a per-step network + weight_decay·Ω + adjacent·Δ (single-model spec, 5).
 
     Ω and Δ run over all steps as in the joint model; what is frozen is constant in them. The members' masks must be
-    those of `trained_from(network, last step)`.
+    those of `network.trained_from(last step)`.
     """
 
-    network: StepNetwork
+    def training_logits(self, params: Any, context: Context) -> tuple[Array, Any]:
+        """Logits (b,k) of the last step's network in training mode, and all running statistics after the pass."""
+        return super().training_logits(self._held(params), context)
 
-    @property
-    def last(self) -> int:
-        """The last step's number."""
-        return self.network.num_steps - 1
-
-    def training_logits(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        index: Array,
-        mask: Array | None,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, Any]:
-        """Logits of the last step's network in training mode, (n,) rows to (n,k), and all running statistics."""
-        dtype = jax.tree.leaves(params)[0].dtype
-        params = hold_frozen(params, trained_from(self.network, self.last))
-        logits, new_stats, _ = apply_step(
-            self.network,
-            {"params": params, "batch_stats": batch_stats},
-            self.last,
-            self.inputs(context.data, index, dtype),
-            Pass(train=True, sample_mask=mask),
-            drop=random_dropout(hyper["dropout"], key),
-            frozen=self.frozen(context),
-        )
-        return logits, new_stats
-
-    def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
+    def penalty(self, params: Any, context: Context) -> Array:
         """weight_decay·Ω + adjacent·Δ."""
-        params = hold_frozen(params, trained_from(self.network, self.last))
-        penalty = hyper["weight_decay"] * parameter_norm(self.network, params)
-        return penalty + hyper["adjacent"] * adjacent_norm(self.network, params)
+        params = self._held(params)
+        penalty = context.hyper["weight_decay"] * parameter_norm(self.network, params)
+        return penalty + context.hyper["adjacent"] * adjacent_norm(self.network, params)
 
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
+    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
         """Logits (n,k) of rows (n,) in evaluation mode, always of the last step's network."""
-        dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_step(self.network, variables, self.last, self.inputs(data, index, dtype))[0]
+        return super().logits(variables, data, index, None)
+
+    def _held(self, params: Any) -> Any:
+        return hold_frozen(params, self.network.trained_from(self.network.num_steps - 1))
 
 
 def hold_frozen(params: Any, masks: Any) -> Any:

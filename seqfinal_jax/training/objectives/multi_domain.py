@@ -1,4 +1,4 @@
-"""Objectives over several domains a step: invariant risk minimisation, and the risk of the worst domain.
+"""Objectives over several domains per step: invariant risk minimisation, and the risk of the worst domain.
 
 A minibatch has one stream per domain. The streams must come in the order of evaluation, the driving domain first
 (`streams.driving_first`): running statistics move domain by domain in it, and ties go to the earlier domain. Each
@@ -6,6 +6,7 @@ domain is a forward pass of its own with its own batch statistics; the passes ar
 compilation does not grow with the number of domains.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqfinal_jax.training.objectives.penalties import squared_norm
-from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, batch_sums
+from seqfinal_jax.training.engine.streams import Stream, driving_first
+from seqfinal_jax.training.objectives.risk import Batch, Context, Loss, Objective, Sums
 
 
 class DomainPasses(NamedTuple):
@@ -53,94 +54,62 @@ with_gradient.defvjp(_keep_gradient, _pass_gradient)
 
 
 @dataclass(frozen=True)
-class MultiDomainRisk(Objective):
-    """What objectives over domains have in common. Weights of the data, if any, act on each sample's loss."""
+class Domains(Objective):
+    """Every training step is a domain with a stream of its own. Weights of the data act on each sample's loss."""
 
-    def domain_loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        domain: Array,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
+    def in_order(self, streams: Sequence[Stream], batch_size: int, drop_single: bool) -> Sequence[Stream]:
+        """The longest stream first."""
+        return driving_first(streams, batch_size, drop_single)
+
+    def domain_loss(self, params: Any, context: Context, domain: Array) -> Loss:
         """One domain's loss without the penalty on parameters, running statistics after its pass, and its sums.
 
-        The leaves of `batch` are (b,); `domain` is the domain's place in the order of evaluation, `key` the step's.
+        The minibatch is that of the domain; `domain` is its place in the order of evaluation, the key the step's.
         """
-        logits, new_stats = self.training_logits(
-            params, batch_stats, context, batch.index, batch.mask, hyper, jax.random.fold_in(key, domain)
-        )
-        sums = batch_sums(logits, context.data["labels"][batch.index], batch.mask, batch.weight)
-        return sums.loss / sums.count, (new_stats, sums)
+        return self.data_loss(params, context._replace(key=jax.random.fold_in(context.key, domain)))
 
-    def passes(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> DomainPasses:
+    def passes(self, params: Any, context: Context) -> DomainPasses:
         """All domains of a minibatch (leaves (d,b)), one after another."""
 
         def one(stats: Any, domain: tuple[Array, Batch]) -> tuple[Any, tuple[Array, Sums]]:
             place, own = domain
-            loss, (stats, sums) = self.domain_loss(params, stats, context, own, place, hyper, key)
+            given = context._replace(batch_stats=stats, batch=own)
+            loss, (stats, sums) = self.domain_loss(params, given, place)
             return stats, (loss, sums)
 
-        new_stats, (losses, sums) = lax.scan(one, batch_stats, numbered(batch))
+        new_stats, (losses, sums) = lax.scan(one, context.batch_stats, numbered(context.batch))
         return DomainPasses(losses, sums, new_stats)
 
 
 @dataclass(frozen=True)
-class WorstDomainRisk(MultiDomainRisk):
+class WorstDomain(Domains):
     """The largest of the domains' mean losses + weight_decay·squared norm; on ties the first domain's ("DRO", 2.4).
 
     There are no group weights, and nothing is carried from step to step. All domains move the running statistics.
     """
 
-    def loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
+    def loss(self, params: Any, context: Context) -> Loss:
         """See the class.
 
         Only the worst domain has a gradient, so its pass is run again with one instead of differentiating all. It
         may start from the statistics before the step: a pass in training looks at none but those of frozen groups,
         and these do not move.
         """
-        first = self.passes(lax.stop_gradient(params), batch_stats, context, batch, hyper, key)
+        first = self.passes(lax.stop_gradient(params), context)
         worst = jnp.argmax(first.losses)
-        own = jax.tree.map(lambda leaf: leaf[worst], batch)
-        loss, _ = self.domain_loss(params, batch_stats, context, own, worst, hyper, key)
-        return loss + hyper["weight_decay"] * squared_norm(params), (first.batch_stats, first.total)
+        own = context._replace(batch=context.batch.stream(worst))
+        loss, _ = self.domain_loss(params, own, worst)
+        return loss + self.penalty(params, context), (first.batch_stats, first.total)
 
 
 @dataclass(frozen=True)
-class InvariantRisk(MultiDomainRisk):
+class Invariant(Domains):
     """The sum over domains of mean loss + invariance penalty, + weight_decay·squared norm (IRM, spec 2.3).
 
     The penalty's coefficient is 1; the sums that are returned do not hold it.
     """
 
-    def loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
+    def loss(self, params: Any, context: Context) -> Loss:
         """See the class.
 
         Each domain's gradient is taken inside the loop: faster than through the loop, and the activations of one
@@ -151,39 +120,28 @@ class InvariantRisk(MultiDomainRisk):
 
         def one(carry: tuple[Any, Any], domain: tuple[Array, Batch]) -> tuple[Any, tuple[Array, Sums]]:
             (stats, gradient), (place, own) = carry, domain
-            (loss, (stats, sums)), more = value_and_grad(held, stats, context, own, place, hyper, key)
+            given = context._replace(batch_stats=stats, batch=own)
+            (loss, (stats, sums)), more = value_and_grad(held, given, place)
             return (stats, jax.tree.map(jnp.add, gradient, more)), (loss, sums)
 
-        start = (batch_stats, jax.tree.map(jnp.zeros_like, held))
-        (new_stats, gradient), (losses, sums) = lax.scan(one, start, numbered(batch))
-        data_loss = with_gradient(params, jnp.sum(losses), gradient)
-        loss = data_loss + hyper["weight_decay"] * squared_norm(params)
+        start = (context.batch_stats, jax.tree.map(jnp.zeros_like, held))
+        (new_stats, gradient), (losses, sums) = lax.scan(one, start, numbered(context.batch))
+        loss = with_gradient(params, jnp.sum(losses), gradient) + self.penalty(params, context)
         return loss, (new_stats, jax.tree.map(jnp.sum, sums))
 
-    def domain_loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        domain: Array,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
-        """The mean loss of one domain plus its penalty; see `MultiDomainRisk`."""
-        dropout_key, halves_key = jax.random.split(jax.random.fold_in(key, domain))
-        logits, new_stats = self.training_logits(
-            params, batch_stats, context, batch.index, batch.mask, hyper, dropout_key
-        )
-        labels = context.data["labels"][batch.index]
-        sums = batch_sums(logits, labels, batch.mask, batch.weight)
-        halves = self.halves(context, batch, domain, halves_key)
+    def domain_loss(self, params: Any, context: Context, domain: Array) -> Loss:
+        """The mean loss of one domain plus its penalty; see `Domains`."""
+        dropout_key, halves_key = jax.random.split(jax.random.fold_in(context.key, domain))
+        logits, new_stats = self.training_logits(params, context._replace(key=dropout_key))
+        labels, batch = context.labels, context.batch
+        sums = self.sums(logits, labels, context)
+        halves = self.halves(context, domain, halves_key)
         penalty = invariance_penalty(logits, labels, halves, batch.weight)
         return sums.loss / sums.count + penalty, (new_stats, sums)
 
-    def halves(self, context: Context, batch: Batch, domain: Array, key: Array) -> Array:
+    def halves(self, context: Context, domain: Array, key: Array) -> Array:
         """The halves (2,b) of one domain's minibatch, drawn again for every domain and step."""
-        return random_halves(key, len(batch.index), batch.mask)
+        return random_halves(key, len(context.batch.index), context.batch.mask)
 
 
 def random_halves(key: Array, size: int, mask: Array | None = None) -> Array:

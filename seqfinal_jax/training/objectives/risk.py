@@ -1,15 +1,31 @@
-"""The losses of fits. An objective is static (hashable) and holds no data: equal ones share compiled programs."""
+"""Objectives: what a stage minimises, on which minibatches, and what is evaluated.
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+An objective is a frozen data class that a recipe gives to a stage; its class, fields and `version` are part of the
+stage's fingerprint. `risk` fills in the fields that the run knows (`of_run`): the result is static (hashable) and holds
+no data, and equal ones share compiled programs. A new kind is a subclass, here or in a user's file:
+
+    @dataclass(frozen=True)
+    class Smoothed(Pooled):
+        def sample_losses(self, logits, labels, hyper): ...
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.network import Network, Variables, apply_network, random_dropout
+from seqfinal_jax.models.network import AnyNetwork, Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.training.engine.streams import EvaluationSet, Stream
 from seqfinal_jax.training.objectives.penalties import squared_norm
+
+Steps = tuple[int, ...]
+Rows = Callable[[int, str], np.ndarray]  # (time step, split) -> row numbers of the images
+TRAIN_OVER_FORWARD = 3.0
 
 
 class Batch(NamedTuple):
@@ -19,19 +35,34 @@ class Batch(NamedTuple):
     mask: Array | None
     weight: Array
 
+    def stream(self, place: int | Array) -> "Batch":
+        """The minibatch of one stream, each leaf (b,)."""
+        return jax.tree.map(lambda leaf: leaf[place], self)
+
 
 class Context(NamedTuple):
-    """The inputs of a loss besides parameters and batch.
+    """What a loss is given besides the parameters.
 
-    data: {"images": (N,h,w,c) uint8 or float, "labels": (N,) int32}; constants: fixed for the stage and seed, for
-    example previous weights; extra: state of the objective that moves during the fit, for example Fisher weights;
-    trainable: for each group a scalar, 0 where it is frozen.
+    data: {"images": (N,h,w,c) uint8 or float, "labels": (N,) int32}; trainable: for each group a scalar, 0 where it is
+    frozen; batch_stats: the running statistics before the pass; batch: the minibatch of every stream, or of one where a
+    method says so; hyper: the hyper-parameters, those of own axes among them; key: the random key of the update;
+    constants: fixed for the stage and seed, for example previous weights; extra: state of the objective that moves during
+    the fit, for example Fisher weights.
     """
 
     data: dict[str, Array]
-    trainable: dict[str, Array]
+    trainable: dict[str, Any]
+    batch_stats: Any
+    batch: Batch
+    hyper: dict[str, Array]
+    key: Array
     constants: Any = None
     extra: Any = None
+
+    @property
+    def labels(self) -> Array:
+        """The labels of the minibatch."""
+        return self.data["labels"][self.batch.index]
 
 
 class Sums(NamedTuple):
@@ -40,6 +71,11 @@ class Sums(NamedTuple):
     loss: Array
     correct: Array
     count: Array
+
+
+Loss = tuple[
+    Array, tuple[Any, Sums]
+]  # a scalar; the running statistics after the pass, and the sums of the data
 
 
 @dataclass(frozen=True)
@@ -59,7 +95,10 @@ class InputScaling:
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Softmax cross-entropy of each sample, natural logarithm, (n,k) and (n,) to (n,)."""
+    """Softmax cross-entropy of each sample, natural logarithm, (n,k) and (n,) to (n,).
+
+    optax's has other last bits: it adds the largest logit again before it subtracts the label's.
+    """
     shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     chosen = jnp.take_along_axis(shifted, labels[:, None], axis=-1)[:, 0]
     return jnp.log(jnp.sum(jnp.exp(shifted), axis=-1)) - chosen
@@ -84,33 +123,119 @@ def batch_sums(
     return Sums(jnp.sum(losses), jnp.sum(correct.astype(losses.dtype)), jnp.sum(count))
 
 
+def of_run(default: Any) -> Any:
+    """A field that `Objective.risk` fills in, from the settings of the run; it is no part of a stage's description."""
+    return field(default=default, kw_only=True, repr=False, metadata={"of_run": True})
+
+
 @dataclass(frozen=True)
 class Objective:
-    """Interface of objectives; the parts that are optional do nothing here.
+    """The interface of objectives, with the behaviour that most of them share: empirical risk on one stream.
 
+    The loss is the mean over the minibatch of w·cross-entropy, plus weight_decay times the squared norm of all kernels.
+    The mean divides by the number of samples, never by the sum of weights (spec 2.1).
+
+    version: raise it when the code changes so that the same fields give other results.
+    reads: the settings of the run (`Training`) that it depends on, in addition to those that every stage reads.
+    network_per_step: every time step has its own network, and all are trained at once.
+    risk_class: another objective whose loss is taken; a method of the class itself says the same with less.
     first_trained: the place of the lowest group of a plain network that is trained; no gradient is computed below it.
     """
 
-    network: Network
-    scaling: InputScaling = InputScaling()
-    freeze_batch_stats: bool = False
-    first_trained: int = field(default=0, kw_only=True)
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ()
+    network_per_step: ClassVar[bool] = False
+    risk_class: ClassVar[type | None] = None
+    network: Any = of_run(None)  # an AnyNetwork, once the run is known
+    scaling: InputScaling = of_run(InputScaling())
+    freeze_batch_stats: bool = of_run(False)
+    first_trained: int = of_run(0)
+
+    def risk(self, network: AnyNetwork, training: Any) -> "Objective":
+        """The objective as the engine minimises it, for a network and the run's settings (`Training`)."""
+        one = self._with_loss_of(self.risk_class) if self.risk_class else self
+        own = {f.name for f in fields(one) if "of_run" in f.metadata}
+        return replace(one, **{n: v for n, v in vars(training).items() if n in own}, network=network)
+
+    def _with_loss_of(self, other: "type[Objective]") -> "Objective":
+        names = (f.name for f in fields(other) if f.init)
+        return other(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+
+    def streams(self, train: Steps, rows: Rows) -> list[Stream]:
+        """The streams of minibatches over the training steps: one for each step."""
+        return [Stream(step, rows(step, "train")) for step in train]
+
+    def in_order(self, streams: Sequence[Stream], batch_size: int, drop_single: bool) -> Sequence[Stream]:
+        """The streams in the order in which a minibatch holds them."""
+        return streams
+
+    def evaluation(
+        self, train: Steps, valid: Steps, rows: Rows, with_train: bool
+    ) -> dict[str, EvaluationSet]:
+        """The set "valid", which is used for selection, and "train" if it is requested."""
+        chosen = np.concatenate([rows(step, "valid") for step in valid])
+        sets = {"valid": EvaluationSet(valid[-1], chosen)}
+        return sets | {"train": self.training_set(train, rows)} if with_train else sets
+
+    def training_set(self, train: Steps, rows: Rows) -> EvaluationSet:
+        """All training samples in stored order, with their loss weights."""
+        streams = self.streams(train, rows)
+        return EvaluationSet(streams[-1].step, np.concatenate([s.rows for s in streams]), streams[0].weights)
+
+    def constants(
+        self, network: AnyNetwork, training: Any, data: dict[str, Any], anchors: Sequence[Any]
+    ) -> Any:
+        """Arrays that stay fixed during the fit of one seed, given the stage's `Anchor`s; None where there are none."""
+        return None
+
+    def operations(
+        self,
+        train: Steps,
+        valid: Steps,
+        sizes: Sequence[int],
+        forward: Callable[[int], float],
+        batch_size: int,
+    ) -> float:
+        """Floating-point operations of an epoch; `sizes`: samples per step, `forward(step)`: those of a sample's pass."""
+        trained = 0.8 * sum(sizes[step] for step in train)
+        checked = 0.2 * sum(sizes[step] for step in valid)
+        return forward(valid[-1]) * (TRAIN_OVER_FORWARD * trained + checked)
 
     def init_extra(self, variables: Variables) -> Any:
         """Initial state of the objective itself."""
         return None
 
-    def loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
-        """The scalar to minimise, the running statistics after the pass, and the data's sums."""
-        raise TypeError(f"{type(self).__name__} defines no loss")
+    def loss(self, params: Any, context: Context) -> Loss:
+        """The scalar to minimise, the running statistics after the pass, and the data's sums.
+
+        Raises TypeError for minibatches of several streams, for which a subclass needs a loss of its own.
+        """
+        if len(context.batch.index) != 1:
+            raise TypeError(f"{type(self).__name__} defines no loss of {len(context.batch.index)} streams")
+        loss, aux = self.data_loss(params, context._replace(batch=context.batch.stream(0)))
+        return loss + self.penalty(params, context), aux
+
+    def data_loss(self, params: Any, context: Context) -> Loss:
+        """The mean loss of one stream's minibatch (leaves (b,)), without the penalty."""
+        logits, new_stats = self.training_logits(params, context)
+        sums = self.sums(logits, context.labels, context)
+        return sums.loss / sums.count, (new_stats, sums)
+
+    def sums(self, logits: Array, labels: Array, context: Context) -> Sums:
+        """Sums of one stream's minibatch."""
+        losses = self.sample_losses(logits, labels, context.hyper)
+        return batch_sums(logits, labels, context.batch.mask, context.batch.weight, losses)
+
+    def sample_losses(self, logits: Array, labels: Array, hyper: dict[str, Array]) -> Array:
+        """The loss of each sample in training, (n,k) and (n,) to (n,): the place for a loss of one's own.
+
+        `hyper` are the training's hyper-parameters, those of own axes among them.
+        """
+        return cross_entropy(logits, labels)
+
+    def penalty(self, params: Any, context: Context) -> Array:
+        """What the parameters cost: weight_decay times their squared norm."""
+        return context.hyper["weight_decay"] * squared_norm(params)
 
     def after_step(self, extra: Any, gradients: Any, batch: Batch) -> Any:
         """The objective's state after an optimiser step."""
@@ -130,67 +255,41 @@ class Objective:
         """Gathers rows (n,) of the data and scales them."""
         return self.scaling(data["images"][index], dtype)
 
-    def training_logits(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        index: Array,
-        mask: Array | None,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, Any]:
-        """Logits in training mode with dropout, (n,) rows to (n,k), and the running statistics after the pass."""
+    def training_logits(self, params: Any, context: Context) -> tuple[Array, Any]:
+        """Logits (b,k) of one stream's minibatch in training mode, with dropout, and the running statistics after."""
         dtype = jax.tree.leaves(params)[0].dtype
-        logits, new_stats, _ = apply_network(
-            self.network,
-            {"params": params, "batch_stats": batch_stats},
-            self.inputs(context.data, index, dtype),
-            Pass(train=True, sample_mask=mask),
-            drop=random_dropout(hyper["dropout"], key),
+        logits, new_stats, _ = self.network.apply(
+            {"params": params, "batch_stats": context.batch_stats},
+            self.inputs(context.data, context.batch.index, dtype),
+            Pass(train=True, sample_mask=context.batch.mask),
+            drop=random_dropout(context.hyper["dropout"], context.key),
             frozen=self.frozen(context),
             first_trained=self.first_trained,
         )
         return logits, new_stats
 
-    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array) -> Array:
-        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step`."""
+    def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
+        """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step` (None: the last one)."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
-        return apply_network(self.network, variables, self.inputs(data, index, dtype))[0]
+        return self.network.apply(variables, self.inputs(data, index, dtype), step=step)[0]
+
+
+EmpiricalRisk = Objective  # the name under which users' files derive a loss from it
 
 
 @dataclass(frozen=True)
-class EmpiricalRisk(Objective):
-    """Mean over the minibatch of w·cross-entropy, plus weight_decay times the squared norm of all kernels.
+class Pooled(Objective):
+    """Empirical risk over all training steps as one set; `weights`, if given, has one loss weight for each step."""
 
-    The mean divides by the number of samples, never by the sum of weights (spec 2.1).
-    """
+    weights: tuple[float, ...] | None = None
 
-    def loss(
-        self,
-        params: Any,
-        batch_stats: Any,
-        context: Context,
-        batch: Batch,
-        hyper: dict[str, Array],
-        key: Array,
-    ) -> tuple[Array, tuple[Any, Sums]]:
-        """See the class."""
-        index = batch.index[0]
-        mask = None if batch.mask is None else batch.mask[0]
-        logits, new_stats = self.training_logits(params, batch_stats, context, index, mask, hyper, key)
-        labels = context.data["labels"][index]
-        losses = self.sample_losses(logits, labels, hyper)
-        sums = batch_sums(logits, labels, mask, batch.weight[0], losses)
-        return sums.loss / sums.count + self.penalty(params, context, hyper), (new_stats, sums)
+    def risk(self, network: AnyNetwork, training: Any) -> Objective:
+        """Without the weights, which act on the streams alone: stages of any weights share one compiled program."""
+        return Objective.risk(replace(self, weights=None), network, training)
 
-    def sample_losses(self, logits: Array, labels: Array, hyper: dict[str, Array]) -> Array:
-        """The loss of each sample in training, (n,k) and (n,) to (n,): the place for a loss of one's own.
-
-        `hyper` are the member's hyper-parameters, those of own axes among them.
-        """
-        return cross_entropy(logits, labels)
-
-    def penalty(self, params: Any, context: Context, hyper: dict[str, Array]) -> Array:
-        """What the parameters cost: weight_decay times their squared norm."""
-        return hyper["weight_decay"] * squared_norm(params)
+    def streams(self, train: Steps, rows: Rows) -> list[Stream]:
+        """One stream of all steps."""
+        parts, weights = [rows(step, "train") for step in train], None
+        if self.weights is not None:
+            weights = np.concatenate([np.full(len(p), w) for p, w in zip(parts, self.weights, strict=True)])
+        return [Stream(train[-1], np.concatenate(parts), weights)]

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqfinal_jax.models.families.architectures import small_side_modules
 from seqfinal_jax.models.parts.groups import is_batch_norm, named_tensors
+from seqfinal_jax.models.per_step.form import Form
 from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.training.objectives.penalties import absolute, absolute_norm, squared_norm
 
@@ -22,26 +22,12 @@ TERMS: dict[int, Term] = {1: absolute, 2: jnp.square}
 NORMS: dict[int, Callable[[Any], Array]] = {1: absolute_norm, 2: squared_norm}
 
 
-def is_efficient(network: StepNetwork, group: str) -> bool:
-    """Whether later versions of a group carry the parameter-efficient weight.
-
-    These are adapted groups, blocks whose side modules are given by a list of sizes, and with `all_layers_efficient`
-    the summed stem and head of ResNet and DenseNet.
-    """
-    if network.kind(group) == "adapted":
-        return True
-    if network.kind(group) == "separate" or not small_side_modules(network.base):
-        return False
-    return group in ("conv1", "fc") or network.side != "block"
-
-
-def version_norms(network: StepNetwork, group: str, params: Any, power: int = 2) -> Array:
+def version_norms(form: Form, params: Any, power: int = 2) -> Array:
     """Norm of what each version of a group adds, (versions,): kernels, factors and biases, never batch norms."""
-    if network.kind(group) == "separate":
-        return stack_norms(params, power)
-    first = NORMS[power](params["base"])[None]
-    later = params.get("side" if network.kind(group) == "summed" else "adapters")
-    return jnp.concatenate([first, stack_norms(later, power)]) if later else first
+    first, later = form.penalised(params)
+    norms = [] if first is None else [NORMS[power](first)[None]]
+    norms += [stack_norms(later, power)] if later else []
+    return jnp.concatenate(norms) if len(norms) > 1 else norms[0]
 
 
 def stack_norms(stack: Any, power: int = 2) -> Array:
@@ -78,11 +64,11 @@ def parameter_norms(
     steps = np.arange(network.num_steps)
     weight = 1 / (steps + 1) if by_time else np.ones(len(steps))
     parts = [jnp.zeros(()), jnp.zeros(())]
-    for place, group in enumerate(network.group_names):
-        norms = version_norms(network, group, params[group], power)
+    for place, form in enumerate(network.forms):
+        norms = version_norms(form, params[form.group], power)
         weights = _table(network, table)[:, place, None] == np.arange(len(norms))
         terms = (weight[:, None] * weights).sum(0).astype(norms.dtype) * norms
-        if by_time or not is_efficient(network, group):
+        if by_time or not form.efficient:
             parts[0] += jnp.sum(terms)
         else:
             parts[0] += terms[0]
@@ -111,32 +97,16 @@ def adjacent_norm(
     total, steps = jnp.zeros(()), network.num_steps
     factor = 1 / (steps - np.arange(steps - 1)) if by_time else np.ones(steps - 1)
     table = _table(network, table)
-    for place, group in enumerate(network.group_names):
-        if not is_tied(network, group):
+    for place, form in enumerate(network.forms):
+        if not form.tied:
             continue
-        pairs = np.arange(network.count(group) - 1)
+        pairs = np.arange(form.count - 1)
         changes = (table[:-1, place, None] == pairs) & (table[1:, place, None] == pairs + 1)
         scale = (factor[:, None] * changes).sum(0)
-        own = None if weights is None else weights[group]
-        distances = neighbour_distances(whole_stack(network, group, params[group]), power, own)
+        own = None if weights is None else weights[form.group]
+        distances = neighbour_distances(form.complete(params[form.group]), power, own)
         total += jnp.sum(scale.astype(distances.dtype) * distances)
     return total
-
-
-def is_tied(network: StepNetwork, group: str) -> bool:
-    """Whether the adjacent penalty acts on a group: it has several complete versions, and is no side-tuned block."""
-    if network.count(group) == 1 or network.kind(group) == "adapted":
-        return False
-    return network.mode == "separate" or group in ("conv1", "fc")
-
-
-def whole_stack(network: StepNetwork, group: str, params: Any) -> Any:
-    """All versions of a group whose versions have one structure, as one stack."""
-    if network.kind(group) == "separate":
-        return params
-    return jax.tree.map(
-        lambda first, later: jnp.concatenate([first[None], later]), params["base"], params["side"]
-    )
 
 
 def neighbour_distances(stack: Any, power: int = 2, weights: Any = None) -> Array:

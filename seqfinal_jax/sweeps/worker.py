@@ -89,7 +89,7 @@ class Running:
             os.sched_setaffinity(0, self.worker.cores)
 
     def _stopped(self) -> int:
-        print(f"{self.asked or 'a signal'}: stopped, to be continued", flush=True)
+        print(f"{self.asked or 'a signal'}: interrupted; the state is saved", flush=True)
         if slurm_job() and is_running(slurm_job()):
             requeue(slurm_job())
         return TO_BE_CONTINUED

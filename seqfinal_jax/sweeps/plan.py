@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.record import Run
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.sweeps.record import Run
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from launch.record import Run, Sweep
 from seqfinal_jax.results.store import Store
 from seqfinal_jax.runs.claims import held_claims
+from seqfinal_jax.sweeps.record import Run, Sweep
 from seqfinal_jax.training.engine.progress import duration
 
 
@@ -87,5 +87,5 @@ def status_line(sweep: Sweep, found: list[Progress], at_work: bool = True) -> st
         f"{sum(each.failed for each in found)} failed",
         f"{sum(len(each.working) for each in found)} stages being trained",
     ]
-    remaining = time_left(sweep, found) if at_work else "nobody is at work" if left(found) else ""
+    remaining = time_left(sweep, found) if at_work else "no worker is running" if left(found) else ""
     return ", ".join(parts) + (f", {remaining}" if remaining else "")

@@ -14,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from launch.record import Sweep, submitted, sweep_folder, write_sweep
-from launch.status import left, progress, status_line, status_table
-from launch.worker import Worker
 from seqfinal_jax.config.command_line import TO_BE_CONTINUED
+from seqfinal_jax.sweeps.record import Sweep, submitted, sweep_folder, write_sweep
+from seqfinal_jax.sweeps.status import left, progress, status_line, status_table
+from seqfinal_jax.sweeps.worker import Worker
 
 FOREVER = 60 * 24 * 365  # minutes: a local worker has no limit of time
 MOST_RESTARTS = 5  # of a worker that dies, in a row, without a cell done in between
@@ -83,7 +83,7 @@ def submit(sweep: Sweep, workdir: Path, console: Console) -> int:
         console.print(
             f"{len(jobs)} jobs were submitted: {jobs[0].job_id} to {jobs[-1].job_id}", highlight=False
         )
-        said = f"python -m launch.sweep status --workdir={workdir}"
+        said = f"seqfinal sweep status --workdir={workdir}"
         console.print(f"{said}   shows how far they are", highlight=False, soft_wrap=True)
         return 0
     if sweep.cluster == "debug":
@@ -117,7 +117,7 @@ class Local:
             for each, handler in before.items():
                 signal.signal(each, handler)
         if self.stopping:
-            self._tell("stopped, to be continued: the state is saved, and the same command goes on")
+            self._tell("interrupted; the state is saved. Run the same command to resume")
             return TO_BE_CONTINUED
         return 1 if left(found) or any(each.failed for each in found) else 0
 
