@@ -169,7 +169,7 @@ def test_a_network(own, tmp_path):
     path, workdir = own("perceptron"), tmp_path / "run"
     smoke_run(
         workdir, methods=("erm_linear_probe_fine_tune",), plugins=(path,), grid__dropout=(0.0,),
-        architectures=("perceptron-2",), network__width_factor=1.0,
+        architectures=("perceptron-2",),
     )  # fmt: skip
     place = cell(workdir, "erm_linear_probe_fine_tune", architecture="perceptron-2")
     assert set(seqfinal_jax.load_model(place).variables["params"]) == {"conv1", "layer1", "layer2", "fc"}
@@ -180,7 +180,6 @@ def test_a_network(own, tmp_path):
     ):
         smoke_run(
             tmp_path / "other", methods=("erm_side_tune",), plugins=(path,), architectures=("perceptron-1",),
-            network__width_factor=1.0,
         )  # fmt: skip
 
 
