@@ -1,6 +1,7 @@
 """Stored models of a run, ready to predict."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +27,14 @@ from seqfinal_jax.models.convert.export import (
     write_weights,
 )
 from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.records.code_identity import qualified_name
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.results.store import variables_of
 from seqfinal_jax.training.objectives.risk import InputScaling, Objective
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class StoredModel:
     def export(self, out: str | Path, format: str = "safetensors") -> list[Path]:
         """Writes the model of the last time step into a new folder, in the format "orbax", "safetensors" or "torch".
 
-        The folder also gets description.json: layers, order of dimensions, scaling of images, classes. Returns the paths
-        of both. Raises ValueError for a folder that exists already, an unknown format, or a package that is missing.
+        The folder also gets description.json: layers, order of dimensions, scaling of images, classes. Of a model whose
+        objective makes logits in its own way, which is not exported, it says so, and a warning is logged. Returns the
+        paths of both. Raises ValueError for a folder that exists already, an unknown format, or a missing package.
         """
         out = Path(out).expanduser()
         check_package(format)
@@ -86,7 +91,11 @@ class StoredModel:
         out.mkdir(parents=True)
         shapes = write_weights(network, variables, format, out)
         content = described(network, format, shapes)
-        write_description(out, {**content, "input": self._input(), "class_names": list(self.class_names)})
+        content |= {"input": self._input(), "class_names": list(self.class_names)}
+        if self.objective:
+            content["logits"] = f"made by {qualified_name(type(self.objective))}, which is not exported"
+            log.warning("%s: the network's outputs are not the logits: these are %s", out, content["logits"])
+        write_description(out, content)
         return [out / FORMATS[format], out / DESCRIPTION]
 
     def _input(self) -> dict[str, Any]:

@@ -116,6 +116,14 @@ def test_the_analysis_asks_the_objective_too(made):
         last_update(cell(workdir, "rolled_again"))
 
 
+def test_an_export_says_that_the_network_alone_is_exported(made, tmp_path, caplog):
+    forget_all()
+    seqfinal_jax.load_model(cell(made / "run").path).export(tmp_path / "out")
+    said = "made by rolled_plugin.Rolled, which is not exported"
+    assert json.loads((tmp_path / "out" / "description.json").read_text())["logits"] == said
+    assert f"the network's outputs are not the logits: these are {said}" in caplog.text
+
+
 def test_a_model_whose_objective_is_not_loaded_is_refused(made, tmp_path):
     """The records of the plugin are taken away: what is left is a class that nobody has loaded."""
     forget_all()
