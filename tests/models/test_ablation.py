@@ -29,7 +29,10 @@ def answers(network, variables, mode=Pass()):
     return passes(variables, images())
 
 
-@pytest.mark.parametrize("form", NETWORKS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if form in ("side", "add") else ()) for form in NETWORKS],
+)
 def test_every_step_answers_as_the_first_model(form):
     network = ablated_network(NETWORKS[form])
     variables = random_variables(network)
