@@ -33,13 +33,13 @@ TUNE, CHAIN, JOINT = ({"methods": (name,)} for name in ("erm_fine_tune", "sequen
 BLOCK = {"side__layer_sizes": "block"}
 PLUGIN = '''
 import jax
-from seqfinal_jax.methods.recipes import Choice, Transform, fine_tune, history, method
+from seqfinal_jax.methods import Choice, Transform, method
+from seqfinal_jax.methods.recipes.fine_tune import from_history, history_stage
 
 @method("averaged", column="Avg", legend="weight average", family="mine")
 def averaged(setting):
-    start = history(setting)
-    tuned = fine_tune(setting, start)
-    mix = Transform(between, (start, tuned), candidates=({"alpha": 0.0}, {"alpha": 0.5}), statistics=(3,))
+    start, tuned = history_stage(setting), from_history(setting)
+    mix = Transform(between, (start, tuned), [{"alpha": 0.0}, {"alpha": 0.5}], statistics=(setting.final_step,))
     return Choice((tuned, mix))
 
 def between(first, second, alpha):
