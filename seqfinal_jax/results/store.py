@@ -182,8 +182,8 @@ class Store:
         predictions: Mapping[str, np.ndarray],
     ) -> None:
         """Writes a cell: its record, its CSV files by name, and its predictions."""
-        archive = io.BytesIO()
-        np.savez_compressed(archive, **predictions)
+        archive, arrays = io.BytesIO(), dict[str, Any](predictions)
+        np.savez_compressed(archive, **arrays)
         files = {**tables, "predictions.npz": archive.getvalue()}
         write_sealed(self.cell_folder(cell), "result.json", record, files)
 

@@ -277,6 +277,7 @@ def test_the_published_figures_of_what_is_there(finished, capsys):
     assert "--methods goes with --paper" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_architectures_are_merged_in_one_figure(tmp_path):
     smoke_run(
         tmp_path, methods=("erm_fine_tune",), architectures=("convnet-1", "convnet-2"), grid__dropout=(0.0,)

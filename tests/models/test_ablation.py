@@ -30,7 +30,10 @@ def answers(network, variables, mode=Pass()):
     return passes(variables, images())
 
 
-@pytest.mark.parametrize("form", NETWORKS)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=pytest.mark.slow if form in ("side", "add") else ()) for form in NETWORKS],
+)
 def test_every_step_answers_as_the_first_model(form):
     network = replace(NETWORKS[form], ablated=True)
     variables = random_variables(network)

@@ -195,7 +195,17 @@ FORMS = {
         "all_layers_efficient": True,
     },
 }
-CASES = [(f, o) for f in NARROW for o in FORMS if not (f == "convnet" and o in ("side", "side_sizes"))]
+ALL_CASES = [(f, o) for f in NARROW for o in FORMS if not (f == "convnet" and o in ("side", "side_sizes"))]
+FURTHER = {("resnet", "side"), ("resnet", "side_sizes"), ("densenet", "side"), ("densenet", "add")}
+
+
+def cases(*forms):
+    """The families with these forms; other families than ConvNets in every form are rare tests."""
+    return [
+        pytest.param(*case, marks=() if case[0] == "convnet" or case in FURTHER else pytest.mark.rare)
+        for case in ALL_CASES
+        if case[1] in forms
+    ]
 
 
 def narrow_steps(family, form, steps=3):
@@ -248,7 +258,7 @@ def test_a_traced_step_gives_what_a_static_one_gives(family, form):
         )
 
 
-@pytest.mark.parametrize("family, form", CASES)
+@pytest.mark.parametrize("family, form", cases(*FORMS))
 def test_names_round_trip_and_wrong_ones_are_named(family, form):
     network = narrow_steps(family, form)
     variables = random_variables(network)
@@ -275,9 +285,7 @@ def test_published_keys_of_side_networks_are_read():
     jax.tree.map(np.testing.assert_array_equal, found, state)
 
 
-@pytest.mark.parametrize(
-    "family, form", [c for c in CASES if c[1] in ("separate", "partial", "add", "multiply_all")]
-)
+@pytest.mark.parametrize("family, form", cases("separate", "partial", "add", "multiply_all"))
 def test_extracted_and_merged_networks_answer_alike(family, form):
     network = narrow_steps(family, form)
     variables, x = random_variables(network), images()
@@ -310,7 +318,7 @@ def test_a_side_network_is_no_plain_one():
         network.plain(variables, 1)
 
 
-@pytest.mark.parametrize("family, form", [c for c in CASES if c[1] != "partial"])
+@pytest.mark.parametrize("family, form", cases(*(form for form in FORMS if form != "partial")))
 def test_starting_from_a_plain_network_and_from_fewer_steps(family, form):
     two, three = narrow_steps(family, form, 2), narrow_steps(family, form, 3)
     single = init_variables(two.base, jax.random.key(5))
