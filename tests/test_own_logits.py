@@ -116,6 +116,20 @@ def test_the_analysis_asks_the_objective_too(made):
         last_update(cell(workdir, "rolled_again"))
 
 
+def test_statistics_without_a_training_pass_of_ones_own_are_refused_before_the_training(tmp_path):
+    forget_all()
+    path, hook = tmp_path / "no_pass.py", ROLLED.index("    def training_logits")
+    path.write_text(ROLLED[:hook] + ROLLED[ROLLED.index("    def logits") :])
+    try:
+        with pytest.raises(
+            ValueError, match=r"statistics = \(3,\) cannot be estimated, because Rolled makes logits"
+        ):
+            smoke_run(tmp_path / "run", methods=("rolled_again",), plugins=(str(path),), dry_run=True)
+        smoke_run(tmp_path / "run", methods=("rolled",), plugins=(str(path),), dry_run=True)
+    finally:
+        forget_all()
+
+
 def test_an_export_says_that_the_network_alone_is_exported(made, tmp_path, caplog):
     forget_all()
     seqfinal_jax.load_model(cell(made / "run").path).export(tmp_path / "out")
@@ -156,6 +170,7 @@ def test_the_copy_answers_where_the_file_has_changed(made):
 
 
 def test_the_run_keeps_a_copy_of_a_configuration_file_that_defines_methods(tmp_path):
+    forget_all()
     path = tmp_path / "own_config.py"
     path.write_text(
         ROLLED

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from seqfinal_jax.methods.method import METHODS, Method, Reason
 from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages
-from seqfinal_jax.methods.recipe_check import check_axes, check_steps
+from seqfinal_jax.methods.recipe_check import check_axes, check_nodes
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.models.families.architectures import FAMILIES
 
@@ -71,7 +71,7 @@ def _plan_method(
         why = lacks(record, setting)
         if not why:
             built[name] = record.build(setting)
-            check_steps(record, built[name], setting.num_steps)
+            check_nodes(record, built[name], setting.num_steps)
             why = _lacks_variant(built[name], variants)
         if why:
             missing[name] = why

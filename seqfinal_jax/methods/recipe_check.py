@@ -6,14 +6,18 @@ from dataclasses import replace
 from seqfinal_jax.methods.method import Method
 from seqfinal_jax.methods.nodes import Choice, Node, Transform, all_nodes
 from seqfinal_jax.methods.setting import Setting
+from seqfinal_jax.methods.stages.own_logits import check_statistics
 from seqfinal_jax.records.plugins import defined_at
 
 
-def check_steps(record: Method, node: Node, num_steps: int) -> None:
-    """Raises ValueError where a node uses a time step that the sequence does not have, or none to train on."""
+def check_nodes(record: Method, node: Node, num_steps: int) -> None:
+    """Raises ValueError where a node uses a time step that the sequence does not have, or none to train on, and for
+    statistics that cannot be estimated."""
     for each in all_nodes(node):
         if isinstance(each, Choice):
             continue
+        if isinstance(each, Transform):
+            check_statistics(each)
         for what, steps in _used(each):
             wrong = [step for step in steps if step not in range(num_steps)]
             if wrong or not steps:

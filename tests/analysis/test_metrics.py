@@ -212,6 +212,14 @@ def test_the_report_has_a_column_for_each_metric(run, capsys):
     assert write_page(run) == before
 
 
+def test_a_metric_may_have_the_name_of_a_number_that_the_run_stored(run, capsys, own):
+    """result.json has a test_loss of 1.25 in every cell, which is not what this metric says."""
+    text = "from seqfinal_jax.analysis.tables.metrics import metric\n@metric('loss', better='lower')\n"
+    path = own(f"{text}def loss(logits, labels, class_names):\n    return 7\n")
+    text = shown(capsys, run, "--metric=loss", f"--plugins={path}", "--format=csv")
+    assert set(pd.read_csv(io.StringIO(text))["mean"]) == {7.0}
+
+
 def write_page(run):
     *_, page = report.write_report(run)
     return page.read_text()

@@ -173,7 +173,7 @@ def measured(found: Metric, cell: CellFolder) -> float:
 
 def with_metrics(cells: pd.DataFrame, workdirs: Sequence[Any], metrics: Sequence[Metric]) -> pd.DataFrame:
     """The cells of run folders with a column for each metric (`Metric.field`); that of the accuracy is there already."""
-    wanted = [each for each in metrics if each.field not in cells]
+    wanted = [each for each in metrics if each is not ACCURACY]
     if not wanted:
         return cells
     places = {cell[1:]: cell for workdir in workdirs for cell in done_cells(workdir)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqfinal_jax.methods.grid import Grid
-from seqfinal_jax.methods.nodes import Model, Stage, StepForm, described
+from seqfinal_jax.methods.nodes import Model, Stage, StepForm, Transform, described
 from seqfinal_jax.methods.stages.fingerprint import describe_node
 from seqfinal_jax.methods.stages.problem import stage_objective
 from seqfinal_jax.methods.stages.training import Training
@@ -13,14 +13,30 @@ from seqfinal_jax.records.code_identity import is_ours, objects_named, qualified
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.objectives.risk import InputScaling, Objective
 
-HOOKS = ("logits", "inputs", "training_logits")  # of an objective, by which it makes logits from images
+HOOKS = ("logits", "inputs")  # of an objective, by which it makes logits from images
 
 
 def own_logits(stage: Model, network: Network, training: Training) -> Objective | None:
     """A stage's objective where it makes logits in its own way; None where the network's outputs are the logits."""
     objective = stage_objective(stage, network, training)
-    plain = all(is_ours(getattr(type(objective), name)) for name in HOOKS)
-    return None if plain and objective.scaling == training.scaling else objective
+    plain = not has_own_way(type(objective)) and objective.scaling == training.scaling
+    return None if plain else objective
+
+
+def has_own_way(kind: type[Objective]) -> bool:
+    """Whether a class of objectives defines how logits are made from images."""
+    return not all(is_ours(getattr(kind, name)) for name in HOOKS)
+
+
+def check_statistics(node: Transform) -> None:
+    """Raises ValueError for batch-norm statistics that are to be estimated by a pass that nobody has defined."""
+    kind = node.objective.risk_class or type(node.objective)
+    if node.statistics and has_own_way(kind) and is_ours(kind.training_logits):
+        raise ValueError(
+            f"transformation {node.name!r}: statistics = {node.statistics} cannot be estimated, because {kind.__name__} "
+            f"makes logits in its own way and does not define training_logits, their pass in training mode; define it, "
+            f"or leave the statistics out"
+        )
 
 
 def logits_record(stage: Model, network: Network, training: Training) -> dict[str, Any]:
@@ -96,6 +112,11 @@ def _candidates(named: list[Any], any_version: bool) -> list[Any]:
 def _loaded(named: list[Any], any_version: bool) -> Any:
     found = _candidates(named, any_version)
     if not found:
+        if "<locals>" in named[0]:
+            raise ValueError(
+                f"its logits are made by {named[0]}, a class inside a function, which cannot be found again; define it "
+                f"in the module itself and run again"
+            )
         raise ValueError(
             f"its logits are made by {named[0]} (code {named[1] or 'of a library'}), which is not loaded; name the file "
             f"that defines it with plugins=(FILE,) or --plugins=FILE"

@@ -17,7 +17,6 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import AnyNetwork, Network, Variables
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.ops import MOMENTUM
-from seqfinal_jax.records.code_identity import is_ours
 from seqfinal_jax.results.store import StageResult
 from seqfinal_jax.training.objectives.risk import (
     Batch,
@@ -76,12 +75,6 @@ def candidate_variables(
         return variables
     rows = stage_rows(node, pool, seed)
     objective, own = own_logits(node, network, training), stage_network(network, node.form)
-    if objective and is_ours(type(objective).training_logits):
-        raise ValueError(
-            f"transformation {node.name!r}: statistics = {node.statistics} cannot be estimated, because "
-            f"{type(objective).__name__} makes logits in its own way and does not define training_logits, their pass in "
-            f"training mode; define it, or leave the statistics out"
-        )
     batches = [
         (step if node.objective.network_per_step else None, part)
         for step in node.statistics
