@@ -10,8 +10,9 @@ from typing import Any as _Any
 __version__ = "0.1.0"
 _PLACES = {
     "load_config": "api", "load_results": "api", "plot": "api", "run": "api", "load_model": "stored_model",
+    "read_predictions": "results.predictions",
 }  # fmt: skip
-__all__ = ["load_config", "load_model", "load_results", "plot", "run"]
+__all__ = ["load_config", "load_model", "load_results", "plot", "read_predictions", "run"]
 
 
 def __getattr__(name: str) -> _Any:

@@ -90,7 +90,9 @@ def run(
 def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "ConfigDict":
     from ml_collections import ConfigDict
 
+    from seqfinal_jax.config.build import add_own_fields
     from seqfinal_jax.config.values import set_field
+    from seqfinal_jax.records.plugins import load_plugins, names_of
 
     if not isinstance(given, (str, ConfigDict)) or not given:
         raise ValueError(
@@ -98,6 +100,10 @@ def _configuration(given: "str | ConfigDict", settings: Mapping[str, Any]) -> "C
             f"{given!r}"
         )
     found = load_config(given) if isinstance(given, str) else given.copy_and_resolve_references()
+    if "plugins" in settings:
+        set_field(found, "plugins", settings["plugins"])
+    load_plugins(names_of(found.plugins))
+    add_own_fields(found)
     for name, value in settings.items():
         set_field(found, name, value)
     return found
@@ -121,23 +127,28 @@ def _console(progress: bool) -> Any:
     return Console(highlight=False, quiet=not progress)
 
 
-def load_results(*folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+def load_results(*folders: str | Path | Sequence[str | Path], metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Reads the results of run folders, one by one or as a list, which must be of the same sequence and protocol.
+
+    metrics: further columns that are computed from the stored logits, such as ("ece", "nll"), named test_ece, test_nll;
+    `list metrics` shows them.
 
     Returns:
         One row per cell: sequence, protocol, method, architecture, seed, test_accuracy, valid_accuracy (fractions), the
-        chosen hyper-parameters, and `path`, the cell's folder, which `load_model` reads.
+        chosen hyper-parameters, and `path`, the cell's folder, which `load_model` and `read_predictions` read.
 
     Raises:
-        ValueError: no folder was given, a folder contains no run, or the folders differ in sequence or protocol.
+        ValueError: no folder was given, a folder contains no run, the folders differ in sequence or protocol, or there is
+            no such metric.
     """
     from seqfinal_jax.analysis.tables.cells import done_cells
+    from seqfinal_jax.analysis.tables.metrics import metrics_named, with_metrics
     from seqfinal_jax.analysis.tables.results_table import joined_cells
 
     folders = _flat_folders(folders)
     if not folders:
         raise ValueError("load_results needs a run folder, for example load_results('runs/digits_rcl')")
-    frame = joined_cells(folders)
+    frame = with_metrics(joined_cells(folders), folders, metrics_named(metrics))
     paths = {cell[1:]: str(cell.path) for folder in folders for cell in done_cells(folder)}
     keys = zip(frame["method"], frame["architecture"], frame["seed"], strict=True)
     return frame.assign(path=[paths[key] for key in keys])

@@ -1,6 +1,6 @@
 """What exists: methods, networks, shifts, data, configurations, fields and presets, one line each.
 
-Command   python -m seqfinal_jax list [methods|networks|shifts|data|configs|fields|presets] [--plugins=FILE,...]
+Command   python -m seqfinal_jax list [methods|networks|shifts|data|metrics|configs|fields|presets] [--plugins=FILE,...]
 """
 
 import argparse
@@ -56,6 +56,14 @@ def _data() -> Rows:
     return ("config.data.dataset", "kind", "what it is"), rows
 
 
+def _metrics() -> Rows:
+    from seqfinal_jax.analysis.tables.metrics import METRICS
+
+    found = [METRICS.get(name) for name in METRICS]
+    rows = [(each.id, each.summary.rstrip("."), f"{each.better} is better") for each in found]
+    return ("--metric", "what it is", "direction"), rows
+
+
 def _configs() -> Rows:
     from seqfinal_jax.config.config_files import named_configs, summary
 
@@ -85,8 +93,8 @@ def _first_line(thing: object) -> str:
 
 
 KINDS: dict[str, Callable[[], Rows]] = {
-    "methods": _methods, "networks": _networks, "shifts": _shifts, "data": _data, "configs": _configs,
-    "fields": _fields, "presets": _presets,
+    "methods": _methods, "networks": _networks, "shifts": _shifts, "data": _data, "metrics": _metrics,
+    "configs": _configs, "fields": _fields, "presets": _presets,
 }  # fmt: skip
 
 

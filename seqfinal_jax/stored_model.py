@@ -1,6 +1,7 @@
 """Stored models of a run, ready to predict."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from jax import Array
 
 from seqfinal_jax.methods.nodes import StepForm
 from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.own_logits import stored_logits, trained_like
 from seqfinal_jax.models import AnyNetwork, NetworkConfig, build_network
 from seqfinal_jax.models.convert.export import (
     DESCRIPTION,
@@ -25,11 +27,14 @@ from seqfinal_jax.models.convert.export import (
     write_weights,
 )
 from seqfinal_jax.models.per_step.low_rank import Adapter
+from seqfinal_jax.records.code_identity import qualified_name
 from seqfinal_jax.results.checkpoints import nested, read_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.results.store import variables_of
-from seqfinal_jax.training.objectives.risk import InputScaling
+from seqfinal_jax.training.objectives.risk import InputScaling, Objective
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,17 @@ class StoredModel:
     """A network with its best weights; call it with images whose pixels are 0..255 to get logits.
 
     A network with one model per time step uses the last step, or the one that `step` names, counted from 0.
+
+    objective: that of a user's method which makes logits in its own way (`own_logits`); None where they are the network's
+    outputs. trained_on: the last time step of the training, which such an objective is told by default.
     """
 
     network: AnyNetwork
     variables: dict[str, Any]
     scaling: InputScaling
     class_names: tuple[str, ...]
+    objective: Objective | None = None
+    trained_on: int = 0
 
     def __call__(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """Logits (n, classes) of images (n,h,w,c) with pixels 0..255, in evaluation mode; (classes,) of one (h,w,c).
@@ -60,9 +70,7 @@ class StoredModel:
         if not len(images):
             return np.zeros((0, self.network.base.num_classes), np.float32)
         batches = np.array_split(images, range(100, len(images), 100))
-        return np.concatenate(
-            [np.asarray(_logits(self.network, self.scaling, self.variables, b, number)) for b in batches]
-        )
+        return np.concatenate([np.asarray(_logits(self._maker, self.variables, b, number)) for b in batches])
 
     def predict(self, images: np.ndarray, step: int | None = None) -> np.ndarray:
         """The most likely class of each image, (n,) int; a single number for one image."""
@@ -71,8 +79,9 @@ class StoredModel:
     def export(self, out: str | Path, format: str = "safetensors") -> list[Path]:
         """Writes the model of the last time step into a new folder, in the format "orbax", "safetensors" or "torch".
 
-        The folder also gets description.json: layers, order of dimensions, scaling of images, classes. Returns the paths
-        of both. Raises ValueError for a folder that exists already, an unknown format, or a package that is missing.
+        The folder also gets description.json: layers, order of dimensions, scaling of images, classes. Of a model whose
+        objective makes logits in its own way, which is not exported, it says so, and a warning is logged. Returns the
+        paths of both. Raises ValueError for a folder that exists already, an unknown format, or a missing package.
         """
         out = Path(out).expanduser()
         check_package(format)
@@ -82,7 +91,11 @@ class StoredModel:
         out.mkdir(parents=True)
         shapes = write_weights(network, variables, format, out)
         content = described(network, format, shapes)
-        write_description(out, {**content, "input": self._input(), "class_names": list(self.class_names)})
+        content |= {"input": self._input(), "class_names": list(self.class_names)}
+        if self.objective:
+            content["logits"] = f"made by {qualified_name(type(self.objective))}, which is not exported"
+            log.warning("%s: the network's outputs are not the logits: these are %s", out, content["logits"])
+        write_description(out, content)
         return [out / FORMATS[format], out / DESCRIPTION]
 
     def _input(self) -> dict[str, Any]:
@@ -94,8 +107,16 @@ class StoredModel:
         mean, std = self.scaling.mean, self.scaling.std
         return {**size, "scaling": "(pixel / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
+    @property
+    def _maker(self) -> "LogitMaker":
+        return LogitMaker(self.network, self.scaling, self.objective)
+
     def _number(self, step: int | None) -> int:
         count = self.network.num_steps
+        if self.objective and count == 1:
+            if step is not None and step < 0:
+                raise ValueError(f"step = {step}: expected a time step, counted from 0")
+            return self.trained_on if step is None else step
         if step is not None and not (count > 1 and 0 <= step < count):
             raise ValueError(
                 f"step = {step}: this model has {f'steps 0..{count - 1}' if count > 1 else 'a single network'}"
@@ -125,9 +146,25 @@ def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-@partial(jax.jit, static_argnames=("network", "scaling"))
-def _logits(network: AnyNetwork, scaling: InputScaling, variables: Any, images: Array, step: Array) -> Array:
-    return network.apply(variables, scaling(images, jnp.float32), step=step)[0]
+@dataclass(frozen=True)
+class LogitMaker:
+    """Makes logits from images as a stored model does: by an objective that has its own way, else by the network."""
+
+    network: AnyNetwork
+    scaling: InputScaling
+    objective: Objective | None = None
+
+    def __call__(self, variables: Any, images: Array, step: Array | int) -> Array:
+        """Logits (n,k) of images (n,h,w,c) with pixels 0..255, in evaluation mode, at a time step."""
+        if self.objective is None:
+            return self.network.apply(variables, self.scaling(images, jnp.float32), step=step)[0]
+        data = {"images": images, "labels": jnp.zeros(len(images), jnp.int32)}
+        return self.objective.logits(variables, data, jnp.arange(len(images)), jnp.int32(step))
+
+
+@partial(jax.jit, static_argnames=("maker",))
+def _logits(maker: LogitMaker, variables: Any, images: Array, step: Array) -> Array:
+    return maker(variables, images, step)
 
 
 def form_of(described: dict[str, Any] | None) -> StepForm | None:
@@ -175,8 +212,15 @@ def load_model(path: str | Path, plugins: Sequence[str] = (), trust_code: bool =
     precision = model.get("precision", "highest")  # earlier records do not have it
     network = build_network(model["architecture"], model["num_classes"], NetworkConfig(**sizes), precision)
     scaling = InputScaling(**{name: v and tuple(v) for name, v in model["input_scaling"].items()})
-    network = stage_network(network, form_of(meta["stage"]["form"]))
-    return StoredModel(network, variables_of(nested(arrays)["best"]), scaling, tuple(model["class_names"]))
+    form, variables = form_of(meta["stage"]["form"]), variables_of(nested(arrays)["best"])
+    try:
+        objective = stored_logits(meta, form, network, scaling, any_version=bool(plugins))
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be loaded: {error}") from error
+    step = trained_like(meta)["train"][-1] if objective else 0
+    return StoredModel(
+        stage_network(network, form), variables, scaling, tuple(model["class_names"]), objective, step
+    )
 
 
 def _run_of(stage: Path) -> Path | None:

@@ -60,7 +60,7 @@ def timing(workdir):
 
 
 def test_the_pages_hold_these_examples_and_none_is_long():
-    wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure"}
+    wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure", "brier"}
     assert set(EXAMPLES) == wanted
     assert max(text.count("\n") for text in EXAMPLES.values()) <= 60
 
@@ -170,7 +170,7 @@ def test_a_network(own, tmp_path):
     path, workdir = own("perceptron"), tmp_path / "run"
     smoke_run(
         workdir, methods=("erm_linear_probe_fine_tune",), plugins=(path,), grid__dropout=(0.0,),
-        architectures=("perceptron-2",), network__width_factor=1.0,
+        architectures=("perceptron-2",),
     )  # fmt: skip
     place = cell(workdir, "erm_linear_probe_fine_tune", architecture="perceptron-2")
     assert set(seqfinal_jax.load_model(place).variables["params"]) == {"conv1", "layer1", "layer2", "fc"}
@@ -181,7 +181,6 @@ def test_a_network(own, tmp_path):
     ):
         smoke_run(
             tmp_path / "other", methods=("erm_side_tune",), plugins=(path,), architectures=("perceptron-1",),
-            network__width_factor=1.0,
         )  # fmt: skip
 
 
@@ -198,7 +197,8 @@ def broken(workdir):
     report_run(workdir)
     page = (workdir / "report" / "index.html").read_text()
     assert "Further figures: validation_gap.png" in page and "Accuracy of the methods: methods.png" in page
-    assert "The figure <code>broken</code> could not be drawn: RuntimeError: planted in a figure" in page
+    said = "The figure <code>broken</code> could not be drawn: "
+    assert f"{said}{paths[0]}, line 6: RuntimeError: planted in a figure" in page
     assert (workdir / "results.csv").is_file() and "planted" in caplog.text
 
 
@@ -318,3 +318,55 @@ def test_presets_leave_a_recorded_sequences_sizes_alone(own):
 
     config = apply_presets(base_config("mine", "sensor"), "quick,smoke")
     assert config.data.target_sizes == () and config.training.max_epochs == 2
+
+
+TWO = """
+from seqfinal_jax.methods import Axis, Stage, Transform, method
+from seqfinal_jax.methods.recipes.single import erm_final
+from seqfinal_jax.methods.grid import Grid
+import jax
+
+def same(variables):
+    return jax.tree.map(lambda leaf: {factor} * leaf, variables)
+
+@method("one_of_two")
+def one_of_two(setting):
+    return Transform(same, erm_final(setting))
+
+@method("two_of_two", axes=(Axis("share", (0.5,)),))
+def two_of_two(setting):
+    last, (share,) = (setting.final_step,), setting.axes["share"]
+    return Transform(same, erm_final(setting), name=f"scaled {share}")
+
+@method("other_grid")
+def other_grid(setting):
+    last = (setting.final_step,)
+    return Stage("final", "final", last, last, Grid((1e-3,), (1e-4,), dropout=({dropout},)))
+"""
+
+
+def test_after_an_edit_a_run_of_one_method_keeps_no_old_row_of_the_others(own, tmp_path, caplog):
+    text = TWO.replace("{factor}", "1.0").replace("{dropout}", "0.0")
+    path, workdir = own("two", text), tmp_path / "run"
+    fields = {"plugins": (path,), "grid__dropout": (0.0,)}
+    others = ("two_of_two", "other_grid", "erm_final")
+    smoke_run(workdir, methods=("one_of_two", *others), **fields)
+    command = [sys.executable, "-m", "seqfinal_jax.main", "--config=configs/digits_rcl.py:smoke"]
+    flags = ["--config.methods=two_of_two", f"--config.plugins={path}", f"--workdir={workdir}"]
+    more = ["--config.seeds=0,", "--config.grid.dropout=0.0,", "--config.two_of_two.share=0.25,"]
+    patience = ["--config.training.patience=5"]
+    done = subprocess.run(
+        [*command, *flags, *more, *patience], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert cell(workdir, "two_of_two_share_0.25").exists()
+    smoke_run(workdir, methods=("one_of_two",), **fields)
+    assert all(
+        cell(workdir, name).exists() for name in (*others, "two_of_two_share_0.25")
+    )  # nothing has changed
+    own("two", TWO.replace("{factor}", "0.5").replace("{dropout}", "0.5"))
+    smoke_run(workdir, methods=("one_of_two",), **fields)
+    left = sorted(each.name for each in (workdir / "cells").glob("*") if any(each.glob("*/seed*")))
+    assert left == ["erm_final", "one_of_two"]
+    assert caplog.text.count("was computed by code that has changed since") == 4
+    smoke_run(workdir, methods=("erm_final",), grid__dropout=(0.0,))  # without the plugin and its axis

@@ -76,7 +76,7 @@ def test_help_of_a_run_says_what_it_does_and_has_all_flags(answers, command):
 def test_the_package_shows_its_interface_and_nothing_else():
     code = "import seqfinal_jax; print(dir(seqfinal_jax))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    names = ["__version__", "load_config", "load_model", "load_results", "plot", "run"]
+    names = ["__version__", "load_config", "load_model", "load_results", "plot", "read_predictions", "run"]
     assert done.stdout.strip() == str(names)
 
 
@@ -262,3 +262,23 @@ def test_results_of_a_list_of_folders(tmp_path):
     assert seqfinal_jax.load_results([folder]).equals(seqfinal_jax.load_results(str(folder)))
     with pytest.raises(ValueError, match="load_results needs a run folder"):
         seqfinal_jax.load_results([])
+
+
+def test_settings_name_a_plugin_and_its_fields_in_any_order(tmp_path):
+    from seqfinal_jax.api import _configuration
+    from seqfinal_jax.records import plugins
+    from seqfinal_jax.records.registry import Registry
+    from tests.test_extending import EXAMPLES
+
+    path = tmp_path / "smoothing_of_settings.py"
+    path.write_text(EXAMPLES["label_smoothing"])
+    try:
+        settings = {"label_smoothing.smoothing": (0.1,), "plugins": (str(path),)}
+        found = _configuration("digits_rcl:smoke", settings)
+        assert found.label_smoothing.smoothing == (0.1,) and found.plugins == (str(path),)
+        with pytest.raises(ValueError, match=r"has no field 'label_smoothing\.smoothnig'"):
+            _configuration("digits_rcl:smoke", {"label_smoothing.smoothnig": (0.1,), "plugins": (str(path),)})
+    finally:
+        plugins._loaded.pop(path.resolve(), None)
+        for registry in Registry.every:
+            registry.forget(str(path.resolve()))

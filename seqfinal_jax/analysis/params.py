@@ -1,4 +1,5 @@
-"""The table of parameter counts: python -m seqfinal_jax.analysis.params [--architectures A,B] [--classes 10,20].
+"""The table of parameter counts: python -m seqfinal_jax.analysis.params [--architectures A,B] [--classes 10,20]
+[--plugins FILE,...].
 
 "reported" counts as the published table does (kernels and the head's bias, without shortcut kernels), "all" counts every
 trainable scalar.
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from seqfinal_jax.models.families.architectures import published_architectures
+from seqfinal_jax.records.plugins import load_plugins, names_of
 
 FORMATS = ("terminal", "csv", "markdown", "latex")
 
@@ -70,8 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--architectures", default=",".join(published_architectures()))
     parser.add_argument("--classes", default="10", help="head sizes by comma")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
+    parser.add_argument("--plugins", default="", help="files that define networks of your own, with commas")
     options = parser.parse_args(arguments)
     try:
+        load_plugins(names_of(options.plugins))
         classes = [int(part) for part in options.classes.split(",")]
         table = parameter_table([part.strip() for part in options.architectures.split(",")], classes)
     except ValueError as error:

@@ -1,9 +1,10 @@
 """The report of a run: one page with the answer, charts, tables, figures, failures and what was run.
 
-Command   python -m seqfinal_jax.analysis.report RUN [RUN...] [--out=DIR]
+Command   python -m seqfinal_jax.analysis.report RUN [RUN...] [--out=DIR] [--metric=ece,nll]
 
 Of one folder the page is RUN/report/index.html. Several folders of one sequence and protocol, such as one for each seed,
-are joined into DIR/index.html, beside its tables and charts.
+are joined into DIR/index.html, beside its tables and charts. --metric adds columns that are computed from the stored
+logits; those of the metrics in your own plugins are shown without it.
 """
 
 import argparse
@@ -22,10 +23,12 @@ from seqfinal_jax.analysis.figures.method_chart import draw_methods
 from seqfinal_jax.analysis.figures.record import Drawn, house_style
 from seqfinal_jax.analysis.page.comparisons import differences, sampling_note, standings
 from seqfinal_jax.analysis.page.facts import changed_fields, run_facts, stage_rows
+from seqfinal_jax.analysis.page.metrics import metric_table
 from seqfinal_jax.analysis.page.pictures import HEADINGS, grouped, model_groups
 from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_figure_plugins
 from seqfinal_jax.analysis.tables.comparisons import smallest_difference
 from seqfinal_jax.analysis.tables.labels import method_name
+from seqfinal_jax.analysis.tables.metrics import metrics_named, own_metrics
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.tables.text import (
     csv_text,
@@ -60,7 +63,7 @@ class Sources:
         return self.workdirs[0] / "figures"
 
 
-def report_run(workdir: str | Path, console: Console | None = None) -> None:
+def report_run(workdir: str | Path, console: Console | None = None, metrics: Sequence[str] = ()) -> None:
     """All that follows a run: results.csv and the table first, then figures and the page; their paths are printed.
 
     Methods, architectures and seeds that the configuration names are shown as missing where they lack.
@@ -68,22 +71,24 @@ def report_run(workdir: str | Path, console: Console | None = None) -> None:
     Args:
         workdir: a run folder.
         console: where to print; default: standard output.
+        metrics: further metrics that the page shows, by their ids.
 
     Raises:
         RunFolderError: not a run folder, or a damaged one.
+        ValueError: an unknown metric.
     """
     console = console or Console(highlight=False)
     load_figure_plugins(workdir)
     results = write_results_csv(workdir)
     table = print_summary(workdir, console=console)
-    paths = [results, *write_report(workdir)]
+    paths = [results, *write_report(workdir, metrics)]
     for sentence in run_answer(workdir, table):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for path in paths:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def report_or_table(workdir: Path) -> None:
+def report_or_table(workdir: Path, metrics: Sequence[str] = ()) -> None:
     """The report of a run; of a folder that cannot be written the table and the answer, and then RunFolderError."""
     console = Console(highlight=False)
     try:
@@ -95,7 +100,7 @@ def report_or_table(workdir: Path) -> None:
             for sentence in run_answer(workdir, table):
                 console.print(sentence, markup=False, highlight=False, soft_wrap=True)
         raise
-    report_run(workdir, console)
+    report_run(workdir, console, metrics)
 
 
 def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
@@ -104,11 +109,12 @@ def run_answer(workdir: str | Path, table: ResultsTable) -> list[str]:
     return [" ".join(answer.sentences) for answer in found]
 
 
-def write_report(workdir: str | Path) -> list[Path]:
+def write_report(workdir: str | Path, metrics: Sequence[str] = ()) -> list[Path]:
     """Writes report/table.md and report/table.csv, draws the figures, and writes report/index.html.
 
     Args:
         workdir: a run folder.
+        metrics: further metrics that the page shows, by their ids; those of loaded plugins are always shown.
 
     Returns:
         The files, the page last. It holds its pictures, and its links to tables are relative: the page can be sent alone,
@@ -122,10 +128,12 @@ def write_report(workdir: str | Path) -> list[Path]:
     tables = _write_tables(table, folder)
     drawn = draw_figures(workdir)
     sources = Sources((workdir,), workdir / "results.csv", folder / "index.html")
-    return [*tables, *drawn.paths, _write_page(sources, table, drawn)]
+    return [*tables, *drawn.paths, _write_page(sources, table, drawn, metrics)]
 
 
-def write_joined_report(workdirs: Sequence[str | Path], out: str | Path) -> list[Path]:
+def write_joined_report(
+    workdirs: Sequence[str | Path], out: str | Path, metrics: Sequence[str] = ()
+) -> list[Path]:
     """The report of several run folders of one sequence and protocol, in a folder of its own.
 
     Returns:
@@ -146,7 +154,7 @@ def write_joined_report(workdirs: Sequence[str | Path], out: str | Path) -> list
         results,
         *tables,
         *drawn.paths,
-        _write_page(Sources(folders, results, out / "index.html"), table, drawn),
+        _write_page(Sources(folders, results, out / "index.html"), table, drawn, metrics),
     ]
 
 
@@ -157,12 +165,13 @@ def _write_tables(table: ResultsTable, folder: Path) -> list[Path]:
     ]
 
 
-def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn) -> Path:
+def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn, metrics: Sequence[str] = ()) -> Path:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     workdir, smallest = sources.workdirs[0], smallest_difference(sources.workdirs[0])
     heads, stages = stage_rows(sources.workdirs)
     groups = grouped(drawn.paths, sources.page)
+    measured = metric_table(table, sources.workdirs, [*metrics_named(metrics), *own_metrics()])
     lead = groups.pop(HEADINGS["methods"], None)
     pages = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                         keep_trailing_newline=True)  # fmt: skip
@@ -172,7 +181,8 @@ def _write_page(sources: Sources, table: ResultsTable, drawn: Drawn) -> Path:
         noise=sampling_note(table.cells), smallest=100 * smallest,
         models=model_groups(sources.figures, sources.page, str(workdir), _data_dir(workdir)), undrawn=drawn.failed,
         failures=table.failures.to_dict("records"), stage_heads=heads, stages=stages,
-        facts=run_facts(workdir, table), changed=changed_fields(workdir), folders=len(sources.workdirs),
+        measured=measured, facts=run_facts(workdir, table), changed=changed_fields(workdir),
+        folders=len(sources.workdirs),
         results="results.csv" if sources.results.parent == sources.page.parent else "../results.csv",
     )  # fmt: skip
     return write_whole(sources.page, text)
@@ -190,12 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, help="folder of a report that joins run folders")
+    parser.add_argument("--metric", default="", help="further metrics that the page shows, with commas")
     add_code_flags(parser)
     options = parser.parse_args(arguments)
     try:
         with allowed_code(options):
             _report(options)
-    except RunFolderError as error:
+    except (RunFolderError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -204,13 +215,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> None:
     if options.out is None and len(options.runs) > 1:
         raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
+    for run in options.runs:
+        load_figure_plugins(check_run_folder(run))
+    metrics = [metric.id for metric in metrics_named(options.metric)]
     if options.out is None:
-        report_or_table(options.runs[0])
+        report_or_table(options.runs[0], metrics)
         return
     refuse_unwritable(options.out, "name a folder that you may write to with --out=DIR")
-    for run in options.runs:
-        load_figure_plugins(run)
-    for path in write_joined_report(options.runs, options.out):
+    for path in write_joined_report(options.runs, options.out, metrics):
         print(f"wrote {path}")
 
 

@@ -35,11 +35,11 @@ from seqfinal_jax.analysis.figures.palette import (
 from seqfinal_jax.analysis.figures.record import house_style
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.run_data import DataOf, batches, data_reader
-from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
+from seqfinal_jax.analysis.weight_space.run_models import PROBE, Model, passed_models
 from seqfinal_jax.data.sequences.sequence import Split, Step
-from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result, write_whole
-from seqfinal_jax.training.objectives.risk import InputScaling, answered_right
+from seqfinal_jax.stored_model import LogitMaker
+from seqfinal_jax.training.objectives.risk import answered_right
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,18 +58,10 @@ COLUMNS = (
 )
 
 
-@partial(jax.jit, static_argnames=("network", "scaling", "step"))
-def _correct(
-    network: AnyNetwork,
-    scaling: InputScaling,
-    variables: Any,
-    images: jax.Array,
-    labels: jax.Array,
-    step: int,
-) -> jax.Array:
+@partial(jax.jit, static_argnames=("maker", "step"))
+def _correct(maker: LogitMaker, variables: Any, images: jax.Array, labels: jax.Array, step: int) -> jax.Array:
     def batch(count: jax.Array, part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        x = scaling(part[0], jnp.float32)
-        logits = network.apply(variables, x, step=step)[0]
+        logits = maker(variables, part[0], step)
         return count + answered_right(logits, part[1]).sum(dtype=jnp.int32), None
 
     return jax.lax.scan(batch, jnp.int32(0), (images, labels))[0]
@@ -92,7 +84,8 @@ def step_matrix(cell: CellFolder, models: Sequence[Model], data_of: DataOf) -> p
         name, split = measured_on(step)
         images, labels = batches(split.images, split.labels)
         for model_step, model in enumerate(models):
-            right = int(_correct(model.network, scaling, model.variables, images, labels, model.step))
+            maker = LogitMaker(model.network, scaling, model.objective)
+            right = int(_correct(maker, model.variables, images, labels, model.step))
             place = (cell.architecture, cell.method, cell.seed, model_step, data_step)
             rows.append((*place, name, len(split), sequence.num_classes, right / len(split)))
     last = rows[-1]
@@ -160,8 +153,7 @@ def draw(choice: Choice, console: Console) -> list[Path]:
         place = (cells[0].architecture, cells[0].seed)
         frames = []
         for cell in track(each.of(cells, place), "steps", transient=True):
-            models = passed_models(cell)
-            if len(models) == _num_steps(cell):
+            if models := models_of_steps(cell):
                 frames.append(step_matrix(cell, models, data_of))
         if not frames:
             raise RunFolderError(
@@ -179,9 +171,22 @@ def draw(choice: Choice, console: Console) -> list[Path]:
     return written
 
 
-def _num_steps(cell: CellFolder) -> int:
-    stages = read_result(cell)["stages"]
-    return 1 + max(step for stage in stages for step in stage["train_steps"])
+def models_of_steps(cell: CellFolder) -> list[Model]:
+    """A method's model of every time step, in order; none of a method that does not train step by step.
+
+    A joint model is one stage of all steps. Of a sequential method every stage is trained on one step alone, and the last
+    stage of a step gives its model.
+    """
+    stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
+    count = 1 + max(step for stage in stages for step in stage["train_steps"])
+    if len(stages) == 1:
+        models = passed_models(cell)
+        return models if len(models) == count and models[0].network.num_steps > 1 else []
+    trained = [stage["train_steps"] for stage in stages]
+    if any(len(steps) != 1 for steps in trained) or {steps[0] for steps in trained} != {*range(count)}:
+        return []
+    found = {steps[0]: model for steps, model in zip(trained, passed_models(cell), strict=True)}
+    return [found[step] for step in range(count)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

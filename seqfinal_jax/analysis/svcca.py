@@ -29,7 +29,7 @@ from seqfinal_jax.analysis.tables.labels import listed
 from seqfinal_jax.analysis.weight_space.choice import Choice, choice_parser, run_command
 from seqfinal_jax.analysis.weight_space.panels import Picture, layer_panels
 from seqfinal_jax.analysis.weight_space.run_data import data_reader
-from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models
+from seqfinal_jax.analysis.weight_space.run_models import Model, passed_models, refuse_own_logits
 from seqfinal_jax.analysis.weight_space.svcca import LEVELS, Decomposition, decompose, similarities
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import AnyNetwork
@@ -77,12 +77,14 @@ def compare_models(
         key = _key(cell, oracle)
         if stored.get(cell.method, {}).get("key") != key:
             reference = reference or representations(best, scaling, images)
+            models = passed_models(cell)
+            refuse_own_logits(cell, models)
             own = [
                 (
                     model.name,
                     similarities(representations(model, scaling, images), reference, LEVELS).tolist(),
                 )
-                for model in passed_models(cell)
+                for model in models
             ]
             stored[cell.method] = {"key": key, "models": own}
             write_whole(kept, json.dumps(stored))

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from seqfinal_jax.methods.nodes import Node
+from seqfinal_jax.methods.nodes import Choice, Node, Stage, Transform
 from seqfinal_jax.methods.options import Options, changed, effective
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.records.code_identity import defined_in
 from seqfinal_jax.records.kinds import Kind
+from seqfinal_jax.records.plugins import defined_at
 from seqfinal_jax.records.registry import Registry, resolved
 
 Recipe = Callable[[Setting], Node]
@@ -92,13 +93,31 @@ class Method:
     control: bool = False
     behind: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for own fields and axes that are no `Field` and `Axis`."""
+        for name, kind in (("fields", Field), ("axes", Axis)):
+            found = getattr(self, name)
+            if not isinstance(found, (tuple, list)) or not all(isinstance(each, kind) for each in found):
+                raise TypeError(
+                    f"method {self.id!r}: {name}: expected a tuple of {kind.__name__}(...), found {found!r}"
+                )
+
     def effective(self, options: Options) -> Options:
         """The options that this method uses: those set by the user, its defaults and those that its name fixes."""
         return effective(options, self.options, self.fixed)
 
     def build(self, setting: Setting) -> Node:
-        """The method's nodes in a setting that contains the options as the user set them."""
-        return self.recipe(self.own(setting))
+        """The method's nodes in a setting that contains the options as the user set them.
+
+        Raises ValueError for a recipe that returns something else, such as nothing.
+        """
+        node = self.recipe(self.own(setting))
+        if not isinstance(node, (Stage, Choice, Transform)):
+            raise ValueError(
+                f"{defined_at(self.recipe)}the recipe of method {self.id!r} returned {node!r}; expected a Stage, a "
+                f"Choice or a Transform"
+            )
+        return node
 
     def own(self, setting: Setting) -> Setting:
         """The setting with the options, fields and axes of this method."""

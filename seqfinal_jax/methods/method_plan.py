@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from seqfinal_jax.methods.method import METHODS, Method, Reason
 from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages
+from seqfinal_jax.methods.recipe_check import check_axes, check_steps
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.models.families.architectures import FAMILIES
 
@@ -70,9 +71,11 @@ def _plan_method(
         why = lacks(record, setting)
         if not why:
             built[name] = record.build(setting)
+            check_steps(record, built[name], setting.num_steps)
             why = _lacks_variant(built[name], variants)
         if why:
             missing[name] = why
+    check_axes(record, built, settings)
     if asked and len(missing) == len(settings):
         raise ValueError(f"config.methods: {record.id}: {next(iter(missing.values()))}")
     if missing:

@@ -5,9 +5,11 @@ from, so comparing and hashing nodes costs the same however long the chain behin
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Literal, Union
 
 from seqfinal_jax.methods.grid import Grid
@@ -15,6 +17,7 @@ from seqfinal_jax.methods.stages.objectives import Pooled, StageObjective
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.network import Mode
 from seqfinal_jax.models.per_step.side import SideSizes
+from seqfinal_jax.records.bound_values import bound_values
 from seqfinal_jax.records.code_identity import code_digest, qualified_name
 
 LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
@@ -55,8 +58,9 @@ def described(value: Any) -> Any:
     """A value of a node as plain data; values that may give different results give different data.
 
     Nodes become their keys, functions and classes their names with the digest of their code (empty for this package's
-    own), data classes their class and fields, without those that the run fills in (`of_run`). Raises TypeError for a
-    value of any other type.
+    own) and what they hold of the function that made them, data classes their class and fields, without those that the
+    run fills in (`of_run`). Raises TypeError for a value of any other type, and ValueError for a function that cannot be
+    told from another one.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -70,7 +74,12 @@ def described(value: Any) -> Any:
         named = [f.name for f in fields(value) if f.init and "of_run" not in f.metadata]
         own = {name: described(getattr(value, name)) for name in named}
         return {"class": _named(type(value)), "version": getattr(value, "version", 1), **own}
-    if callable(value):
+    if isinstance(value, partial):
+        parts = (value.func, value.args, value.keywords)
+        return {"partial": [_bound("a partial", value.func, str(k), part) for k, part in enumerate(parts)]}
+    if inspect.ismethod(value):
+        return {"method": _named(value.__func__), "of": _bound("a method", value, "self", value.__self__)}
+    if callable(value) and hasattr(value, "__qualname__"):
         return _named(value)
     raise TypeError(
         f"{value!r} cannot be part of a stage: expected numbers, strings, tuples of them, frozen data classes or "
@@ -78,8 +87,22 @@ def described(value: Any) -> Any:
     )
 
 
-def _named(thing: Any) -> list[str]:
-    return [qualified_name(thing), code_digest(thing)]
+def _named(thing: Any) -> list[Any]:
+    """A function's or class's name, digest and, where it has any, the values that it holds besides its text."""
+    own = {name: _bound("a closure", thing, name, value) for name, value in bound_values(thing).items()}
+    return [qualified_name(thing), code_digest(thing), *([own] if own else [])]
+
+
+def _bound(kind: str, thing: Any, name: str, value: Any) -> Any:
+    """A value that a function holds, as plain data."""
+    try:
+        return described(value)
+    except (TypeError, RecursionError):
+        raise ValueError(
+            f"{getattr(thing, '__qualname__', thing)} is {kind} over {name} = {' '.join(repr(value).split())}, which "
+            f"cannot be written down, so that it could not be told from one with another value; give the value in "
+            f"`candidates`, or make it a field of a frozen data class with __call__"
+        ) from None
 
 
 class _Node:
@@ -187,7 +210,8 @@ class Choice(_Node):
 class Transform(_Node):
     """Variables computed from those of other nodes without training.
 
-    function: (variables of each of `inputs`, then the candidate's values by name) -> variables; pure, on trees of arrays.
+    function: (variables of each of `inputs`, then the candidate's values by name) -> variables; pure, on trees of arrays:
+        a named function, or a frozen data class with __call__, whose fields are then a part of the fingerprint.
     inputs: the nodes whose best variables it takes; they must be of one network.
     candidates: values to try; the one with the best accuracy on the validation samples of `valid` is chosen, the first
         of equal ones.
@@ -225,7 +249,7 @@ class Transform(_Node):
             "function": function, "inputs": nodes, "statistics": tuple(statistics),
             "candidates": tuple(tuple(dict(each).items()) for each in candidates),
             "valid": tuple(valid) or stage_of(nodes[-1]).valid, "role": role, "version": version,
-            "name": name or function.__name__,
+            "name": name or _called(function),
         }  # fmt: skip
         for field_name, value in values.items():
             object.__setattr__(self, field_name, value)
@@ -269,6 +293,12 @@ class Transform(_Node):
     def num_members(self, num_groups: int) -> int:
         """Always 0, as nothing is trained."""
         return 0
+
+
+def _called(function: Any) -> str:
+    """The name of a function, of that of a partial, or of the class of a callable."""
+    function = function.func if isinstance(function, partial) else function
+    return getattr(function, "__name__", "") or type(function).__name__
 
 
 Node = Union[Stage, Choice, Transform]  # noqa: UP007  (the classes name it as text)

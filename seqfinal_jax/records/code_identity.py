@@ -12,9 +12,10 @@ import inspect
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -23,15 +24,43 @@ _digests: dict[Path, str] = {}
 
 def qualified_name(thing: Any) -> str:
     """The name of a function or class with its module, or with the file's name where the file is not a module."""
-    if _is_ours(thing):
+    if is_ours(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
     source = source_file(thing)
     module = source.stem if source and is_outside(source) else thing.__module__
     return f"{module}.{thing.__qualname__}"
 
 
-def _is_ours(thing: Any) -> bool:
-    return thing.__module__.partition(".")[0] == PACKAGE.name
+def is_ours(thing: Any) -> bool:
+    """Whether a function or class, or one of this qualified name, belongs to this package."""
+    name = thing if isinstance(thing, str) else thing.__module__
+    return name.partition(".")[0] == PACKAGE.name
+
+
+def objects_named(name: str) -> list[Any]:
+    """The functions and classes with a qualified name, of the modules that are loaded; nothing is imported."""
+    parts = name.split(".")
+    found = [_member(each, parts[1:]) for each in _files_called(parts[0])]
+    for end in range(1, len(parts)):
+        module = sys.modules.get(".".join(parts[:end]))
+        found += [_member(module, parts[end:])] if module else []
+    return [each for each in found if callable(each)]
+
+
+def _files_called(name: str) -> list[ModuleType]:
+    """The loaded modules of the user's own whose file has this name."""
+    named = [(each, vars(each).get("__file__")) for each in list(sys.modules.values()) if each]
+    return [
+        each for each, file in named if file and Path(file).stem == name and is_outside(Path(file).resolve())
+    ]
+
+
+def _member(module: ModuleType, path: Sequence[str]) -> Any:
+    """What stands under a dotted name in a module; None where there is nothing."""
+    found: Any = module
+    for name in path:
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+    return found
 
 
 def defined_in(thing: Any) -> str | None:
@@ -54,7 +83,7 @@ def code_digest(thing: Any) -> str:
     For code typed into a notebook or session it is the digest of its own source. Raises ValueError where the source
     cannot be found.
     """
-    if _is_ours(thing):
+    if is_ours(thing):
         return ""
     source = source_file(thing)
     if source is not None:

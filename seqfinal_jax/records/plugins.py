@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import io
 import sys
 import traceback
@@ -141,7 +142,10 @@ def names_of(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def outside_place(error: BaseException) -> str:
-    """The last line of a user's own code in an error's traceback, as "FILE, line N: "; empty where there is none."""
+    """The last line of a user's own code in an error's traceback, as "FILE, line N: "; empty where there is none.
+
+    An error that was raised from another one is looked up in that one's traceback too.
+    """
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: "
     frames = traceback.extract_tb(error.__traceback__)
@@ -150,7 +154,37 @@ def outside_place(error: BaseException) -> str:
         for frame in frames
         if Path(frame.filename).exists() and is_outside(Path(frame.filename).resolve())
     ]
-    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
+    if own:
+        return f"{own[-1].filename}, line {own[-1].lineno}: "
+    return outside_place(error.__cause__) if error.__cause__ else ""
+
+
+def defined_at(function: object) -> str:
+    """Where a user's function is defined, as "FILE, line N: "; empty for this package's own."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    if code is None or not is_outside(Path(code.co_filename).resolve()):
+        return ""
+    return f"{code.co_filename}, line {code.co_firstlineno}: "
+
+
+def told(error: Exception) -> str:
+    """An error in one line, with the line of the user's code that raised it; our own refusals without their type."""
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return f"{outside_place(error)}{kind}{text}"
+
+
+@contextlib.contextmanager
+def blamed() -> Iterator[None]:
+    """Turns an error that a user's code raises into a PluginError of one line, which names the file and the line."""
+    try:
+        yield
+    except PluginError:
+        raise
+    except Exception as error:
+        if not outside_place(error):
+            raise
+        raise PluginError(told(error)) from error
 
 
 def user_error(error: Exception, path: Path) -> str:
@@ -161,6 +195,7 @@ def user_error(error: Exception, path: Path) -> str:
 
 
 def _place(error: BaseException, path: Path) -> str:
+    """The last line of the user's code, in the file itself or in one that it imports; else the last line of any code."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve() == path] or frames[-1:]
-    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
+    return outside_place(error) or (f"{own[-1].filename}, line {own[-1].lineno}: " if own else "")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqfinal_jax.records.plugins import outside_place, told
 from seqfinal_jax.results.checkpoints import (
     FORMAT,
     META,
@@ -193,7 +194,8 @@ class Store:
         """
         folder = self.cell_folder(cell)
         shutil.rmtree(folder, ignore_errors=True)
-        write_whole(folder / "error.txt", "".join(traceback.format_exception(error)))
+        last = f"{told(error)}\n" if outside_place(error) else ""  # the line that reports show
+        write_whole(folder / "error.txt", "".join(traceback.format_exception(error)) + last)
 
     def failed_since(self, cell: Cell, moment: float) -> bool:
         """Whether a process has failed at a cell since a moment, in seconds since 1970."""

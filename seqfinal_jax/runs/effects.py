@@ -11,6 +11,7 @@ from seqfinal_jax.models.families.architectures import FAMILIES, split_name
 
 # Values that a configuration file gives for whichever methods a run has; only the command line must mean them.
 SHARED = ("protocol", "grid", "joint_grid", "training", "")
+SHARED_FIELDS = ("network.width_factor",)  # of another section
 Fingerprints = Callable[[RunSpec], list[str]]
 
 
@@ -47,7 +48,8 @@ def _unset(spec: RunSpec, filled: Mapping[str, Any]) -> RunSpec:
 def _must_act(spec: RunSpec, field: ConfigField) -> bool:
     if field.everywhere or value_of(spec, field) == _plain(field.default):
         return False
-    return field.name in spec.given or field.section not in SHARED or field.name == "all_layers_efficient"
+    shared = field.section in SHARED or field.name in SHARED_FIELDS
+    return field.name in spec.given or not shared or field.name == "all_layers_efficient"
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from seqfinal_jax.methods.nodes import Choice
 from seqfinal_jax.methods.stages.compute import compute
 from seqfinal_jax.methods.stages.context import Context
+from seqfinal_jax.records.plugins import outside_place, told
 from seqfinal_jax.results.store import Missing, Store
 from seqfinal_jax.runs.claims import Busy, Claims
 from seqfinal_jax.runs.graph import Task, pending, together
@@ -194,7 +195,8 @@ class Execution:
     def _fail(self, task: Task, error: Exception) -> None:
         self.broken[task] = error
         if task.method:
-            log.error("%s, %s, seed %d failed: %s", task.method, task.architecture, task.seed, error)
+            said = told(error) if outside_place(error) else error
+            log.error("%s, %s, seed %d failed: %s", task.method, task.architecture, task.seed, said)
             self.store.fail_cell(task.cell, error)
             self.failed += 1
 

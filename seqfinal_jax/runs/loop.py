@@ -25,6 +25,7 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.models.parts.precision import units
 from seqfinal_jax.models.traced import member_bytes
+from seqfinal_jax.records.plugins import blamed
 from seqfinal_jax.results.examples import FILE as EXAMPLES_FILE
 from seqfinal_jax.results.examples import write_examples
 from seqfinal_jax.results.store import Store
@@ -68,12 +69,13 @@ def run(
     workdir = Path(workdir).expanduser()
     jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
     with collected_log() as write_log:
-        plan = make_plan(config, data_dir, overrides)
-        folders.check_workdir(workdir, plan)
-        graph, store = tasks(plan, share.of(plan)), Store(workdir)
-        todo = pending(graph, store)
-        announce(plan, estimate(plan, todo), console, source)
-        pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
+        with blamed():
+            plan = make_plan(config, data_dir, overrides)
+            folders.check_workdir(workdir, plan)
+            graph, store = tasks(plan, share.of(plan)), Store(workdir)
+            todo = pending(graph, store)
+            announce(plan, estimate(plan, todo), console, source)
+            pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
         if dry_run:
             return 0
         folders.open_workdir(workdir, plan, source, overrides, data_dir)

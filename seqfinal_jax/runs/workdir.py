@@ -20,7 +20,7 @@ from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
-from seqfinal_jax.records.plugin_code import PluginCode
+from seqfinal_jax.records.plugin_code import PluginCode, read_code
 from seqfinal_jax.records.plugins import codes_of
 from seqfinal_jax.results.run_folder import (
     FOLDER_FORMAT,
@@ -34,6 +34,7 @@ from seqfinal_jax.results.run_folder import (
 from seqfinal_jax.results.run_plugins import keep_plugins
 from seqfinal_jax.runs.environment import machine, settings
 from seqfinal_jax.runs.plan import Plan
+from seqfinal_jax.runs.stale import stale_cells
 
 log = logging.getLogger(__name__)
 HOUR = 3600.0
@@ -142,7 +143,9 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
 def _free(name: str) -> bool:
     section = name.partition(".")[0]
     own = section in METHODS and bool(METHODS.get(section).fields or METHODS.get(section).axes)
-    return section in FREE_FIELDS or name in FREE_NAMES or own
+    known = {each.name.partition(".")[0] for each in all_fields()}
+    unknown = "." in name and section not in known  # of a plugin that is not named now
+    return section in FREE_FIELDS or name in FREE_NAMES or own or unknown
 
 
 def _refuse_other(workdir: Path, plan: Plan) -> None:
@@ -237,8 +240,11 @@ def open_workdir(
 
 
 def plugins_of(plan: Plan) -> list[PluginCode]:
-    """The code of the plugins that a run has loaded."""
-    return codes_of(plan.spec.plugins)
+    """The code of the plugins that a run has loaded, and of the configuration file where that defines its methods."""
+    named = codes_of(plan.spec.plugins)
+    known = {str(place) for code in named for place in code.places.values()}
+    origins = {METHODS.origin(each.method) for each in plan.planned.values()} - {None, "__main__", *known}
+    return named + [read_code(path, Path(path)) for path in sorted(origins)]
 
 
 def _command(config: dict[str, Any], source: str, overrides: Collection[str]) -> dict[str, Any]:
@@ -270,15 +276,9 @@ def resolved(plan: Plan) -> dict[str, Any]:
 
 def remove_stale(workdir: Path, plan: Plan) -> None:
     """Removes cells whose code has changed since they were made: a table must not mix them with new ones."""
-    identity = plan.identity
-    for cell, result in list(_results(workdir)):
-        place = (cell.architecture, cell.method)
-        other_recipe = place in plan.planned and result.get("recipe") != plan.fingerprint(*place)
-        there = result.get("data", {}).get("identity", {})
-        other_data = any(there[variant] != identity[variant] for variant in there.keys() & identity.keys())
-        if other_recipe or other_data:
-            log.warning("%s was computed by code that has changed since; it is removed", cell.path)
-            shutil.rmtree(cell.path, ignore_errors=True)
+    for cell in list(stale_cells(plan, list(_results(workdir)), plugins_of(plan))):
+        log.warning("%s was computed by code that has changed since; it is removed", cell.path)
+        shutil.rmtree(cell.path, ignore_errors=True)
 
 
 def clear_leftovers(workdir: Path) -> None:

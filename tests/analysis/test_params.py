@@ -35,3 +35,22 @@ def test_the_command(capsys):
     with pytest.raises(SystemExit):
         main(["--architectures", "convnot-1"])
     assert "did you mean 'convnet'" in capsys.readouterr().err
+
+
+def test_a_network_of_a_users_file(tmp_path, capsys):
+    """Its parameters by hand: 3072 inputs to 4 units with biases, and 4 units to 10 classes."""
+    from seqfinal_jax.records import plugins
+    from seqfinal_jax.records.registry import Registry
+    from tests.test_extending import EXAMPLES
+
+    path = tmp_path / "perceptron_of_params.py"
+    path.write_text(EXAMPLES["perceptron"].replace("config.stem_width or 64", "4"))
+    try:
+        flags = ["--architectures=perceptron-1", f"--plugins={path}", "--format=csv"]
+        assert main(flags) == 0
+        counts = dict(zip(*(line.split(",") for line in capsys.readouterr().out.splitlines()), strict=True))
+        assert int(counts["all"]) == (3072 * 4 + 4) + (4 * 4 + 4) + (4 * 10 + 10)
+    finally:
+        plugins._loaded.pop(path.resolve(), None)
+        for registry in Registry.every:
+            registry.forget(str(path.resolve()))

@@ -27,6 +27,7 @@ from seqfinal_jax.analysis.tables.labels import method_name
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, results_table
 from seqfinal_jax.analysis.tables.text import csv_text
 from seqfinal_jax.results.examples import read_examples
+from seqfinal_jax.results.predictions import FILE, read_predictions
 from seqfinal_jax.results.run_folder import CellFolder, cell_file, write_whole
 
 if TYPE_CHECKING:
@@ -80,11 +81,10 @@ def confusion_counts(cells: Sequence[CellFolder], methods: Sequence[str]) -> Cou
     found: Counts = {}
     for method in methods:
         for cell in cells:
-            path = cell_file(cell, "predictions.npz") if cell.method == method else None
-            if path is None:
+            if cell.method != method or cell_file(cell, FILE) is None:
                 continue
-            with np.load(path) as stored:
-                labels, logits = stored["test_labels"], stored["test_logits"]
+            test = read_predictions(cell).test
+            labels, logits = test.labels, test.logits
             own = np.zeros((logits.shape[1],) * 2, int)
             np.add.at(own, (labels, logits.argmax(-1)), 1)
             found[method] = found.get(method, 0) + own

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from seqfinal_jax.analysis.plain_text import draw_texts_as_they_are
 from seqfinal_jax.records.code_identity import defined_in
+from seqfinal_jax.records.plugins import outside_place
 from seqfinal_jax.records.registry import Registry
 from seqfinal_jax.results.run_folder import RunFolderError
 
@@ -92,7 +93,10 @@ def draw_figures(workdir: str | Path) -> Drawn:
         try:
             found = FIGURES.get(name).draw(Path(workdir))
         except Exception as error:
-            reason = str(error) if isinstance(error, RunFolderError) else f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, RunFolderError):
+                reason = str(error)
+            reason = outside_place(error) + reason
             reason = " ".join(reason.split())
             log.warning("figure %s cannot be drawn: %s", name, reason)
             drawn.failed.append((name, reason))

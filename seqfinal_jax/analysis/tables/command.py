@@ -5,7 +5,9 @@ Command   python -m seqfinal_jax.analysis.tables RUN [RUN...] [--layout=long|pap
 
 Several folders are joined: they must hold cells of one sequence and protocol. The layout `lengths` is for sequences of
 several lengths: a table for each architecture, whose rows are the numbers of time steps. In the other layouts a RUN may
-also be a `metrics.csv` of the published program, or a folder of them.
+also be a `metrics.csv` of the published program, or a folder of them. --metric=ece shows another number than the
+accuracy, from the stored logits; `python -m seqfinal_jax list metrics` lists them. Only a metric of your own runs your
+code.
 """
 
 import argparse
@@ -18,10 +20,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code, load_run_plugins
 from seqfinal_jax.analysis.tables import comparison_formats as formats
 from seqfinal_jax.analysis.tables import latex, paper_layout, text
 from seqfinal_jax.analysis.tables.comparisons import comparison_lines, judged_comparisons, smallest_difference
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, method_called, method_name
+from seqfinal_jax.analysis.tables.metrics import ACCURACY, METRICS, Metric, with_metrics
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, joined_cells, results_table
 from seqfinal_jax.results.run_folder import RunFolderError, read_config
@@ -56,13 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="",
         help="the methods to show, separated by commas, in this order: ids, columns or legends",
     )
+    parser.add_argument("--metric", default="accuracy", help="what is shown; default: accuracy")
+    add_code_flags(parser)
     parser.add_argument("--ids", action="store_true", help="name methods by their ids")
     parser.add_argument("--notes", choices=("plain", "threeparttable"), default="plain",
                         help="LaTeX: notes below the table in a box, or as tablenotes of threeparttable")  # fmt: skip
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
     options = parser.parse_args(arguments)
     try:
-        shown = _text(options)
+        with allowed_code(options):
+            options.metric = _metric(options)
+            shown = _text(options)
     except (RunFolderError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -78,13 +86,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _metric(options: Any) -> Metric:
+    """The metric that is shown; the plugins of a run are loaded only for one that this package does not have."""
+    if options.metric not in METRICS:
+        _load_plugins(options)
+    found = METRICS.get(options.metric)
+    if found is not ACCURACY and (_are_original(options.runs) or options.select == "test"):
+        raise ValueError(
+            f"--metric={found.id} is computed from the stored logits of run folders, with models chosen by validation; "
+            f"leave out the published program's files and --select=test"
+        )
+    return found
+
+
+def _load_plugins(options: Any) -> None:
+    try:
+        for run in options.runs:
+            if (run / "config.json").is_file():
+                load_run_plugins(run)
+    except ValueError as error:
+        known = listed(METRICS)
+        raise ValueError(f"--metric={options.metric} is none of {known}; of the run {error}") from error
+
+
 def _text(options: Any) -> str:
     """The table as text; what goes to a terminal has been printed then."""
     if options.layout == "lengths":
         return _lengths(options)
     if options.layout == "paper" or _are_original(options.runs):
         return _paper(options)
-    table = results_table(options.runs)
+    table = results_table(options.runs, metric=options.metric)
     if len(options.runs) == 1:
         _keep_results(options.runs[0])
     smallest, methods = smallest_difference(options.runs[0]), _named(options.methods, table.methods)
@@ -98,7 +129,7 @@ def _text(options: Any) -> str:
     if options.format == "csv":
         return text.to_csv(shown)
     if options.format == "latex":
-        judged = judged_comparisons(table.cells, smallest, table.records)
+        judged = judged_comparisons(table.cells, smallest, table.records, metric=table.metric)
         return latex.to_latex(shown, judged, options.ids, options.notes)
     return text.to_markdown(shown, options.ids)
 
@@ -128,8 +159,9 @@ def _comparisons(
 ) -> str:
     """Methods against a reference; adjusted for all methods of the run, whichever are shown."""
     if options.format == "terminal":
-        return "\n".join(comparison_lines(table.cells, reference, smallest, table.records)) + "\n"
-    found = judged_comparisons(table.cells, smallest, table.records, reference)
+        lines = comparison_lines(table.cells, reference, smallest, table.records, table.metric)
+        return "\n".join(lines) + "\n"
+    found = judged_comparisons(table.cells, smallest, table.records, reference, table.metric)
     if methods:
         order = {method: place for place, method in enumerate(methods)}
         kept = {a: [row for row in rows if row.comparison.method in order] for a, rows in found.items()}
@@ -154,7 +186,7 @@ def _keep_results(run: Path) -> None:
 def _paper(options: Any) -> str:
     cells, captions = _cells(options)
     methods = _named(options.methods, cells["method"])
-    table = paper_layout.paper_table(cells, options.published_cells, methods=methods)
+    table = paper_layout.paper_table(cells, options.published_cells, methods=methods, metric=options.metric)
     return _written(paper_layout.with_captions(table, captions), options)
 
 
@@ -168,17 +200,17 @@ def _written(table: paper_layout.PaperTable, options: Any) -> str:
 
 def _lengths(options: Any) -> str:
     """A table for each architecture, rows by the number of time steps."""
-    cells = cells_by_length(options.runs)
+    cells = cells_by_length(options.runs, options.metric)
     found = []
     for architecture in architectures_in_order(cells["architecture"]):
-        table = paper_layout.length_table(cells, architecture)
+        table = paper_layout.length_table(cells, architecture, options.metric)
         protocol = listed(cells["protocol"].unique())
         said = f"{architecture}, protocol {protocol}; sequences {listed(cells['sequence'].unique())}"
         found.append(_written(paper_layout.with_captions(table, (said,)), options))
     return "\n".join(found)
 
 
-def cells_by_length(runs: Sequence[Path]) -> pd.DataFrame:
+def cells_by_length(runs: Sequence[Path], metric: Metric = ACCURACY) -> pd.DataFrame:
     """The cells of sequences of several lengths, with the number of time steps of each as num_steps.
 
     Raises ValueError where two sequences have the same length, or the protocols differ.
@@ -186,7 +218,10 @@ def cells_by_length(runs: Sequence[Path]) -> pd.DataFrame:
     by_length: dict[int, list[Path]] = {}
     for run in runs:
         by_length.setdefault(_num_steps(run), []).append(run)
-    frames = [joined_cells(folders).assign(num_steps=count) for count, folders in sorted(by_length.items())]
+    frames = [
+        with_metrics(joined_cells(folders), folders, [metric]).assign(num_steps=count)
+        for count, folders in sorted(by_length.items())
+    ]
     cells = pd.concat(frames, ignore_index=True)
     if cells["protocol"].nunique() > 1:
         raise ValueError(
@@ -210,6 +245,7 @@ def _cells(options: Any) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Cells to lay out, and what has to be said of how they were chosen."""
     original = _are_original(options.runs)
     cells = read_original(_metrics(options.runs)) if original else joined_cells(options.runs)
+    cells = with_metrics(cells, options.runs, [options.metric])
     variants = [m for m in cells["method"].unique() if method_name(m).column.startswith(DECAYS)]
     if options.select == "test" and variants:
         said = "SFT: the decay of the best TEST accuracy in each seed, which is selection on test data"

@@ -7,6 +7,7 @@ from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.tables.comparisons import Judged
 from seqfinal_jax.analysis.tables.labels import MISSING, method_name
 from seqfinal_jax.analysis.tables.latex import Notes, latex_table, tabular
+from seqfinal_jax.analysis.tables.metrics import ACCURACY
 from seqfinal_jax.analysis.tables.text import csv_text
 
 CSV_COLUMNS = (
@@ -14,7 +15,6 @@ CSV_COLUMNS = (
 )  # fmt: skip
 HEADS = ("method", "n", "difference", "95 % interval", "p", "p by Holm", "comparison", "claim")
 SAID = (
-    "difference: test accuracy minus that of the reference, in points, the mean over the seeds that both have",
     "interval and p: of the exact sign-flip test, paired by seed",
     "p by Holm: adjusted for all comparisons of that kind",
 )
@@ -41,7 +41,15 @@ def comparisons_markdown(found: Rows, ids: bool = False) -> str:
         lines += [list(map(markdown_text, _texts(row, ids))) for row in judged]
         shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts.append(f"**{markdown_text(_title(architecture, judged, ids))}**\n\n{shown}")
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in SAID)]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in _said(found))]) + "\n"
+
+
+def _said(found: Rows) -> list[str]:
+    """What the columns mean."""
+    metric = next((row.metric for judged in found.values() for row in judged), ACCURACY)
+    points = " in points," if metric.percent else ""
+    of = f"test {metric.column} minus that of the reference,{points} the mean over the seeds that both have"
+    return [f"difference: {of}", *SAID]
 
 
 def comparisons_latex(found: Rows, ids: bool = False, notes: Notes = "plain") -> str:
@@ -52,7 +60,7 @@ def comparisons_latex(found: Rows, ids: bool = False, notes: Notes = "plain") ->
         body = tabular("lrrrrrll", HEADS, rows)
         parts.append(
             latex_table(
-                latex_text(_title(architecture, judged, ids)), [body], [*map(latex_text, SAID)], notes
+                latex_text(_title(architecture, judged, ids)), [body], [*map(latex_text, _said(found))], notes
             )
         )
     return "\n".join(parts)
@@ -67,8 +75,15 @@ def _name(method: str, ids: bool) -> str:
 
 
 def _texts(row: Judged, ids: bool) -> list[str]:
-    each = row.comparison
-    interval = MISSING if math.isnan(each.low) else f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
+    each, text = row.comparison, row.metric.difference
+    interval = MISSING if math.isnan(each.low) else f"[{text(each.low)}, {text(each.high)}]"
     p = [MISSING if math.isnan(value) else f"{value:.3g}" for value in (each.p, each.adjusted)]
-    difference = f"{100 * each.difference:+.1f}"
-    return [_name(each.method, ids), str(len(each.seeds)), difference, interval, *p, row.kind, row.claim]
+    return [
+        _name(each.method, ids),
+        str(len(each.seeds)),
+        text(each.difference),
+        interval,
+        *p,
+        row.kind,
+        row.claim,
+    ]

@@ -19,6 +19,7 @@ from seqfinal_jax.analysis.statistics import (
     seeds_needed,
 )
 from seqfinal_jax.analysis.tables.labels import REFERENCE, in_order, listed, method_name
+from seqfinal_jax.analysis.tables.metrics import ACCURACY, Metric
 from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
 from seqfinal_jax.analysis.tables.training_length import training_length
 from seqfinal_jax.results.run_folder import read_config
@@ -34,7 +35,7 @@ class Judged:
 
     kind: "planned", "explored", or "reference" of a method that is no candidate, because it has other data. together: how
     many comparisons were adjusted together, this one among them. smallest: the difference that matters, a fraction.
-    improving: which of its two methods were still improving when their training ended.
+    improving: which of its two methods were still improving when their training ended. metric: what is compared.
     """
 
     comparison: Comparison
@@ -42,6 +43,7 @@ class Judged:
     together: int
     smallest: float
     improving: tuple[str, ...] = ()
+    metric: Metric = ACCURACY
 
     @property
     def called(self) -> bool:
@@ -58,7 +60,7 @@ class Judged:
     def claim(self) -> str:
         """ "better", "worse", or "none" with the reason where one is known."""
         if self.called:
-            return "better" if self.comparison.difference > 0 else "worse"
+            return "better" if self.metric.sign * self.comparison.difference > 0 else "worse"
         if self.kind == "reference":
             return "none: has other data"
         if len(self.comparison.seeds) < 2:
@@ -104,14 +106,15 @@ def accuracies_by_seed(cells: pd.DataFrame, column: str = "test_accuracy") -> di
 
 
 def planned_comparisons(
-    cells: pd.DataFrame, smallest: float = SMALLEST, records: Sequence[Record] = ()
+    cells: pd.DataFrame, smallest: float = SMALLEST, records: Sequence[Record] = (), metric: Metric = ACCURACY
 ) -> dict[str, Planned]:
     """The planned comparison of every architecture, adjusted by Holm for the number of architectures.
 
-    records: the results of the cells, which say how long was trained.
+    records: the results of the cells, which say how long was trained. metric: what is compared; validation accuracy
+    chooses the two methods all the same.
     """
     found = {
-        str(name): _planned(str(name), own, smallest, records)
+        str(name): _planned(str(name), own, smallest, records, metric)
         for name, own in cells.groupby("architecture", sort=False)
     }
     known = [name for name, each in found.items() if each.gain]
@@ -122,11 +125,13 @@ def planned_comparisons(
     return found
 
 
-def _planned(architecture: str, cells: pd.DataFrame, smallest: float, records: Sequence[Record]) -> Planned:
+def _planned(
+    architecture: str, cells: pd.DataFrame, smallest: float, records: Sequence[Record], metric: Metric
+) -> Planned:
     methods = [m for m in in_order(cells["method"]) if method_name(m).comparable]
     finals = tuple(m for m in methods if method_name(m).family == REFERENCE)
     ways = tuple(m for m in methods if m not in finals)
-    valid, test = accuracies_by_seed(cells, "valid_accuracy"), accuracies_by_seed(cells)
+    valid, test = (accuracies_by_seed(cells, field) for field in ("valid_accuracy", metric.field))
     compared, seeds = shared_seeds({m: valid[m] for m in methods}, (finals, ways))
     if not compared:
         return Planned(finals, ways)
@@ -134,20 +139,26 @@ def _planned(architecture: str, cells: pd.DataFrame, smallest: float, records: S
     final, way = (max((m for m in kind if m in means), key=means.__getitem__) for kind in (finals, ways))
     [gain] = compare(test, final, [way])
     others = [other for m in finals if m != final for other in compare(test, m, [way])]
-    judged = _judged(gain, "planned", 1, smallest, architecture, records)
+    judged = _judged(gain, "planned", 1, smallest, architecture, records, metric)
     left = tuple(m for m in methods if m not in compared)
     return Planned(finals, ways, final, way, tuple(seeds), left, judged, tuple(others))
 
 
 def _judged(
-    each: Comparison, kind: Kind, together: int, smallest: float, architecture: str, records: Sequence[Record]
-) -> Judged:
+    each: Comparison, kind: Kind, together: int, smallest: float, architecture: str, records: Sequence[Record],
+    metric: Metric,
+) -> Judged:  # fmt: skip
     improving = tuple(
         method
         for method in (each.method, each.reference)
         if training_length(records, method, architecture, smallest, each.seeds).improving
     )
-    return Judged(each, kind, together, smallest, improving)
+    return Judged(each, kind, together, _that_matters(smallest, metric), improving, metric)
+
+
+def _that_matters(smallest: float, metric: Metric) -> float:
+    """The difference that matters: a run says it for accuracies alone; of other metrics any difference does."""
+    return smallest if metric is ACCURACY else 0.0
 
 
 def judged_comparisons(
@@ -155,16 +166,18 @@ def judged_comparisons(
     smallest: float = SMALLEST,
     records: Sequence[Record] = (),
     reference: str | None = None,
+    metric: Metric = ACCURACY,
 ) -> dict[str, list[Judged]]:
     """For each architecture every method against a reference, in the order of the table, paired by seed.
 
-    reference: a method; by default that of the planned comparison. Architectures without one are left out.
+    reference: a method; by default that of the planned comparison. Architectures without one are left out. metric: what
+    is compared, which the cells have as a column (`with_metrics`).
     """
-    planned, found = planned_comparisons(cells, smallest, records), {}
+    planned, found = planned_comparisons(cells, smallest, records, metric), {}
     for name, own in cells.groupby("architecture", sort=False):
         architecture, plan = str(name), planned[str(name)]
         against = reference or plan.final or next(iter(plan.finals), None)
-        rows = _against(own, architecture, against, plan, smallest, records) if against else []
+        rows = _against(own, architecture, against, plan, smallest, records, metric) if against else []
         if rows:
             found[architecture] = rows
     return found
@@ -177,31 +190,38 @@ def _against(
     plan: Planned,
     smallest: float,
     records: Sequence[Record],
+    metric: Metric,
 ) -> list[Judged]:
-    accuracies, methods = accuracies_by_seed(cells), in_order(cells["method"])
+    accuracies, methods = accuracies_by_seed(cells, metric.field), in_order(cells["method"])
     gain = plan.gain if plan.gain and plan.final == reference else None
     apart = [m for m in methods if not method_name(m).comparable]
     rest = [m for m in methods if m not in apart and not (gain and m == plan.way)]
     explored = compare(accuracies, reference, rest)
-    found = [_judged(each, "explored", len(explored), smallest, architecture, records) for each in explored]
+    found = [
+        _judged(each, "explored", len(explored), smallest, architecture, records, metric) for each in explored
+    ]
     found += [
-        Judged(each, "reference", 1, smallest) for m in apart for each in compare(accuracies, reference, [m])
+        Judged(each, "reference", 1, _that_matters(smallest, metric), metric=metric)
+        for m in apart
+        for each in compare(accuracies, reference, [m])
     ]
     rows = {each.comparison.method: each for each in [*found, *([gain] if gain else [])]}
     return [rows[method] for method in methods if method in rows]
 
 
 def comparison_lines(
-    cells: pd.DataFrame, reference: str, smallest: float = SMALLEST, records: Sequence[Record] = ()
-) -> list[str]:
+    cells: pd.DataFrame, reference: str, smallest: float = SMALLEST, records: Sequence[Record] = (),
+    metric: Metric = ACCURACY,
+) -> list[str]:  # fmt: skip
     """For each architecture a line for each method; raises ValueError for a reference without cells or pairs."""
     if reference not in set(cells["method"]):
         raise ValueError(f"no cell of {reference!r}; there are {listed(in_order(cells['method']))}")
     lines = []
-    for architecture, rows in judged_comparisons(cells, smallest, records, reference).items():
+    points = ", points" if metric.percent else ""
+    for architecture, rows in judged_comparisons(cells, smallest, records, reference, metric).items():
         lines.append(
-            f"{architecture}: test accuracy minus that of {method_name(reference).legend}, points, paired by seed; 95 % "
-            f"interval and p of the exact sign-flip test; p by Holm for the explored comparisons"
+            f"{architecture}: test {metric.column} minus that of {method_name(reference).legend}{points}, paired by "
+            f"seed; 95 % interval and p of the exact sign-flip test; p by Holm for the explored comparisons"
         )
         lines += [f"  {_line(each)}" for each in rows]
     if not lines:
@@ -214,11 +234,11 @@ def comparison_lines(
 
 def _line(judged: Judged) -> str:
     each = judged.comparison
-    count, name = len(each.seeds), method_name(each.method).legend
+    count, name, text = len(each.seeds), method_name(each.method).legend, judged.metric.difference
     if count < 2:
-        return f"{name}: {100 * each.difference:+.1f} (n = 1: no spread and no claim)"
-    interval = f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}]" if each.low == each.low else "[no interval]"
-    said = f"{name}: {100 * each.difference:+.1f} {interval}, p = {each.p:.3g}"
+        return f"{name}: {text(each.difference)} (n = 1: no spread and no claim)"
+    interval = f"[{text(each.low)}, {text(each.high)}]" if each.low == each.low else "[no interval]"
+    said = f"{name}: {text(each.difference)} {interval}, p = {each.p:.3g}"
     if judged.kind == "reference":
         return f"{said}, n = {count}: reference, no candidate"
     adjusted = f" ({each.adjusted:.3g} by Holm)" if judged.together > 1 else ""

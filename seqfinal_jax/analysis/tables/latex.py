@@ -5,7 +5,7 @@ from typing import Literal
 
 from seqfinal_jax.analysis.plain_text import latex_text
 from seqfinal_jax.analysis.tables.comparisons import SMALLEST, Judged, judged_comparisons
-from seqfinal_jax.analysis.tables.labels import listed, method_name, percent
+from seqfinal_jax.analysis.tables.labels import listed, method_name
 from seqfinal_jax.analysis.tables.results_table import ResultsTable
 
 Notes = Literal["plain", "threeparttable"]
@@ -24,7 +24,11 @@ def to_latex(
     those of the table. ids: methods by their ids instead of their columns. notes: what has to be said below the table
     stands in a box of the line's width, or in the notes of the package threeparttable.
     """
-    judged = judged_comparisons(table.cells, SMALLEST, table.records) if judged is None else judged
+    judged = (
+        judged_comparisons(table.cells, SMALLEST, table.records, metric=table.metric)
+        if judged is None
+        else judged
+    )
     counts = {entry.count for entry in table.entries.values() if entry.done}
     uneven = len(counts) > 1
     heads = ["method", *(h for a in table.architectures for h in ((a, "n") if uneven else (a,)))]
@@ -49,23 +53,26 @@ def _row(
 
 
 def best_methods(table: ResultsTable, architecture: str) -> list[str]:
-    """The methods of the highest mean, as shown, among those with the same data and the same, largest number of seeds."""
+    """The methods of the best mean, as shown, among those with the same data and the same, largest number of seeds."""
     entries = {m: table.entries[m, architecture] for m in table.methods if method_name(m).comparable}
     most = max((entry.done for entry in entries.values()), default=0)
-    means = {m: percent(entry.mean) for m, entry in entries.items() if entry.done == most and most}
-    return [m for m, mean in means.items() if mean == max(means.values(), key=float)]
+    means = {m: table.metric.text(entry.mean) for m, entry in entries.items() if entry.done == most and most}
+    best = table.metric.best(map(float, means.values())) if means else None
+    return [m for m, mean in means.items() if float(mean) == best]
 
 
 def _mark(judged: Sequence[Judged], method: str) -> str:
     own = next((each for each in judged if each.comparison.method == method), None)
     if own is None or not own.called:
         return ""
-    return BETTER if own.comparison.difference > 0 else WORSE
+    return BETTER if own.claim == "better" else WORSE
 
 
 def _marks_said(table: ResultsTable, judged: Mapping[str, Sequence[Judged]]) -> list[str]:
     """What bold and the marks mean."""
-    said = [r"\textbf{bold}: the highest mean among methods with the same data and number of seeds"]
+    said = [
+        rf"\textbf{{bold}}: the {table.metric.most} mean among methods with the same data and number of seeds"
+    ]
     references = {each.comparison.reference for rows in judged.values() for each in rows}
     if references:
         names = latex_text(listed(method_name(m).column for m in table.methods if m in references))

@@ -14,13 +14,14 @@ import pandas as pd
 from seqfinal_jax.analysis.plain_text import latex_text, markdown_text
 from seqfinal_jax.analysis.tables.labels import architectures_in_order, in_order, method_name
 from seqfinal_jax.analysis.tables.latex import Notes, latex_table
+from seqfinal_jax.analysis.tables.metrics import ACCURACY, Metric
 from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
 from seqfinal_jax.analysis.tables.text import csv_text
 from seqfinal_jax.methods.recipes import METHODS, published_row
 from seqfinal_jax.models.families.architectures import FAMILIES, split_name
 
 TOLERANCE = 0.02
-NO_ORACLE = 1.1  # stands for the oracle's accuracy where there is none: nothing is near it
+NO_ORACLE = math.inf  # stands for the oracle's accuracy where there is none: nothing is near it
 PLAIN, BOLD, BOLD_ITALIC = 0, 1, 2
 FIRST_FAMILIES = ("reference", "all data", "history, then adapt")
 BLOCK = "_block"
@@ -63,12 +64,19 @@ class PaperTable:
     cells: dict[tuple[str, str], PaperCell]
     rules: tuple[str, ...]
     captions: tuple[str, ...]
+    metric: Metric = ACCURACY
+
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        return TITLE if self.metric is ACCURACY else f"Test {self.metric.column} at the final step"
 
 
 def paper_table(
-    cells: pd.DataFrame, published: bool = False, decays: Sequence[str] = (), methods: Sequence[str] = ()
-) -> PaperTable:
-    """The table of cells with the columns architecture, method, seed and test_accuracy.
+    cells: pd.DataFrame, published: bool = False, decays: Sequence[str] = (), methods: Sequence[str] = (),
+    metric: Metric = ACCURACY,
+) -> PaperTable:  # fmt: skip
+    """The table of cells with the columns architecture, method, seed and test_accuracy, or that of another metric.
 
     published: as the published program lays it out, where a ConvNet's whole blocks stand in the columns of single
     convolutions, but are averaged where they belong. decays: methods that count when the best is sought, though they have
@@ -78,17 +86,17 @@ def paper_table(
     halves = _split(methods) if methods else _halves_of(cells["method"])
     rows = [Row(name, row_label(name), name) for name in architectures]
     rules = tuple(a.label for a, b in pairwise([*rows, Row("", "", "")]) if _family(a.key) != _family(b.key))
-    return _laid_out(cells, "architecture", rows, rules, halves, published, decays)
+    return _laid_out(cells, "architecture", rows, rules, halves, published, decays, metric)
 
 
-def length_table(cells: pd.DataFrame, architecture: str) -> PaperTable:
+def length_table(cells: pd.DataFrame, architecture: str, metric: Metric = ACCURACY) -> PaperTable:
     """The table of one architecture whose rows are numbers of time steps (analysis specification, 4.4).
 
     cells: also with the column num_steps.
     """
     own = cells[cells["architecture"] == architecture]
     rows = [Row(count, f"{count} steps", architecture) for count in sorted(own["num_steps"].unique())]
-    return _laid_out(own, "num_steps", rows, (), _halves_of(own["method"]))
+    return _laid_out(own, "num_steps", rows, (), _halves_of(own["method"]), metric=metric)
 
 
 class Row(NamedTuple):
@@ -107,19 +115,20 @@ def _laid_out(
     halves: Sequence[tuple[str, ...]],
     published: bool = False,
     decays: Sequence[str] = (),
+    metric: Metric = ACCURACY,
 ) -> PaperTable:
     """The halves, a row for each value of a column of the cells."""
-    means = cells.groupby([column, "method"])["test_accuracy"].agg(["mean", "std", "size"])
+    means = cells.groupby([column, "method"])[metric.field].agg(["mean", "std", "size"])
     apart = [m for half in halves for m in half if not method_name(m).comparable]
     found: dict[tuple[str, str], PaperCell] = {}
     for row in rows:
-        shared = _shared_means(cells[cells[column] == row.key])
-        found |= _row(row, means.loc[row.key], shared, halves, published, decays)
+        shared = _shared_means(cells[cells[column] == row.key], metric.field)
+        found |= _row(row, means.loc[row.key], shared, halves, published, decays, metric)
     table = means["mean"].unstack("method") if len(means) else pd.DataFrame()
     for half in halves:
-        found |= _summary_rows(table, half, apart, [m for part in halves for m in part])
+        found |= _summary_rows(table, half, apart, [m for part in halves for m in part], metric)
     labels = (*(row.label for row in rows), "Mean", "Std dev")
-    return PaperTable(labels, tuple(halves), found, rules, _captions(cells, table, column))
+    return PaperTable(labels, tuple(halves), found, rules, _captions(cells, table, column, metric), metric)
 
 
 def _halves_of(methods: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -166,13 +175,13 @@ def _family(architecture: str) -> str:
     return architecture.partition("-")[0]
 
 
-def _shared_means(own: pd.DataFrame) -> "pd.Series[float]":
-    """The mean accuracies of a row's methods on the seeds that the comparable ones share; bold compares these."""
+def _shared_means(own: pd.DataFrame, field: str) -> "pd.Series[float]":
+    """The means of a row's methods on the seeds that the comparable ones share; bold compares these."""
     seeds = {m: set(one["seed"]) for m, one in own.groupby("method")}
     compared, shared = shared_seeds({m: own for m, own in seeds.items() if method_name(m).comparable})
     kept = [m for m, have in seeds.items() if m in compared or have >= set(shared)]
     rows = own[own["seed"].isin(shared) & own["method"].isin(kept)]
-    return rows.groupby("method")["test_accuracy"].mean()
+    return rows.groupby("method")[field].mean()
 
 
 def _row(
@@ -182,9 +191,11 @@ def _row(
     halves: Sequence[Sequence[str]],
     published: bool,
     decays: Sequence[str],
+    metric: Metric,
 ) -> dict[tuple[str, str], PaperCell]:
     columns = [method for half in halves for method in half]
     comparable = {*(m for m in columns if method_name(m).comparable), *decays}
+    shared = metric.sign * shared  # higher is better
     best = max((shared[m] for m in shared.index if m in comparable), default=math.nan)
     oracle = next((shared[m] for m in shared.index if not method_name(m).comparable), NO_ORACLE)
     cells = {}
@@ -195,7 +206,7 @@ def _row(
         elif source in own.index:
             mean, spread, count = own.loc[source]
             marked = method_name(method).comparable and source in shared.index
-            mark = _mark(shared[source], best, oracle) if marked else PLAIN
+            mark = _mark(shared[source], best, oracle, _tolerance(metric)) if marked else PLAIN
             cells[row.label, method] = PaperCell(float(mean), float(spread), int(count), mark)
         else:
             cells[row.label, method] = PaperCell(math.nan)
@@ -211,18 +222,24 @@ def _shown_method(architecture: str, method: str, published: bool) -> str | None
     return None if published and method.endswith(BLOCK) else method
 
 
-def _mark(mean: float, best: float, oracle: float) -> int:
-    if mean >= oracle - TOLERANCE:
+def _tolerance(metric: Metric) -> float:
+    """How far from the best is as good as it: 2 points, and nothing for a metric that is no fraction."""
+    return TOLERANCE if metric.percent else 0.0
+
+
+def _mark(mean: float, best: float, oracle: float, tolerance: float) -> int:
+    if mean >= oracle - tolerance:
         return BOLD_ITALIC
-    return BOLD if best - mean <= TOLERANCE else PLAIN
+    return BOLD if best - mean <= tolerance else PLAIN
 
 
 def _summary_rows(
-    table: pd.DataFrame, half: Sequence[str], apart: Sequence[str], columns: Sequence[str]
+    table: pd.DataFrame, half: Sequence[str], apart: Sequence[str], columns: Sequence[str], metric: Metric
 ) -> dict[tuple[str, str], PaperCell]:
     """Mean and population standard deviation over the architectures that have a method."""
     known = [method for method in columns if method in table.columns]
-    overall = {m: table[m].mean() for m in known if m not in apart}
+    signed = metric.sign * table  # higher is better
+    overall = {m: signed[m].mean() for m in known if m not in apart}
     best = max(overall, key=overall.get, default=None)
     cells = {}
     for method in half:
@@ -231,8 +248,8 @@ def _summary_rows(
             continue
         mark = PLAIN
         if method not in apart:
-            near_oracle = any(_equivalent(table, oracle, method) for oracle in apart if oracle in known)
-            near_best = method == best or _equivalent(table, best, method)
+            near_oracle = any(_equivalent(signed, oracle, method) for oracle in apart if oracle in known)
+            near_best = method == best or _equivalent(signed, best, method)
             mark = BOLD_ITALIC if near_oracle else BOLD if near_best else PLAIN
         values = table[method].dropna()
         cells["Mean", method] = PaperCell(float(values.mean()), n=1, mark=mark)
@@ -246,7 +263,7 @@ def _equivalent(table: pd.DataFrame, reference: str, method: str) -> bool:
     return bool(len(differences)) and bool(differences.mean() - differences.std(ddof=0) < 0)
 
 
-def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str) -> tuple[str, ...]:
+def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str, metric: Metric) -> tuple[str, ...]:
     seeds = sorted(cells["seed"].unique().tolist())
     counts = cells.groupby([column, "method"]).size()
     what = "architectures" if column == "architecture" else "numbers of time steps"
@@ -258,8 +275,7 @@ def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str) -> tuple[st
     uneven = {method: int(table[method].notna().sum()) for method in table.columns}
     few = [f"{method_name(m).column} {n}" for m, n in uneven.items() if n < len(table)]
     lines = [
-        f"test accuracy, mean over seeds {', '.join(map(str, seeds))} (n = {spread} in a cell); bold: at most 2 points "
-        f"below the best method, bold italic: at most 2 points below the oracle",
+        f"test {metric.column}, mean over seeds {', '.join(map(str, seeds))} (n = {spread} in a cell); {_bold(metric)}",
         f"Mean and Std dev (population): over the {what} that have the method",
     ]
     if spread != f"{counts.max()}":
@@ -267,6 +283,15 @@ def _captions(cells: pd.DataFrame, table: pd.DataFrame, column: str) -> tuple[st
     if few:
         lines.append(f"{what} in the Mean row, of {len(table)}: {', '.join(few)}; all others have all")
     return tuple(lines)
+
+
+def _bold(metric: Metric) -> str:
+    """What bold and bold italic mean."""
+    if not metric.percent:
+        return f"{metric.better} is better; bold: the best method, bold italic: as good as the oracle"
+    worse = "below" if metric.sign > 0 else "above"
+    better = "" if metric is ACCURACY else f"{metric.better} is better; "
+    return f"{better}bold: at most 2 points {worse} the best method, bold italic: at most 2 points {worse} the oracle"
 
 
 def with_captions(table: PaperTable, captions: Sequence[str]) -> PaperTable:
@@ -287,7 +312,7 @@ def to_latex(table: PaperTable, with_spread: bool = False, decimals: int = 2, no
             if row in table.rules:
                 lines.append(r"\midrule")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    return latex_table(latex_text(TITLE), parts, [*map(latex_text, table.captions)], notes)
+    return latex_table(latex_text(table.title), parts, [*map(latex_text, table.captions)], notes)
 
 
 def _latex_cell(cell: PaperCell, with_spread: bool, decimals: int) -> str:

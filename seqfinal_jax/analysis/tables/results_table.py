@@ -18,8 +18,8 @@ from seqfinal_jax.analysis.tables.labels import (
     listed,
     method_name,
     method_order,
-    percent,
 )
+from seqfinal_jax.analysis.tables.metrics import ACCURACY, Metric, with_metrics
 from seqfinal_jax.analysis.tables.provenance import Commands, commands_of, machine_lines, note_lines
 from seqfinal_jax.analysis.tables.shared_seeds import shared_seeds
 from seqfinal_jax.analysis.tables.training_length import DAGGER, REMEDY, training_length
@@ -39,9 +39,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Entry:
-    """Test accuracy of a method and architecture over seeds.
+    """Test accuracy, or another metric, of a method and architecture over seeds.
 
-    mean, spread: fractions, NaN where there are too few cells; spread is the sample standard deviation (n - 1).
+    mean, spread: fractions (of some metrics other numbers), NaN where there are too few cells; spread is the sample
+    standard deviation (n - 1).
     done, failed, expected: numbers of seeds. improving: whether it was still improving when its training ended.
     """
 
@@ -51,6 +52,7 @@ class Entry:
     failed: int
     expected: int
     improving: bool = False
+    metric: Metric = ACCURACY
 
     @property
     def status(self) -> str:
@@ -67,7 +69,9 @@ class Entry:
         """
         if not self.done:
             return FAILED if self.failed else MISSING
-        return f"{percent(self.mean)} ± {percent(self.spread)}" + f" {DAGGER}" * self.improving
+        return (
+            f"{self.metric.text(self.mean)} ± {self.metric.text(self.spread)}" + f" {DAGGER}" * self.improving
+        )
 
     @property
     def count(self) -> str:
@@ -89,12 +93,14 @@ class ResultsTable:
     sequence: str
     protocol: str
     commands: Commands = Commands()
+    metric: Metric = ACCURACY
 
     @property
     def title(self) -> str:
         """What the table shows, and which settings differ from those of the configuration file."""
         changed = f", with {self.changed}" if self.changed else ""
-        return f"Test accuracy (%) at the final step: {self.sequence}, protocol {self.protocol}{changed}"
+        better = "" if self.metric is ACCURACY else f", {self.metric.better} is better"
+        return f"Test {self.metric.name} at the final step{better}: {self.sequence}, protocol {self.protocol}{changed}"
 
     @property
     def changed(self) -> str:
@@ -127,14 +133,14 @@ class ResultsTable:
             f"seeds: {listed(self.seeds) or 'none'} ({_data_seeds(self.cells)})",
             f"test samples: {_by_method(self.cells, 'n_test')}",
             f"precision of layers: {_by_method(self.cells, 'precision')}",
-            *([f"highest mean on the test set{without}: {best}"] if (best := self.best) else []),
+            *([f"{self.metric.most} mean on the test set{without}: {best}"] if (best := self.best) else []),
             *([self.daggers] if self.daggers else []),
         ]
         return lines + machine_lines(self.records) + note_lines(self.records) + _lacking(self)
 
     @property
     def best(self) -> str:
-        """The methods of the highest mean in each architecture, on the seeds that the compared methods share.
+        """The methods of the best mean in each architecture, on the seeds that the compared methods share.
 
         Equal means (of equal per cent, as shown) are all named; methods with data that others do not have are left out,
         and so are, by name, methods that lack most of the seeds.
@@ -142,32 +148,33 @@ class ResultsTable:
         return "; ".join(filter(None, (self._best(architecture) for architecture in self.architectures)))
 
     def _best(self, architecture: str) -> str:
-        own = accuracies_by_seed(self.cells[self.cells["architecture"] == architecture])
+        own = accuracies_by_seed(self.cells[self.cells["architecture"] == architecture], self.metric.field)
         own = {m: own[m] for m in self.methods if m in own and method_name(m).comparable}
         compared, seeds = shared_seeds(own)
         if not compared:
             return ""
         means = {m: sum(own[m][seed] for seed in seeds) / len(seeds) for m in compared}
-        best = max(means.values())
-        names = [method_name(m).column for m, mean in means.items() if percent(mean) == percent(best)]
+        best = self.metric.text(self.metric.best(means.values()))
+        names = [method_name(m).column for m, mean in means.items() if self.metric.text(mean) == best]
         uneven = any(len(by_seed) > len(seeds) for by_seed in own.values()) or len(compared) < len(own)
         on = f": on seeds {listed(seeds)}, which all these methods have" if uneven else ""
         left = listed(method_name(m).column for m in own if m not in compared)
         apart = f"; {left} left out for lack of seeds" if left else ""
-        return f"{architecture} {' and '.join(names)} {percent(best)} (n = {len(seeds)}{on}{apart})"
+        return f"{architecture} {' and '.join(names)} {best} (n = {len(seeds)}{on}{apart})"
 
 
-def summary(cells: pd.DataFrame) -> pd.DataFrame:
+def summary(cells: pd.DataFrame, field: str = "test_accuracy") -> pd.DataFrame:
     """Mean, spread and number of seeds of the test accuracy, by architecture and method.
 
     Args:
         cells: as `read_cells` returns them.
+        field: the column of another metric.
 
     Returns:
         architecture, method, mean, spread, n; fractions; spread is the sample standard deviation (n - 1), NaN
         for n = 1.
     """
-    groups = cells.groupby(["architecture", "method"], sort=False)["test_accuracy"]
+    groups = cells.groupby(["architecture", "method"], sort=False)[field]
     rows = [
         (architecture, method, values.mean(skipna=False), values.std(ddof=1, skipna=False), len(values))
         for (architecture, method), values in groups
@@ -182,7 +189,7 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_table(
-    workdir: str | Path | Sequence[str | Path], expected: Expected | None = None
+    workdir: str | Path | Sequence[str | Path], expected: Expected | None = None, metric: Metric = ACCURACY
 ) -> ResultsTable:
     """The table of a run folder, or of several that hold cells of one sequence and protocol.
 
@@ -190,6 +197,7 @@ def results_table(
         workdir: a run folder, or several.
         expected: what should be there, so that it is shown as missing where it is not; default: what the
             configurations name.
+        metric: what it shows.
 
     Raises:
         RunFolderError: not a run folder, a damaged one, folders of several sequences or protocols, or a cell that two
@@ -197,7 +205,7 @@ def results_table(
     """
     folders = [workdir] if isinstance(workdir, (str, Path)) else list(workdir)
     configs = [read_config(folder) for folder in folders]
-    cells = joined_cells(folders)
+    cells = with_metrics(joined_cells(folders), folders, [metric])
     failures = pd.concat([read_failures(folder) for folder in folders], ignore_index=True)
     done = set(zip(cells["method"], cells["architecture"], cells["seed"], strict=True))
     keys = zip(failures["method"], failures["architecture"], failures["seed"], strict=True)
@@ -212,11 +220,11 @@ def results_table(
     sequence = listed(cells["sequence"].unique()) or str(configs[0].get("name", "unknown sequence"))
     protocol = listed(cells["protocol"].unique()) or _protocol_fields(configs[0])
     records = [read_result(cell) for folder in folders for cell in done_cells(folder)]
-    entries = _entries(methods, architectures, len(seeds), cells, failures)
+    entries = _entries(methods, architectures, len(seeds), cells, failures, metric)
     entries = _marked(entries, records, smallest_difference(folders[0]))
     return ResultsTable(
         methods, architectures, seeds, entries, cells, failures, records, sequence, protocol,
-        commands_of([read_environment(folder) for folder in folders]),
+        commands_of([read_environment(folder) for folder in folders]), metric,
     )  # fmt: skip
 
 
@@ -285,15 +293,16 @@ def _protocol_fields(config: dict) -> str:
 
 
 def _entries(
-    methods: list[str], architectures: list[str], expected: int, cells: pd.DataFrame, failures: pd.DataFrame
-) -> dict[tuple[str, str], Entry]:
-    done = {(row.method, row.architecture): row for row in summary(cells).itertuples()}
+    methods: list[str], architectures: list[str], expected: int, cells: pd.DataFrame, failures: pd.DataFrame,
+    metric: Metric = ACCURACY,
+) -> dict[tuple[str, str], Entry]:  # fmt: skip
+    done = {(row.method, row.architecture): row for row in summary(cells, metric.field).itertuples()}
     failed = failures.groupby(["method", "architecture"]).size().to_dict()
     entries = {}
     for key in ((method, architecture) for method in methods for architecture in architectures):
         row, failures_here = done.get(key), int(failed.get(key, 0))
         mean, spread, n = (row.mean, row.spread, row.n) if row else (math.nan, math.nan, 0)
-        entries[key] = Entry(float(mean), float(spread), int(n), failures_here, expected)
+        entries[key] = Entry(float(mean), float(spread), int(n), failures_here, expected, metric=metric)
     return entries
 
 

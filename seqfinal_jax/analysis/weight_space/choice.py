@@ -13,6 +13,7 @@ from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code
 from seqfinal_jax.analysis.tables.cells import done_cells, read_cells
 from seqfinal_jax.analysis.tables.labels import in_order, listed, method_called, method_name
 from seqfinal_jax.methods.recipes import METHODS
+from seqfinal_jax.records.plugins import blamed
 from seqfinal_jax.results.run_folder import (
     CellFolder,
     RunFolderError,
@@ -155,7 +156,7 @@ def run_command(
         for run in choice.runs:
             check_run_folder(run)
         refuse_unwritable(choice.folder, "name another folder for the figures with --out=DIR")
-        with allowed_code(options):
+        with allowed_code(options), blamed():
             written = draw(choice, options, console)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

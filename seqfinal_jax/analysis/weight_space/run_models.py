@@ -13,6 +13,7 @@ from seqfinal_jax.analysis.weight_space.choice import Choice
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models import AnyNetwork
 from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, read_result
+from seqfinal_jax.training.objectives.risk import Objective
 
 START, PROBE = "start", "probe"
 
@@ -116,9 +117,10 @@ def last_update(cell: CellFolder) -> tuple[AnyNetwork, dict[str, Any], dict[str,
     """The network, and the variables before and after the last update of a method.
 
     Of side modules, adapters and joint models both are those of the last model, whose time steps are the two ends.
-    Raises ValueError for a method without an update.
+    Raises ValueError for a method without an update, and for one whose logits are not the network's outputs.
     """
     models = passed_models(cell)[-2:]
+    refuse_own_logits(cell, models)
     if len(models) < 2:
         raise ValueError(f"{cell.method} has no update whose start could be looked at")
     start, end = models
@@ -126,14 +128,27 @@ def last_update(cell: CellFolder) -> tuple[AnyNetwork, dict[str, Any], dict[str,
     return end.network, end.variables if per_step else _plain(start), end.variables
 
 
+def refuse_own_logits(cell: CellFolder, models: "Sequence[Model]") -> None:
+    """Raises ValueError where an objective of a user's makes logits in its own way, which the network alone does not."""
+    if own := next((model.objective for model in models if model.objective), None):
+        raise ValueError(
+            f"{cell.method}: {type(own).__name__} makes logits in its own way, and this command looks at the network "
+            f"alone; leave it out with --methods"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model on a method's way: its name, such as "step 2", its network, and the time step that it answers for."""
+    """One model on a method's way: its name, such as "step 2", its network, and the time step that it answers for.
+
+    objective: that of a user's method which makes logits in its own way, as in `StoredModel`.
+    """
 
     name: str
     network: AnyNetwork
     variables: dict[str, Any]
     step: int = 0
+    objective: Objective | None = None
 
 
 def passed_models(cell: CellFolder) -> list[Model]:
@@ -144,7 +159,9 @@ def passed_models(cell: CellFolder) -> list[Model]:
         model = load_run_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
         count = model.network.num_steps
         if count > 1 and len(stages) == 1:
-            found += [Model(f"step {t}", model.network, model.variables, t) for t in range(count)]
+            steps = range(count)
+            found += [Model(f"step {t}", model.network, model.variables, t, model.objective) for t in steps]
         else:
-            found.append(Model(_name(stage), model.network, model.variables, count - 1))
+            last = count - 1 if count > 1 else model.trained_on
+            found.append(Model(_name(stage), model.network, model.variables, last, model.objective))
     return found

@@ -16,6 +16,7 @@ from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.fingerprint import describe_node
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.objectives import Anchor
+from seqfinal_jax.methods.stages.own_logits import logits_record
 from seqfinal_jax.methods.stages.problem import alike_in_size, stage_problem, training_set
 from seqfinal_jax.methods.stages.start import member_masks, start_variables
 from seqfinal_jax.methods.stages.transform import transformed
@@ -64,8 +65,14 @@ def _transform(context: Context, node: Transform, seed: int) -> Exception | None
     )
     if result is None:
         return diverged(context, node, seed)
-    context.store.save(context.key(node), seed, result, {"stage": describe_node(node), **context.describe})
+    context.store.save(context.key(node), seed, result, _description(context, node))
     return None
+
+
+def _description(context: Context, node: Model) -> dict[str, Any]:
+    """What is stored of a stage or transformation, so that its model can be used alone."""
+    logits = logits_record(node, context.network, context.training)
+    return {"stage": describe_node(node), **logits, **context.describe}
 
 
 def diverged(context: Context, node: Model, seed: int) -> FloatingPointError:
@@ -187,7 +194,7 @@ def _keep(
         return False
     described = [{"layers": ",".join(layers) or "all", **point} for layers, point in points]
     program = {"vectorise": settings.vectorise, "members_per_program": settings.members_per_program}
-    record = {"stage": describe_node(stage), "program": program, **context.describe}
+    record = {**_description(context, stage), "program": program}
     context.store.save(context.key(stage), seed, stage_result(described, results, chosen), record)
     return True
 

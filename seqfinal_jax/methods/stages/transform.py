@@ -11,13 +11,22 @@ import numpy as np
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Transform
 from seqfinal_jax.methods.stages.network import stage_network
+from seqfinal_jax.methods.stages.own_logits import own_logits
 from seqfinal_jax.methods.stages.problem import stage_rows
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import AnyNetwork, Network, Variables
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.parts.ops import MOMENTUM
+from seqfinal_jax.records.code_identity import is_ours
 from seqfinal_jax.results.store import StageResult
-from seqfinal_jax.training.objectives.risk import InputScaling, answered_right, cross_entropy
+from seqfinal_jax.training.objectives.risk import (
+    Batch,
+    Context,
+    InputScaling,
+    Objective,
+    answered_right,
+    cross_entropy,
+)
 
 Predict = Callable[[Any, Variables, np.ndarray, int | None], np.ndarray]
 Row = dict[str, Any]
@@ -66,13 +75,19 @@ def candidate_variables(
     if not node.statistics:
         return variables
     rows = stage_rows(node, pool, seed)
-    own = stage_network(network, node.form)
+    objective, own = own_logits(node, network, training), stage_network(network, node.form)
+    if objective and is_ours(type(objective).training_logits):
+        raise ValueError(
+            f"transformation {node.name!r}: statistics = {node.statistics} cannot be estimated, because "
+            f"{type(objective).__name__} makes logits in its own way and does not define training_logits, their pass in "
+            f"training mode; define it, or leave the statistics out"
+        )
     batches = [
         (step if node.objective.network_per_step else None, part)
         for step in node.statistics
         for part in _minibatches(rows(step, "train"), training.batch_size)
     ]
-    return estimate_statistics(own, training.scaling, variables, data, batches)
+    return estimate_statistics(own, training.scaling, variables, data, batches, objective)
 
 
 def _minibatches(rows: np.ndarray, size: int) -> list[np.ndarray]:
@@ -87,16 +102,18 @@ def estimate_statistics(
     variables: Variables,
     data: dict[str, Any],
     batches: Sequence[tuple[int | None, np.ndarray]],
+    objective: Objective | None = None,
 ) -> Variables:
     """The variables with batch-norm statistics that are the mean over minibatches of each minibatch's own.
 
     As the update of batch norm for averaged weights (Izmailov et al. 2018, arXiv 1803.05407, section 3.2). `batches` are
     (time step, or None for the last network; rows). Statistics of parts that no minibatch passes through are kept.
+    objective: makes the pass where its logits are made in a way of its own.
     """
     before = jax.tree.map(jnp.asarray, variables)
     totals: Any = None
     for step, rows in batches:
-        moved = _moved(network, scaling, before, data, jnp.asarray(rows), step)
+        moved = _moved(network, scaling, before, data, jnp.asarray(rows), step, objective)
         own = jax.tree.map(lambda old, new: _minibatch_figure(old, new), before["batch_stats"], moved)
         totals = own if totals is None else jax.tree.map(np.add, totals, own)
     means = jax.tree.map(
@@ -113,13 +130,18 @@ def _minibatch_figure(old: Any, new: Any) -> np.ndarray:
     return np.where(new == old, old, (new - (1 - MOMENTUM) * old) / MOMENTUM)
 
 
-@partial(jax.jit, static_argnames=("network", "scaling", "step"))
+@partial(jax.jit, static_argnames=("network", "scaling", "step", "objective"))
 def _moved(
     network: AnyNetwork, scaling: InputScaling, variables: Variables, data: dict[str, Any],
-    rows: jax.Array, step: int | None,
+    rows: jax.Array, step: int | None, objective: Objective | None,
 ) -> Any:  # fmt: skip
     """Running statistics after one pass in training mode, without dropout."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
+    if objective:
+        hyper, key = {"dropout": jnp.zeros((), dtype)}, jax.random.key(0)
+        batch = Batch(rows, None, jnp.ones(len(rows), dtype))
+        context = Context(data, {}, variables["batch_stats"], batch, hyper, key)
+        return objective.training_logits(variables["params"], context)[1]
     x = scaling(data["images"][rows], dtype)
     return network.apply(variables, x, Pass(train=True), step=step)[1]
 
