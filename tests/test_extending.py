@@ -165,6 +165,7 @@ def test_a_recorded_sequence(own, tmp_path):
         smoke_run(tmp_path / "other", methods=("oracle",), **fields)
 
 
+@pytest.mark.slow
 def test_a_network(own, tmp_path):
     path, workdir = own("perceptron"), tmp_path / "run"
     smoke_run(

@@ -20,19 +20,18 @@ LEARN = {
     "grid__dropout": (0.0,),
 }
 CONVNET = tuple(m for m in METHODS if m not in ("erm_side_tune", "sequential_side_tune", "joint_side_tune"))
-ALWAYS = tuple(m for m in CONVNET if m != "joint_side_tune_block")  # whose four steps compile longest
 
 # Fits of one seed with a grid of one: chains take their own rates, so the source is fitted five times
 # (2e-3, 2e-4; 1e-3, 1e-4; 3e-3); see tests/methods/test_recipes.py for the published counts.
 FITS = 6 + 2 + 2 + 2 + 2 + 1 + 5 + (3 + 2 * 3 + 3 * 3) + 3 + 3
-FITS += 1  # the joint model
+FITS += 2  # the joint model and its side blocks
 FITS += 1  # the control of the final step alone; the linear probe is a stage of LP-FT
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("methods")
-    said = smoke_run(workdir, methods=ALWAYS, data__test_all_steps=True, **LEARN)
+    said = smoke_run(workdir, methods=CONVNET, data__test_all_steps=True, **LEARN)
     return workdir, said
 
 
@@ -41,15 +40,17 @@ def cells(workdir, architecture="convnet-1"):
     return {path.parts[-4]: json.loads(path.read_text()) for path in paths}
 
 
+@pytest.mark.slow
 def test_every_method_has_a_cell(finished):
-    assert set(cells(finished[0])) == set(ALWAYS)
+    assert set(cells(finished[0])) == set(CONVNET)
 
 
 # The label flip makes answers learnt from the past wrong: methods that pool all steps cannot be far above chance.
 POOLED = {"erm_all", "irm_all", "dro_all", "erm_all_weighted"}
 
 
-@pytest.mark.parametrize("method", ALWAYS)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", CONVNET)
 def test_a_method_learns(finished, method):
     cell = cells(finished[0])[method]
     assert cell["test_accuracy"] > (0.12 if method in POOLED else 0.2)
@@ -58,6 +59,7 @@ def test_a_method_learns(finished, method):
     assert (losses["last"] < losses["first"]).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_shared_stages_are_fitted_once(finished):
     timing = pd.read_csv(finished[0] / "timing.csv")
     assert not timing["fingerprint"].duplicated().any()
@@ -65,13 +67,15 @@ def test_shared_stages_are_fitted_once(finished):
     assert f"{FITS} trainings to do" in finished[1]
 
 
+@pytest.mark.slow
 def test_a_second_run_fits_nothing(finished):
     before = (finished[0] / "timing.csv").read_text()
-    said = smoke_run(finished[0], methods=ALWAYS, data__test_all_steps=True, **LEARN)
+    said = smoke_run(finished[0], methods=CONVNET, data__test_all_steps=True, **LEARN)
     assert "Nothing to do: all" in said
     assert (finished[0] / "timing.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_stages_of_adapting_never_lose_validation_accuracy(finished):
     stages = cells(finished[0])["erm_linear_probe_fine_tune"]["stages"]
     assert [stage["role"] for stage in stages] == ["start", "probe", "final"]
@@ -79,6 +83,7 @@ def test_stages_of_adapting_never_lose_validation_accuracy(finished):
     assert stages[2]["valid_accuracy"] >= stages[1]["valid_accuracy"]
 
 
+@pytest.mark.slow
 def test_sequential_methods_tell_the_accuracy_of_every_step(finished):
     found = cells(finished[0])
     for method in (
@@ -93,6 +98,7 @@ def test_sequential_methods_tell_the_accuracy_of_every_step(finished):
     assert "erm_fine_tune" not in with_distances
 
 
+@pytest.mark.slow
 def test_sft_is_the_chain_of_best_validation_accuracy(finished):
     found = cells(finished[0])
     chains = [found[f"sequential_fine_tune_{decay}"] for decay in ("none", "linear", "exponential")]
@@ -103,6 +109,7 @@ def test_sft_is_the_chain_of_best_validation_accuracy(finished):
     }
 
 
+@pytest.mark.slow
 def test_a_stored_side_network_predicts(finished):
     import numpy as np
 

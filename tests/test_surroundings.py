@@ -38,6 +38,7 @@ def test_a_hostile_environment_costs_warnings_only(tmp_path):
     assert "Final" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_and_a_full_disk_are_one_line(tmp_path):
     with open("/dev/full", "w") as full:
         done = run(*ONE, f"--workdir={tmp_path}", stdout=full)

@@ -79,7 +79,7 @@ PREVIOUS_GRID = Grid(
     (1e-3,), (1e-4,), (), (0.5,)
 )  # the strengths that forms with `prev_reg` give to the adjacent penalty
 EQUAL = [
-    ("standard_using_joint", "erm_final", {}, GRID),
+    pytest.param("standard_using_joint", "erm_final", {}, GRID, marks=pytest.mark.slow),
     ("standard_using_joint_with_init", "erm_fine_tune", {}, GRID),
     (
         "standard_using_joint_with_prev_reg",

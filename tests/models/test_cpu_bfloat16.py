@@ -100,7 +100,7 @@ def test_a_network_on_the_units_is_nearer_to_the_emulated_one_than_float32_is(na
     full = replace(network, precision="highest")
     arguments = init_variables(network, jax.random.key(1)), random(20, 32, 32, 3), np.arange(20) % 10
     calls, product = [], layers.conv_in_bfloat16
-    monkeypatch.setattr(layers, "conv_in_bfloat16", lambda *given: calls.append(1) or product(*given))
+    monkeypatch.setattr(layers, "conv_in_bfloat16", lambda *x, **how: calls.append(1) or product(*x, **how))
     on_units = logits_and_gradients(network, *arguments)
     assert calls and precision.units_in_use()
     monkeypatch.setattr(precision, "cpu_units", lambda: ())

@@ -47,7 +47,10 @@ def shapes(network):
     return jax.eval_shape(lambda key: init_variables(network, key), jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in ("densenet-3", "densenet-4") else ()) for n in COUNTS],
+)
 def test_parameter_counts(name):
     *totals, tensors = COUNTS[name]
     for classes, total in zip((10, 20, 2, 100), totals, strict=True):

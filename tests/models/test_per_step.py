@@ -76,7 +76,12 @@ LARGE = [
 ]
 
 
-@pytest.mark.parametrize("blocks, sizes", [*((blocks, sizes) for blocks in (1, 2) for sizes in SIDE), *LARGE])
+SMALL = [
+    pytest.param(b, s, marks=pytest.mark.slow if b == 2 else (), id=f"{b}-{s}") for b in (1, 2) for s in SIDE
+]
+
+
+@pytest.mark.parametrize("blocks, sizes", [*SMALL, *LARGE])
 def test_extra_parameters_of_side_modules(sizes, blocks):
     for family, counts in SIDE[sizes].items():
         base = build_network(f"{family}-{blocks}", 10)
@@ -92,7 +97,7 @@ def test_block_side_modules_are_whole_networks(family):
 
 
 @pytest.mark.parametrize("rank, efficient", list(ADAPTER))
-@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
+@pytest.mark.parametrize("blocks", [1, 2, *(pytest.param(b, marks=pytest.mark.slow) for b in (3, 4))])
 def test_extra_parameters_of_adapters(rank, efficient, blocks):
     for family, counts in ADAPTER[rank, efficient].items():
         base = build_network(f"{family}-{blocks}", 10)
@@ -107,6 +112,7 @@ def test_totals_of_joint_networks(name, steps, options, expected):
     assert count(build_steps(build_network(name, 10), steps, **options)) == expected
 
 
+@pytest.mark.slow
 def test_per_layer_counts_of_side_modules():
     modules = {"resnet-2": (73984, 590848), "densenet-4": (73984, 295424, 1180672, 4720640)}
     for name, counts in modules.items():
@@ -196,7 +202,7 @@ FORMS = {
     },
 }
 ALL_CASES = [(f, o) for f in NARROW for o in FORMS if not (f == "convnet" and o in ("side", "side_sizes"))]
-FURTHER = {("resnet", "side"), ("resnet", "side_sizes"), ("densenet", "side"), ("densenet", "add")}
+FURTHER = {("resnet", "side")}
 
 
 def cases(*forms):
@@ -240,8 +246,8 @@ def images(n=5):
 TRACED = [
     ("convnet", "partial"),
     ("convnet", "block_all"),
-    ("resnet", "side_sizes"),
-    ("convnet", "multiply_all"),
+    pytest.param("resnet", "side_sizes", marks=pytest.mark.slow),
+    pytest.param("convnet", "multiply_all", marks=pytest.mark.slow),
 ]
 
 
@@ -332,7 +338,7 @@ def test_starting_from_a_plain_network_and_from_fewer_steps(family, form):
 
 
 @pytest.mark.parametrize("mode", ["add", "multiply"])
-@pytest.mark.parametrize("efficient", [False, True])
+@pytest.mark.parametrize("efficient", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_identity_adapters_start_as_the_network_before(mode, efficient):
     base = build_network("resnet-2", 3, NARROW["resnet"])
     networks = [

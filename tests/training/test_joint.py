@@ -127,6 +127,7 @@ def test_value_gradient_and_statistics_are_those_of_plain_passes(form, steps, st
     assert sums.count == counts.sum()
 
 
+@pytest.mark.slow
 def test_a_shared_network_moves_its_statistics_once_a_step_in_order():
     network = build_steps(tiny_network(), 3, separate="fc")
     problem = joint_problem(network)

@@ -72,7 +72,13 @@ def check(results, start, masks, frozen_stats):
         yield [bool(np.any(old != new)) for old, new in pairs]
 
 
-@pytest.mark.parametrize("family, freeze", [*((family, False) for family in NARROW), ("convnet", True)])
+@pytest.mark.parametrize(
+    "family, freeze",
+    [
+        *(pytest.param(f, False, marks=pytest.mark.slow if f == "densenet" else ()) for f in NARROW),
+        ("convnet", True),
+    ],
+)
 def test_plain(family, freeze):
     network = build_network(f"{family}-2", 10, NARROW[family])
     start = init_variables(network, jax.random.key(0))
@@ -87,7 +93,7 @@ def marks(family, wrapper):
     """The command of the README takes one kind of side module and of adapter; dense networks compile longest."""
     if family == "densenet":
         return pytest.mark.slow if wrapper in ("side_block", "add") else pytest.mark.rare
-    return () if family == "convnet" and wrapper != "multiply" else pytest.mark.slow
+    return () if (family, wrapper) == ("convnet", "add") else pytest.mark.slow
 
 
 @pytest.mark.parametrize(
