@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.claims import process_identity
 from seqfinal_jax.runs.environment import usable_cores
 from seqfinal_jax.sweeps import status, sweep
@@ -212,7 +213,7 @@ def test_a_worker_that_is_killed_is_started_again(tmp_path, unbroken):
 
 def made_up(folder, count=1000, done=400, failed=3):
     """A sweep of two configurations whose cells are there by name only."""
-    cells = [(f"convnet-{1 + seed % 4}", f"method{seed % 10}", seed) for seed in range(count // 2)]
+    cells = [Cell(f"convnet-{1 + seed % 4}", f"method{seed % 10}", seed) for seed in range(count // 2)]
     runs = tuple(Run(f"configs/{name}.py", (), name, None, tuple(cells)) for name in ("a", "b"))
     found = Sweep(
         runs, "local", 2, 2, submissions=({"time": time.time() - 100, "cluster": "local", "jobs": []},)

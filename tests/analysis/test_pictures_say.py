@@ -118,6 +118,6 @@ def test_counts_are_one_hue_on_one_scale_with_numbers_that_stand_out():
 
 def test_the_picture_of_examples_says_what_its_shifts_do():
     """The noise of -3 to 2 grey values cannot be seen in it."""
-    assert "corruption: Noise of -3 to 2 grey values on every pixel" in shift_lines(("source", "corruption"))
+    assert "corruption: Adds noise of -3 to 2 grey values" in shift_lines(("source", "corruption"))
     assert shift_lines(("1930s", "2019-04")) == ""
-    assert "Noise of -3 to 2" in example_figure(examples()).get_supxlabel()
+    assert "noise of -3 to 2" in example_figure(examples()).get_supxlabel()

@@ -279,6 +279,7 @@ OTHERS = {
 def test_a_field_without_a_run_changes_what_is_looked_at(field, tmp_path, monkeypatch):
     """That the results of these are right is tested where each belongs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEQFINAL_DATA_DIR", raising=False)
     value, looked_at, others, word = OTHERS[field]
     name = field.rpartition(".")[2] if looked_at is recorded else field.replace(".", "__")
     found = []
