@@ -48,7 +48,7 @@ def yearbook_file(folder: Path | None) -> Path:
 def read_yearbook(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Images (n,32,32,c) uint8, labels, years and parts. Raises SourceError for another layout or other values."""
     try:
-        import h5py
+        import h5py  # pyright: ignore[reportMissingImports]  (optional)
     except ImportError:
         raise SourceError(f"{path}: reading HDF5 needs h5py; pip install h5py") from None
     columns: list[list[Any]] = [[], [], [], []]
