@@ -17,4 +17,7 @@ def get_config(presets: str = "") -> ConfigDict:
     )  # fmt: skip
     config.seeds = (0, 1, 2, 3, 4, 5)  # fewer cannot support a claim
     config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
-    return apply_presets(config, presets)
+    apply_presets(config, presets)
+    if "quick" in presets.split(","):
+        config.training.update({"least_updates": 500, "patience_updates": 150})
+    return config

@@ -68,7 +68,7 @@ ALWAYS = (("orbax", "joint"), ("safetensors", "erm_side_tune_block"), ("torch", 
 @pytest.mark.parametrize(
     ("format", "method"),
     [
-        pytest.param(format, method, marks=() if (format, method) in ALWAYS else pytest.mark.slow)
+        pytest.param(format, method, marks=() if (format, method) in ALWAYS else pytest.mark.rare)
         for format in READERS
         for method in ("erm_final", "joint", "erm_side_tune_block")
     ],
@@ -119,7 +119,7 @@ def test_the_description_says_how_the_network_is_built(workdir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "architecture", ["convnet-1", "resnet-1", pytest.param("densenet-1", marks=pytest.mark.slow)]
+    "architecture", ["convnet-1", "resnet-1", pytest.param("densenet-1", marks=pytest.mark.rare)]
 )
 def test_the_torch_file_gives_the_same_logits_in_pytorch(tmp_path, images, architecture):
     """In the networks of benchmarks/, by nothing but the file and its description."""

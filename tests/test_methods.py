@@ -135,7 +135,7 @@ FURTHER = [
     (CHAIN, {"fine_tune__mode": "standard_using_joint"}),
     ("erm_side_tune_block", {"all_layers_efficient": True, "fine_tune__freeze_batch_stats": True}),
 ]
-OPTIONS += [pytest.param(method, fields, None, marks=pytest.mark.slow) for method, fields in FURTHER]
+OPTIONS += [pytest.param(method, fields, None, marks=pytest.mark.rare) for method, fields in FURTHER]
 
 
 @pytest.mark.parametrize("method, fields, name", OPTIONS, ids=lambda value: str(value)[:60])

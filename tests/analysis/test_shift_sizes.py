@@ -182,6 +182,7 @@ def test_tables_give_the_spread_over_seeds_and_n():
     assert shift_picture(rows).get_axes()
 
 
+@pytest.mark.slow
 def test_the_command_measures_once_and_keeps_it(tmp_path):
     command = [
         "seqfinal_jax.analysis.shift", "--config=configs/digits_rcl.py:smoke",

@@ -55,7 +55,7 @@ def outputs(form, layer):
     return out, *back(jnp.cos(out))
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("layer", LAYERS)
 def test_forms_agree_with_the_native_one(layer):
     wanted = outputs("native", layer)

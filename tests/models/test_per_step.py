@@ -77,7 +77,7 @@ LARGE = [
 
 
 SMALL = [
-    pytest.param(b, s, marks=pytest.mark.slow if b == 2 else (), id=f"{b}-{s}") for b in (1, 2) for s in SIDE
+    pytest.param(b, s, marks=pytest.mark.rare if b == 2 else (), id=f"{b}-{s}") for b in (1, 2) for s in SIDE
 ]
 
 
@@ -97,7 +97,7 @@ def test_block_side_modules_are_whole_networks(family):
 
 
 @pytest.mark.parametrize("rank, efficient", list(ADAPTER))
-@pytest.mark.parametrize("blocks", [1, 2, *(pytest.param(b, marks=pytest.mark.slow) for b in (3, 4))])
+@pytest.mark.parametrize("blocks", [1, 2, *(pytest.param(b, marks=pytest.mark.rare) for b in (3, 4))])
 def test_extra_parameters_of_adapters(rank, efficient, blocks):
     for family, counts in ADAPTER[rank, efficient].items():
         base = build_network(f"{family}-{blocks}", 10)
@@ -112,7 +112,7 @@ def test_totals_of_joint_networks(name, steps, options, expected):
     assert count(build_steps(build_network(name, 10), steps, **options)) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_per_layer_counts_of_side_modules():
     modules = {"resnet-2": (73984, 590848), "densenet-4": (73984, 295424, 1180672, 4720640)}
     for name, counts in modules.items():

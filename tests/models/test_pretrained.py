@@ -271,6 +271,7 @@ def test_every_version_of_the_joint_model_starts_from_the_file(network, started,
         start_steps_from_resnet18(build_steps(build_network("resnet-2", 10), 2), {}, path)
 
 
+@pytest.mark.slow
 def test_stages_start_from_the_file_with_the_seeds_own_head(network, fresh, started, path):
     training = Training(StopRule(1), 20, InputScaling(), pretrained=(str(path), content_digest(path)))
     first, second = (initial_variables(network, training, seed, {}) for seed in (0, 1))

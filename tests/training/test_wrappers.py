@@ -93,7 +93,7 @@ def marks(family, wrapper):
     """The command of the README takes one kind of side module and of adapter; dense networks compile longest."""
     if family == "densenet":
         return pytest.mark.slow if wrapper in ("side_block", "add") else pytest.mark.rare
-    return () if (family, wrapper) == ("convnet", "add") else pytest.mark.slow
+    return () if (family, wrapper) == ("convnet", "add") else pytest.mark.rare
 
 
 @pytest.mark.parametrize(
