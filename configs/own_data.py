@@ -19,5 +19,5 @@ def get_config(presets: str = "") -> ConfigDict:
     config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
     apply_presets(config, presets)
     if "quick" in presets.split(","):
-        config.training.update({"least_updates": 500, "patience_updates": 150})
+        config.training.update({"least_updates": 350, "patience_updates": 100})
     return config
