@@ -29,6 +29,7 @@ from seqfinal_jax.models.convert.export import (
 from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.records.code_identity import qualified_name
 from seqfinal_jax.results.checkpoints import nested, read_folder
+from seqfinal_jax.results.run_folder import stage_folder
 from seqfinal_jax.results.run_plugins import UntrustedPlugin, load_recorded
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat
 from seqfinal_jax.results.store import variables_of
@@ -255,7 +256,7 @@ def _stage_of_cell(given: Path, cell: Path) -> Path:
             f"{given} is a cell outside its run folder, where the models are; give the run folder's "
             f"cells/METHOD/ARCHITECTURE/seedK"
         )
-    folder = cell.parents[3] / "stages" / stage / f"seed{seed}"
+    folder = stage_folder(cell.parents[3], stage, seed)
     if not (folder / "meta.json").exists():
         raise ValueError(
             f"the model of {given} should lie in {folder}, and is not there; run again to fit it"

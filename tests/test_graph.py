@@ -1,12 +1,16 @@
 """The graph of a run's tasks, what of it is left to do, and how failures travel through it."""
 
+from functools import partial
+
 import pytest
 
 from seqfinal_jax.methods.nodes import Choice, all_nodes
 from seqfinal_jax.methods.stages import compute
 from seqfinal_jax.results.run_folder import cell_folders, read_result
-from seqfinal_jax.results.store import Store
-from seqfinal_jax.runs.graph import pending, tasks, together
+from seqfinal_jax.results.store import Cell, Store
+from seqfinal_jax.runs import loop
+from seqfinal_jax.runs.claims import Busy
+from seqfinal_jax.runs.graph import is_stored, pending, tasks, together
 from seqfinal_jax.runs.loop import run
 from seqfinal_jax.runs.plan import make_plan
 from tests.runs import smoke_config, smoke_run
@@ -44,12 +48,13 @@ def test_what_is_left_is_what_incomplete_cells_need(tmp_path):
     smoke_run(tmp_path, **TUNED)
     plan = make_plan(smoke_config(**TUNED))
     whole, store = tasks(plan, plan.cells()), Store(tmp_path)
+    stored = partial(is_stored, store=store)
     history, _, cell = whole
-    assert pending(whole, store) == []
+    assert pending(whole, stored) == []
     (store.place(history.key, 0) / "meta.json").unlink()
-    assert pending(whole, store) == []  # the cell is complete without it
+    assert pending(whole, stored) == []  # the cell is complete without it
     (store.cell_folder(cell.cell) / "result.json").unlink()
-    assert pending(whole, store) == [history, cell]
+    assert pending(whole, stored) == [history, cell]
 
 
 def test_a_choice_stores_its_winner_and_a_diverged_candidate_does_not_fail_it(tmp_path, monkeypatch):
@@ -102,6 +107,39 @@ def test_a_stage_that_is_damaged_when_it_is_needed_is_fitted_again(tmp_path, cap
     assert (cell.path / "result.json").read_bytes() == next(
         (tmp_path / "whole").glob("cells/*/*/*/result.json")
     ).read_bytes()
+
+
+class Locked:
+    """Locks that another process has at the first attempts at a stage; meanwhile it fails at a cell."""
+
+    waits = 0.0
+
+    def __init__(self, claims, store, cell, attempts=2):
+        self.claims, self.store, self.cell, self.left = claims, store, cell, attempts
+
+    def hold(self, names, what=""):
+        if self.left:
+            self.left -= 1
+            self.store.fail_cell(self.cell, RuntimeError("failed there"))
+            raise Busy(names[0])
+        return self.claims.hold(names, what)
+
+
+def test_a_cell_that_another_process_failed_at_does_not_end_the_others(tmp_path, monkeypatch):
+    """Once its cell has failed elsewhere, nobody needs a stage that was locked."""
+    fields = {"methods": ("erm_fine_tune", "erm_final"), "grid__dropout": (0.0,), "training__max_epochs": 1}
+    made = loop.Claims
+    lost = Cell("convnet-1", "erm_fine_tune", 0)
+    claims = made(tmp_path)
+    locked = Locked(claims, Store(tmp_path), lost, attempts=3)
+    locked.clear_dead = claims.clear_dead
+    monkeypatch.setattr(loop, "Claims", lambda workdir: locked)
+    assert loop.run(smoke_config(**fields), tmp_path) == 1
+    assert Store(tmp_path).failed_since(lost, 0)
+    assert [cell.method for cell in cell_folders(tmp_path) if (cell.path / "result.json").exists()] == [
+        "erm_final"
+    ]
+    assert not list(tmp_path.glob("stages/history-*/seed*"))
 
 
 def test_a_result_is_read_once_and_again_after_it_was_replaced(tmp_path, monkeypatch):

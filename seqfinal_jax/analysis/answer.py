@@ -42,7 +42,6 @@ class Answer:
     gain: Judged | None
     accuracy: float
     gap: float
-    test_selected: bool
     sentences: tuple[str, ...]
 
 
@@ -64,7 +63,7 @@ def _answer(
 ) -> Answer:
     if plan.gain is None:
         said = f"{architecture}: no answer, because {_lacking(plan)}."
-        return Answer(architecture, len(plan.ways), None, math.nan, math.nan, False, (said,))
+        return Answer(architecture, len(plan.ways), None, math.nan, math.nan, (said,))
     test, gain = accuracies_by_seed(cells), plan.gain.comparison
     accuracy = sum(test[gain.method][s] for s in gain.seeds) / len(gain.seeds)
     gap = _gap(test, gain)
@@ -85,9 +84,7 @@ def _answer(
         "Its decay of learning rates was chosen on TEST data, as published." if tested else "",
         _controls(plan),
     )
-    return Answer(
-        architecture, len(plan.ways), plan.gain, accuracy, gap, tested, tuple(filter(None, sentences))
-    )
+    return Answer(architecture, len(plan.ways), plan.gain, accuracy, gap, tuple(filter(None, sentences)))
 
 
 def _lacking(plan: Planned) -> str:

@@ -1,6 +1,5 @@
 """The stored logits of a cell: what its model says of the final step's validation and test samples."""
 
-import json
 import re
 import zipfile
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file, read_result
+from seqfinal_jax.results.run_folder import CellFolder, RunFolderError, cell_file, model_record
 
 FILE = "predictions.npz"
 SPLITS, KEYS = ("valid", "test"), ("logits", "labels", "index")
@@ -74,11 +73,5 @@ def _cell_at(given: Path) -> CellFolder:
 
 def _class_names(cell: CellFolder, count: int) -> tuple[str, ...]:
     """The names of the classes, as they are stored with the cell's model; numbers where they are not."""
-    numbers = tuple(map(str, range(count)))
-    stages = read_result(cell).get("stages") or [{}]
-    place = cell.path.parents[3] / "stages" / str(stages[-1].get("fingerprint")) / f"seed{cell.seed}"
-    try:
-        names = json.loads((place / "meta.json").read_text(encoding="utf-8"))["model"]["class_names"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return numbers
-    return tuple(names) if len(names) == count else numbers
+    names = model_record(cell).get("class_names", ())
+    return tuple(names) if len(names) == count else tuple(map(str, range(count)))

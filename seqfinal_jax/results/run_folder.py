@@ -31,6 +31,20 @@ class CellFolder(NamedTuple):
     architecture: str
     seed: int
 
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.path.parents[3]
+
+    def stage(self, key: str) -> Path:
+        """The folder of a stage of this cell's seed."""
+        return stage_folder(self.run, key, self.seed)
+
+
+def stage_folder(workdir: Path, key: str, seed: int) -> Path:
+    """The folder of a stage, transformation or choice of one seed: stages/<key>/seed<k>."""
+    return workdir / "stages" / key / f"seed{seed}"
+
 
 def check_run_folder(workdir: str | Path) -> Path:
     """The run folder as a path; raises RunFolderError when it is none."""
@@ -98,6 +112,15 @@ def _result(cell: CellFolder, state: tuple[int, int, int]) -> dict[str, Any]:
                 f"{path} says {name} {result.get(name)!r}, its folder {expected!r}; {advice}"
             )
     return result
+
+
+def model_record(cell: CellFolder) -> dict[str, Any]:
+    """What is stored with a completed cell's model, such as its plugins and class names; empty where nothing is."""
+    try:
+        folder = cell.stage(read_result(cell)["stages"][-1]["fingerprint"])
+        return json.loads((folder / "meta.json").read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return {}
 
 
 def cell_file(cell: CellFolder, name: str) -> Path | None:

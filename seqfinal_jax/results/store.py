@@ -27,7 +27,7 @@ from seqfinal_jax.results.checkpoints import (
     write_folder,
 )
 from seqfinal_jax.results.rows import Row, grid_columns, history_columns, rows_from_csv, rows_to_csv
-from seqfinal_jax.results.run_folder import RESULT_SCHEMA, write_whole
+from seqfinal_jax.results.run_folder import RESULT_SCHEMA, stage_folder, write_whole
 from seqfinal_jax.results.sealed import DamagedFolder, OtherFormat, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,11 @@ class Store:
 
     def place(self, key: str, seed: int) -> Path:
         """The folder of a node's result for one seed."""
-        return self.workdir / "stages" / key / f"seed{seed}"
+        return stage_folder(self.workdir, key, seed)
 
     def progress(self, key: str) -> ProgressStore:
         """The folder in which a fit of this stage keeps its state while it runs."""
-        return ProgressStore(self.workdir / "stages" / key / "progress", self.budget)
+        return ProgressStore(self.place(key, 0).with_name("progress"), self.budget)
 
     def has(self, key: str, seed: int) -> bool:
         """Whether a node's result exists; it is complete, because folders appear by renaming."""

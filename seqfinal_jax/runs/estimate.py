@@ -16,7 +16,7 @@ from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import AnyNetwork, Network
 from seqfinal_jax.models.parts.precision import Precision, units
 from seqfinal_jax.results.store import Store
-from seqfinal_jax.runs.graph import Task, pending, tasks
+from seqfinal_jax.runs.graph import Task, is_stored, pending, tasks
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.training.engine.halving import most_epochs
 
@@ -78,7 +78,8 @@ def rate(precision: Precision) -> float:
 
 def estimate_run(plan: Plan, workdir: Path) -> Estimate:
     """What is left to train of a run."""
-    return estimate(plan, pending(tasks(plan, plan.cells()), Store(workdir)))
+    stored = partial(is_stored, store=Store(workdir))
+    return estimate(plan, pending(tasks(plan, plan.cells()), stored))
 
 
 def estimate(plan: Plan, left: Sequence[Task]) -> Estimate:

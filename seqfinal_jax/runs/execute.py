@@ -13,7 +13,7 @@ from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.records.plugins import outside_place, told
 from seqfinal_jax.results.store import Missing, Store
 from seqfinal_jax.runs.claims import Busy, Claims
-from seqfinal_jax.runs.graph import Task, pending, together
+from seqfinal_jax.runs.graph import Task, is_stored, pending, together
 from seqfinal_jax.runs.plan import Plan
 from seqfinal_jax.runs.write_cells import write_cell
 from seqfinal_jax.training.engine.compile_clock import compile_seconds
@@ -73,7 +73,7 @@ class Execution:
 
     def run(self, graph: Sequence[Task]) -> int:
         """Computes what is not stored yet; what other processes have locked is tried again. Returns the failed cells."""
-        left = pending(graph, self.store)
+        left = pending(graph, self._is_over)
         self.pace, self.left = Pace(self.operations(left)), dict.fromkeys(left)
         pause = self.claims.waits
         while left:
@@ -82,8 +82,7 @@ class Execution:
             else:
                 self._wait(sum(bool(task.method) for task in left), pause)
                 pause = min(2 * pause, LONGEST_WAIT)
-            left = [task for task in pending(graph, self.store) if not self._is_over(task)]
-            left = left if any(task.method for task in left) else []
+            left = pending(graph, self._is_over)
         return self.failed
 
     def _once(self, tasks: Sequence[Task]) -> bool:
@@ -138,13 +137,11 @@ class Execution:
         """Whether a task is done or has failed, here or in another process since this run began."""
         if task in self.broken:
             return True
-        if not task.method:
-            return self.store.has(task.key, task.seed)
-        if self.store.failed_since(task.cell, self.began):
+        if task.method and self.store.failed_since(task.cell, self.began):
             self.broken[task] = RuntimeError("another process failed at this cell")
             self.failed += 1
             return True
-        return self.store.has_cell(task.cell, task.key)
+        return is_stored(task, self.store)
 
     def _compute(self, tasks: Sequence[Task]) -> bool:
         """Computes tasks of one group under their locks; False where another process has locked one of them.

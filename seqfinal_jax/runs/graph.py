@@ -1,6 +1,6 @@
 """The tasks of a run: every stage, transformation, choice and cell of every seed, each once, in topological order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from seqfinal_jax.methods.nodes import Node, all_nodes
@@ -46,11 +46,16 @@ def tasks(plan: Plan, cells: Iterable[Cell]) -> tuple[Task, ...]:
     return tuple(found)
 
 
-def pending(graph: Sequence[Task], store: Store) -> list[Task]:
-    """The cells that are not complete, and the nodes that they need and that are not stored."""
-    cells = [task for task in graph if task.method and not store.has_cell(task.cell, task.key)]
-    needed = {need for cell in cells for need in cell.needs}
-    left = {task for task in needed if not store.has(task.key, task.seed)} | set(cells)
+def is_stored(task: Task, store: Store) -> bool:
+    """Whether a node has a stored result, or a cell is complete."""
+    return store.has_cell(task.cell, task.key) if task.method else store.has(task.key, task.seed)
+
+
+def pending(graph: Sequence[Task], is_over: Callable[[Task], bool]) -> list[Task]:
+    """The cells that are not over, and what they need of the nodes that are not over."""
+    cells = [task for task in graph if task.method and not is_over(task)]
+    needed = dict.fromkeys(need for cell in cells for need in cell.needs)
+    left = {*cells, *(task for task in needed if not is_over(task))}
     return [task for task in graph if task in left]
 
 

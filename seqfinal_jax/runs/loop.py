@@ -33,7 +33,7 @@ from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs.claims import Claims
 from seqfinal_jax.runs.estimate import Estimate, estimate, operations
 from seqfinal_jax.runs.execute import Execution
-from seqfinal_jax.runs.graph import Task, pending, tasks
+from seqfinal_jax.runs.graph import Task, is_stored, pending, tasks
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
 from seqfinal_jax.runs.run_log import collected_log
 from seqfinal_jax.runs.share import Share
@@ -73,7 +73,7 @@ def run(
             plan = make_plan(config, data_dir, overrides)
             folders.check_workdir(workdir, plan)
             graph, store = tasks(plan, share.of(plan)), Store(workdir)
-            todo = pending(graph, store)
+            todo = pending(graph, partial(is_stored, store=store))
             announce(plan, estimate(plan, todo), console, source)
             pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
         if dry_run:

@@ -1,6 +1,5 @@
 """Which results of a run folder were computed by code that has changed since, whether this run asks for them or not."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -10,7 +9,7 @@ from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.families.architectures import FAMILIES
 from seqfinal_jax.records.plugin_code import PluginCode
 from seqfinal_jax.records.registry import Registry
-from seqfinal_jax.results.run_folder import CellFolder
+from seqfinal_jax.results.run_folder import CellFolder, model_record
 from seqfinal_jax.runs.plan import Plan, planned
 
 Result = Mapping[str, Any]
@@ -39,7 +38,7 @@ def stale_cells(
                 yield cell
         elif _is_users(METHODS, method) or _is_users(FAMILIES, cell.architecture.rpartition("-")[0]):
             found = now(method, *place)
-            if result.get("recipe") != found if found else _has_other_code(cell, result, method, codes):
+            if result.get("recipe") != found if found else _has_other_code(cell, method, codes):
                 yield cell
 
 
@@ -62,14 +61,9 @@ def _fingerprint(plan: Plan, method: str, architecture: str, name: str) -> str:
     return other.fingerprint(architecture, name) if found else ""
 
 
-def _has_other_code(cell: CellFolder, result: Result, method: str, codes: Iterable[PluginCode]) -> bool:
+def _has_other_code(cell: CellFolder, method: str, codes: Iterable[PluginCode]) -> bool:
     """Whether the model was trained with another version of the plugin that defines its method."""
     origin = METHODS.origin(method) if method in METHODS else None
     own = {str(code.origin): code.digest for code in codes if origin in map(str, code.places.values())}
-    stage = cell.path.parents[3] / "stages" / result["stages"][-1]["fingerprint"] / f"seed{cell.seed}"
-    try:
-        model = json.loads((stage / "meta.json").read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError):
-        return False
-    records = [record for record in model.get("plugins", ()) if isinstance(record, dict)]
+    records = [record for record in model_record(cell).get("plugins", ()) if isinstance(record, dict)]
     return any(own.get(record["path"], record["digest"]) != record["digest"] for record in records)

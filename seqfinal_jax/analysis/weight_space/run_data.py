@@ -50,7 +50,7 @@ def data_reader(data_dir: str | None) -> DataOf:
     def data_of(cell: CellFolder) -> tuple[Sequence, InputScaling]:
         result = read_result(cell)
         recorded = result.get("data", {}).get("content_sha256")
-        return built(cell.path.parents[3], int(result["data_seed"]), recorded)
+        return built(cell.run, int(result["data_seed"]), recorded)
 
     return data_of
 

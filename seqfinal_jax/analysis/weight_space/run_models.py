@@ -154,9 +154,9 @@ class Model:
 def passed_models(cell: CellFolder) -> list[Model]:
     """The models on a method's way, in order; those of side modules and joint models once for each time step."""
     stages = [stage for stage in read_result(cell)["stages"] if stage["role"] != PROBE]
-    run, found = cell.path.parents[3], []
+    found = []
     for stage in stages:
-        model = load_run_model(run / "stages" / stage["fingerprint"] / f"seed{cell.seed}")
+        model = load_run_model(cell.stage(stage["fingerprint"]))
         count = model.network.num_steps
         if count > 1 and len(stages) == 1:
             steps = range(count)

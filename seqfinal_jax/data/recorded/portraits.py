@@ -24,7 +24,6 @@ from seqfinal_jax.data.sequences.source import SequenceRequest, sequence
 
 DECADES = tuple(f"{year}s" for year in range(1930, 2010, 10))  # the last one holds all from 2000 on
 SIZE = 32
-SPLIT_SEED = 1007
 ARCHIVE = "faces_aligned_small_mirrored_co_aligned_cropped_cleaned.tar.gz"
 ARCHIVE_MD5 = "ab853c17ca6630c191457ff1fb16c1a4"  # seen in a public script, never confirmed
 FOLDERS = ("M", "F")

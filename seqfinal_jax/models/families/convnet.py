@@ -7,8 +7,6 @@ from jax import Array
 from seqfinal_jax.models.network import Network, NetworkConfig, block_strides, block_widths
 from seqfinal_jax.models.parts.layers import BatchNorm, Conv, Head, Pass, Stem
 
-FEATURES = 512
-
 
 class ConvBlock(nn.Module):
     """3x3 convolution, batch norm, and a ReLU only if `relu` (`block_relu`, not in the published network)."""
