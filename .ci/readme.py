@@ -14,7 +14,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, with its numbers masked and its line breaks ignored."""
+    """The words of a string. Numbers are masked, and line breaks are ignored."""
     return NUMBER.sub("#", text).replace("─", "").split()
 
 

@@ -13,8 +13,7 @@ import pytest
 import seqfinal_jax
 from seqfinal_jax.analysis.report import report_run
 from seqfinal_jax.config import apply_presets
-from seqfinal_jax.records import plugins
-from seqfinal_jax.records.registry import Registry
+from tests.plugin_files import forget
 from tests.processes import forked
 from tests.runs import smoke_run
 
@@ -40,11 +39,7 @@ def own(tmp_path):
         return str(folder / f"{name}.py")
 
     yield write
-    for path in folder.glob("*.py"):
-        plugins._loaded.pop(path.resolve(), None)
-        for registry in Registry.every:
-            registry.forget(str(path.resolve()))
-    sys.path[:] = [path for path in sys.path if path != str(folder)]
+    forget(folder)
 
 
 def cell(workdir, method, seed=0, architecture="convnet-1"):

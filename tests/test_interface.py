@@ -18,6 +18,7 @@ from seqfinal_jax.methods.method import METHODS, method_id, other_names
 from seqfinal_jax.records.registry import resolved
 from seqfinal_jax.runs.plan import make_plan
 from tests.analysis.run_folders import make_run_folder
+from tests.plugin_files import forget
 from tests.processes import forked
 from tests.runs import smoke_config
 
@@ -266,8 +267,6 @@ def test_results_of_a_list_of_folders(tmp_path):
 
 def test_settings_name_a_plugin_and_its_fields_in_any_order(tmp_path):
     from seqfinal_jax.api import _configuration
-    from seqfinal_jax.records import plugins
-    from seqfinal_jax.records.registry import Registry
     from tests.test_extending import EXAMPLES
 
     path = tmp_path / "smoothing_of_settings.py"
@@ -279,6 +278,4 @@ def test_settings_name_a_plugin_and_its_fields_in_any_order(tmp_path):
         with pytest.raises(ValueError, match=r"has no field 'label_smoothing\.smoothnig'"):
             _configuration("digits_rcl:smoke", {"label_smoothing.smoothnig": (0.1,), "plugins": (str(path),)})
     finally:
-        plugins._loaded.pop(path.resolve(), None)
-        for registry in Registry.every:
-            registry.forget(str(path.resolve()))
+        forget(path.parent)

@@ -1,13 +1,10 @@
 """What a user's code does wrong is one line that names the user's file and line."""
 
-import sys
-
 import pytest
 
 from seqfinal_jax.analysis.report import report_run
-from seqfinal_jax.records import plugins
-from seqfinal_jax.records.registry import Registry
 from seqfinal_jax.runs.loop import run
+from tests.plugin_files import forget
 from tests.runs import smoke_config, smoke_run
 
 HEAD = "from seqfinal_jax.methods import Axis, Field, Stage, Transform, method\n"
@@ -25,12 +22,7 @@ def own(tmp_path):
         return str(folder / f"{name}.py")
 
     yield write
-    for path in folder.glob("*.py"):
-        plugins._loaded.pop(path.resolve(), None)
-        for registry in Registry.every:
-            registry.forget(str(path.resolve()))
-        sys.modules.pop(path.stem, None)
-    sys.path[:] = [path for path in sys.path if path != str(folder)]
+    forget(folder)
 
 
 def refused(tmp_path, path, methods=("mine",), **fields):

@@ -235,8 +235,8 @@ def announce(plan: Plan, estimate: Estimate, console: Any, source: str = "") -> 
     if estimate.fits == 0:
         return
     say(
-        f"{estimate.fits} trainings to do (a stage that methods share counts once), at most {estimate.epochs} epochs in "
-        f"all. {_time_text(estimate)}"
+        f"{estimate.fits} training{'s' * (estimate.fits != 1)} to do (a stage that methods share counts once), at most "
+        f"{estimate.epochs} epochs in all. {_time_text(estimate)}"
     )
     presets = f"{plan.name},{source.partition(':')[2]}"
     if jax.default_backend() == "cpu" and estimate.seconds > HOUR and "quick" not in presets:

@@ -14,9 +14,8 @@ from seqfinal_jax.analysis import report
 from seqfinal_jax.analysis.tables.command import main
 from seqfinal_jax.analysis.tables.metrics import METRICS, metric
 from seqfinal_jax.listing import main as list_command
-from seqfinal_jax.records import plugins
-from seqfinal_jax.records.registry import Registry
 from tests.analysis.run_folders import make_run_folder
+from tests.plugin_files import forget
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
 EXAMPLE = re.search(r"```python\n# brier\.py\n(.*?)```", PAGE, re.S)[1]
@@ -233,9 +232,7 @@ def own(tmp_path):
         return path
 
     yield write
-    plugins._loaded.pop((tmp_path / "brier.py").resolve(), None)
-    for registry in Registry.every:
-        registry.forget(str((tmp_path / "brier.py").resolve()))
+    forget(tmp_path)
 
 
 def test_a_metric_of_a_users_file(run, capsys, own):

@@ -3,6 +3,7 @@
 import pytest
 
 from seqfinal_jax.analysis.params import main, parameter_table, render
+from tests.plugin_files import forget
 
 
 def test_the_published_counts_and_all():
@@ -39,8 +40,6 @@ def test_the_command(capsys):
 
 def test_a_network_of_a_users_file(tmp_path, capsys):
     """Its parameters by hand: 3072 inputs to 4 units with biases, and 4 units to 10 classes."""
-    from seqfinal_jax.records import plugins
-    from seqfinal_jax.records.registry import Registry
     from tests.test_extending import EXAMPLES
 
     path = tmp_path / "perceptron_of_params.py"
@@ -51,6 +50,4 @@ def test_a_network_of_a_users_file(tmp_path, capsys):
         counts = dict(zip(*(line.split(",") for line in capsys.readouterr().out.splitlines()), strict=True))
         assert int(counts["all"]) == (3072 * 4 + 4) + (4 * 4 + 4) + (4 * 10 + 10)
     finally:
-        plugins._loaded.pop(path.resolve(), None)
-        for registry in Registry.every:
-            registry.forget(str(path.resolve()))
+        forget(path.parent)

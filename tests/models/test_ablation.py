@@ -13,7 +13,7 @@ from seqfinal_jax.models.per_step.network import apply_step
 from seqfinal_jax.models.per_step.start import start_every_version
 from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.objectives.step_penalties import version_norms
-from tests.models.test_per_step import NARROW, images, narrow_steps, plain_answer, random_variables
+from tests.models.narrow_steps import NARROW, images, narrow_steps, plain_answer, random_variables
 
 BASE = build_network("resnet-2", 3, NARROW["resnet"])
 EFFICIENT = {"all_layers_efficient": True}

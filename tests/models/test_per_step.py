@@ -1,25 +1,29 @@
 """Per-step networks: counts, version tables, ranks, names, and equalities with plain networks."""
 
-from dataclasses import dataclass, replace
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqfinal_jax.models import NetworkConfig, apply_network, build_network, init_variables
-from seqfinal_jax.models.network import apply_group
+from seqfinal_jax.models import build_network, init_variables
 from seqfinal_jax.models.parts.groups import full_count
 from seqfinal_jax.models.parts.layers import Pass
-from seqfinal_jax.models.per_step.form import Form, frozen_by
 from seqfinal_jax.models.per_step.low_rank import Adapter, adapted, largest_rank
 from seqfinal_jax.models.per_step.names import steps_from_torch, steps_to_torch
 from seqfinal_jax.models.per_step.network import apply_step, build_steps, init_steps
 from seqfinal_jax.models.per_step.side import side_modules
 from seqfinal_jax.models.per_step.start import start_from_fewer, start_from_single
 from seqfinal_jax.models.per_step.versions import pick, version_table
-from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norms
+from tests.models.narrow_steps import (
+    FORMS,
+    NARROW,
+    answer,
+    cases,
+    images,
+    narrow_steps,
+    plain_answer,
+    random_variables,
+)
 
 # Extra trainable scalars for one added step at 10 classes, 1 to 4 blocks (published counts).
 SIDE = {
@@ -182,67 +186,6 @@ def test_side_modules_that_do_not_fit_are_refused():
         side_modules(build_network("resnet-1", 10), (0,))
 
 
-NARROW = {
-    "convnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(6, 8), strides=(1, 2)),
-    "resnet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, widths=(4, 8), strides=(1, 2), units=1),
-    "densenet": NetworkConfig(image_shape=(16, 16, 3), stem_width=4, width_factor=0.125, dense_layers=(2, 1)),
-}
-FORMS = {
-    "separate": {},
-    "partial": {"separate": "conv1,layer1:fc"},
-    "block": {"mode": "side_tune", "side": "block"},
-    "block_all": {"mode": "side_tune", "side": "block", "all_layers_efficient": True},
-    "side": {"mode": "side_tune"},
-    "side_sizes": {"mode": "side_tune", "side": (2,)},
-    "add": {"mode": "low_rank_adapt", "adapter": Adapter("add", 1)},
-    "multiply_all": {
-        "mode": "low_rank_adapt",
-        "adapter": Adapter("multiply", 1),
-        "all_layers_efficient": True,
-    },
-}
-ALL_CASES = [(f, o) for f in NARROW for o in FORMS if not (f == "convnet" and o in ("side", "side_sizes"))]
-FURTHER = {("resnet", "side")}
-
-
-def cases(*forms):
-    """The families with these forms; other families than ConvNets in every form are rare tests."""
-    return [
-        pytest.param(*case, marks=() if case[0] == "convnet" or case in FURTHER else pytest.mark.rare)
-        for case in ALL_CASES
-        if case[1] in forms
-    ]
-
-
-def narrow_steps(family, form, steps=3):
-    return build_steps(build_network(f"{family}-2", 3, NARROW[family]), steps, **FORMS[form])
-
-
-def random_variables(network, seed=0):
-    """Fresh variables with every batch norm made non-trivial."""
-    random = np.random.RandomState(seed)
-    variables = init_steps(network, jax.random.key(seed))
-    noise = lambda leaf: 0.2 * random.uniform(size=leaf.shape).astype(np.float32)  # noqa: E731
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + noise(leaf)), variables)
-
-
-@partial(jax.jit, static_argnames=("network", "step"))
-def answer(network, variables, step, x):
-    """Logits and outputs of one step in evaluation mode."""
-    logits, _, outputs = apply_step(network, variables, step, x)
-    return logits, outputs
-
-
-@partial(jax.jit, static_argnames=("network",))
-def plain_answer(network, variables, x):
-    logits, _, outputs = apply_network(network, variables, x)
-    return logits, outputs
-
-
-def images(n=5):
-    return jax.random.normal(jax.random.key(9), (n, 16, 16, 3))
-
-
 TRACED = [
     ("convnet", "partial"),
     ("convnet", "block_all"),
@@ -384,55 +327,3 @@ def test_a_version_table_of_its_own_counts_wherever_a_step_is_asked_for():
     for end, step in ((0.0, 1), (1.0, 2)):
         found = network.on_line(variables, variables, end, x)
         np.testing.assert_allclose(found, answer(network, variables, step, x)[0], rtol=1e-4, atol=1e-4)
-
-
-@dataclass(frozen=True)
-class Shifted(Form):
-    """A form that the package does not have: every later version adds a constant per channel to the output."""
-
-    later = "shift"
-
-    def init(self, base, key, drawn):
-        _, width = {"layer1": (4, 6)}[self.group]
-        shift = {"value": jnp.full((self.count - 1, width), 10.0)}
-        stats = {"base": drawn[0]["batch_stats"]}
-        return {"params": {"base": drawn[0]["params"], "shift": shift}, "batch_stats": stats}
-
-    def apply(self, params, stats, version, x, mode):
-        mode = frozen_by(mode, lambda masks: masks["base"])
-        x, moved = apply_group(self.module, params["base"], stats["base"], x, mode)
-        acting = jnp.arange(self.count - 1) < version
-        return x + jnp.sum(jnp.where(acting[:, None], params["shift"]["value"], 0), axis=0), {"base": moved}
-
-
-def test_a_form_of_ones_own_needs_no_change_elsewhere():
-    plain = narrow_steps("convnet", "separate")
-    forms = [
-        Shifted(form.group, form.module, form.count, efficient=True) if form.group == "layer1" else form
-        for form in plain.forms
-    ]
-    network, x = replace(plain, forms=tuple(forms)), images()
-    variables = init_steps(network, jax.random.key(0))
-    outputs = answer(network, start_from_fewer(network, variables, variables), 2, x)[1]
-    stem = network.base.groups[0][1].apply(pick_group(variables, "conv1", 2), x, Pass())
-    block = network.base.groups[1][1].apply(pick_group(network.plain(variables, 0), "layer1"), stem, Pass())
-    np.testing.assert_allclose(outputs[1], block + 20, rtol=1e-4, atol=1e-4)
-    traced = jax.jit(lambda step: apply_step(network, variables, step, x)[2][1])(2)
-    np.testing.assert_allclose(traced, outputs[1], rtol=1e-4, atol=1e-4)
-    assert network.trained_from(1)["layer1"]["shift"].tolist() == [1, 1]
-    assert network.trained_from(2)["layer1"]["shift"].tolist() == [0, 1]
-    assert not network.without_effect(variables)["params"]["layer1"]["shift"]["value"].any()
-    # Six channels of 10 for each version: step 1 has one of them, step 2 uses version 2 alone.
-    assert parameter_norms(network, variables["params"])[1] == 2 * 6 * 100
-    without = replace(network, forms=(forms[0], replace(plain.forms[1], count=1), *forms[2:]))
-    assert adjacent_norm(network, variables["params"]) == adjacent_norm(without, variables["params"])
-    named = steps_to_torch(network, variables)
-    assert named["layer1@2.value"].tolist() == [10] * 6
-    jax.tree.map(np.testing.assert_array_equal, steps_from_torch(network, named), variables)
-    with pytest.raises(ValueError, match="shift modules add to layer1"):
-        network.plain(variables, 1)
-
-
-def pick_group(variables, group, version=None):
-    own = {kind: tree[group] for kind, tree in variables.items()}
-    return own if version is None else pick(own, version)
