@@ -15,9 +15,8 @@ def get_config(presets: str = "") -> ConfigDict:
     config.methods = (
         "erm_final", "erm_final_long", "erm_all", "erm_fine_tune", "linear_probe", "erm_linear_probe_fine_tune",
     )  # fmt: skip
+    if "quick" in map(str.strip, presets.split(",")):  # `released` and `smoke` have budgets of their own
+        config.training.update({"least_updates": 350, "patience_updates": 100})
     config.seeds = (0, 1, 2, 3, 4, 5)  # fewer cannot support a claim
     config.precision = "highest"  # a fit of some tens of images learns less in bfloat16 (docs/performance.md)
-    apply_presets(config, presets)
-    if "quick" in presets.split(","):
-        config.training.update({"least_updates": 350, "patience_updates": 100})
-    return config
+    return apply_presets(config, presets)

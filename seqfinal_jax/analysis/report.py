@@ -200,7 +200,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, help="folder of a report that joins run folders")
-    parser.add_argument("--metric", default="", help="further metrics that the page shows, with commas")
+    parser.add_argument(
+        "--metric", action="append", default=[], help="further metrics that the page shows, with commas"
+    )
     add_code_flags(parser)
     options = parser.parse_args(arguments)
     try:
@@ -217,7 +219,7 @@ def _report(options: argparse.Namespace) -> None:
         raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
     for run in options.runs:
         load_figure_plugins(check_run_folder(run))
-    metrics = [metric.id for metric in metrics_named(options.metric)]
+    metrics = [metric.id for metric in metrics_named(",".join(options.metric))]
     if options.out is None:
         report_or_table(options.runs[0], metrics)
         return

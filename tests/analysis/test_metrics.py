@@ -203,7 +203,7 @@ def test_results_have_a_column_for_each_metric(run):
 def test_the_report_has_a_column_for_each_metric(run, capsys):
     before = write_page(run)
     assert "Further metrics" not in before
-    assert report.main([str(run), "--metric=ece,worst_class"]) == 0
+    assert report.main([str(run), "--metric=ece", "--metric=worst_class"]) == 0
     page = (run / "report" / "index.html").read_text()
     assert "Further metrics" in page and "ECE (%)" in page and "worst class (%)" in page
     mean = means(lambda p: 1 - p)["erm_all"]

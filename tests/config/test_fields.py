@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import seqfinal_jax
+from configs import own_data
 from seqfinal_jax import load_config
 from seqfinal_jax.config import PROTOCOLS, base_config
 from seqfinal_jax.config.build import with_precision
@@ -235,6 +236,14 @@ BFLOAT16 = (
 @pytest.mark.parametrize("name", HIGHEST + BFLOAT16)
 def test_configurations_and_presets_name_their_precision(name):
     assert load_config(name).precision == ("highest" if name in HIGHEST else "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("presets", "budget"), [("quick", (350, 100)), ("released,quick", (0, 0)), ("quick, smoke", (0, 0))]
+)
+def test_own_data_quick_has_a_budget_that_other_presets_replace(presets, budget):
+    training = own_data.get_config(presets).training
+    assert (training.least_updates, training.patience_updates) == budget
 
 
 @pytest.mark.parametrize(
