@@ -1,4 +1,4 @@
-"""What exists: methods, networks, shifts, data, configurations, fields and presets, one line each.
+"""What exists: methods, networks, shifts, data, configurations, metrics, fields and presets, one line each.
 
 Command   python -m seqfinal_jax list [methods|networks|shifts|data|metrics|configs|fields|presets] [--plugins=FILE,...]
 """

@@ -77,7 +77,7 @@ class JointSteps(Objective):
         if self.fisher and (self.power == 1 or not separate):
             raise ValueError(
                 f"an adjacent penalty with Fisher weights needs power 2 and separate layers, found power {self.power} "
-                f"and {self.network.mode if self.network else None}"
+                f"and {self.network.mode if self.network else 'separate'}"
             )
 
     def evaluation(
