@@ -164,7 +164,7 @@ def test_a_resumed_fit_is_the_unbroken_one(tmp_path, fields):
     short = {**ONE, "training__max_epochs": 2, **fields}
     smoke_run(tmp_path / "short", **short)
     said = smoke_run(tmp_path / "short", **short, joint__resume_to_epochs=5)
-    assert "1 trainings to do (a stage that methods share counts once)" in said
+    assert "1 training to do (a stage that methods share counts once)" in said
     rows = table(cell_of(tmp_path / "short", "joint*_resumed_to_5"), "history.csv")
     found = rows[rows["stage"].str.endswith("-resumed")].reset_index(drop=True)
     smoke_run(tmp_path / "long", **{**short, "training__max_epochs": 5, "training__patience": 10})
