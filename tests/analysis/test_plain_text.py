@@ -117,6 +117,8 @@ def test_a_font_that_has_the_signs_is_taken(monkeypatch):
     plain_text._more_fonts.cache_clear()
     monkeypatch.setattr(plain_text, "MORE_FONTS", ("Last Resort High-Efficiency",))
     try:
+        if not plain_text._more_fonts():
+            pytest.skip("this Matplotlib does not bring the font (it has since 3.10)")
         with house_style():
             assert drawable(("cat", "犬"), "class") == ["cat", "犬"]
     finally:
