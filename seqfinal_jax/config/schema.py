@@ -23,6 +23,7 @@ from seqfinal_jax.models.per_step.low_rank import AdapterInit, AdapterMode
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.kinds import Kind, choice, like, of_type, one, real, several, text, whole
 from seqfinal_jax.training.engine.early_stopping import Search, StopOn, Ties
+from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Schedule
 
 FULL_GRID = Grid(adjacent=(0.01, 0.1, 1.0))
 LARGEST_SEED = 2**32 - 1
@@ -233,6 +234,12 @@ class TrainingLoop:
     ties: Ties = one(
         "loss", "Which of equal validation accuracies is best: of the lowest validation loss, then the later epoch, and "
                 "never random start weights; or the first, as published.")
+    optimiser: str = one(
+        "adam", "The optimiser of every training: adam, adamw, sgd, sgd_nesterov, or one of your own.",
+        text("the name of an optimiser"))
+    schedule: Schedule = one(
+        "constant", "How the learning rate moves over the updates that a training is allowed: constant, by half a cosine "
+                    "to 0, up over the first tenth, or both.")
     train_metrics: Literal["running", "eval"] = one(
         "running", "Training loss and accuracy: of the training passes, or of a separate pass.")
     init_per_grid_point: bool = one(False, "Draws random initial weights for each grid point.")
@@ -339,7 +346,7 @@ FIELDS: tuple[ConfigField, ...] = tuple(_fields_of(RunSpec))
 
 
 def own_fields() -> tuple[ConfigField, ...]:
-    """The fields and grid axes that records of methods declare for themselves."""
+    """The fields and grid axes that records of methods and optimisers declare for themselves."""
     found, taken = [], {each.name.partition(".")[0] for each in FIELDS}
     for name in METHODS:
         record = METHODS.get(name)
@@ -353,6 +360,14 @@ def own_fields() -> tuple[ConfigField, ...]:
         for axis in record.axes:
             kind = several(axis.kind or real(least=-float("inf")), 1, True)
             found.append(ConfigField(f"{name}.{axis.name}", axis.values, kind, axis.meaning))
+    for name in OPTIMISERS:
+        for axis, values in OPTIMISERS.get(name).axes:
+            if name in taken or name in METHODS:
+                raise ValueError(
+                    f"optimiser {name!r} declares an axis, and config.{name} has another meaning; rename it"
+                )
+            meaning = f"Values of the axis {axis} that are tried, for `config.training.optimiser={name}`."
+            found.append(ConfigField(f"{name}.{axis}", values, several(real(), 1, True), meaning))
     return tuple(found)
 
 

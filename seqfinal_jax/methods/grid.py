@@ -3,8 +3,6 @@
 import itertools
 from dataclasses import dataclass, replace
 
-from seqfinal_jax.training.engine.optimisers import ADAM
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -16,7 +14,7 @@ class Grid:
     own: axes that a method declares itself, (name, values) each; innermost.
     """
 
-    learning_rate: tuple[float, ...] = dict(ADAM.axes)["learning_rate"]
+    learning_rate: tuple[float, ...] = (1e-3, 1e-4)
     weight_decay: tuple[float, ...] = (1e-4, 1e-2)
     adjacent: tuple[float, ...] = ()
     dropout: tuple[float, ...] = (0.0, 0.5)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, Literal, Union
+from typing import Any, Literal, Union, get_args
 
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.stages.objectives import Pooled, StageObjective
@@ -19,6 +19,8 @@ from seqfinal_jax.models.per_step.network import Mode
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.bound_values import bound_values
 from seqfinal_jax.records.code_identity import code_digest, qualified_name
+from seqfinal_jax.training.engine.early_stopping import Keep
+from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Optimiser
 
 LayerSets = tuple[tuple[str, ...], ...] | Literal["surgical_rgn", "surgical_snr"]
 
@@ -144,8 +146,10 @@ class Stage(_Node):
     resume: the stage continues its `start`: the best training only, from its last epoch, with its optimiser's state.
     allowed_as: nodes that need not be fitted themselves; the stage may make as many updates as all of their stages
         together, and never stops early.
+    optimiser: the stage's own, an `Optimiser` or the name of a registered one; None for that of the run.
+    keep: "last" keeps the model of the last allowed epoch, without stopping early; by default that of the best epoch.
 
-    Raises TypeError for an objective that is not a StageObjective.
+    Raises TypeError for an objective that is not a StageObjective, and ValueError for an unknown optimiser.
     """
 
     name: str
@@ -163,6 +167,8 @@ class Stage(_Node):
     max_epochs: int | None = None
     resume: Resume | None = None
     allowed_as: tuple["Node", ...] = ()
+    optimiser: Optimiser | str | None = None
+    keep: Keep = "best"
     key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -171,6 +177,10 @@ class Stage(_Node):
             raise TypeError(
                 f"stage {self.name!r}: objective = {self.objective!r}; expected a StageObjective such as Pooled()"
             )
+        if isinstance(self.optimiser, str):
+            object.__setattr__(self, "optimiser", OPTIMISERS.get(self.optimiser))
+        if self.keep not in get_args(Keep):
+            raise ValueError(f"stage {self.name!r}: keep = {self.keep!r}; expected 'best' or 'last'")
         super().__post_init__()
 
     @property

@@ -33,7 +33,7 @@ from seqfinal_jax.methods.nodes import Node, Stage, all_stages, has_model_of_eve
 from seqfinal_jax.methods.recipes import default_row
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
-from seqfinal_jax.methods.stages.network import check_stage, stage_rule
+from seqfinal_jax.methods.stages.network import check_stage, stage_rule, training_of
 from seqfinal_jax.methods.stages.training import Budget, Training
 from seqfinal_jax.models import Network, build_network
 from seqfinal_jax.models.convert.checkpoint import check_checkpoint, checkpoint_digest
@@ -43,6 +43,7 @@ from seqfinal_jax.models.network import NetworkConfig, check_images
 from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.effects import refuse_idle_fields
 from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Axes
 
 
 @dataclass(frozen=True)
@@ -194,13 +195,20 @@ def _check_start(pretrained: Pretrained, networks: Mapping[str, Network]) -> Non
 def planned_methods(spec: RunSpec, source: SequenceSource) -> MethodPlans:
     """The nodes of all methods; of the published row and its controls where none is named."""
     steps, options = len(source.sizes("main")), options_of(spec)
-    grid, joint_grid = taken(Grid, spec.grid), taken(Grid, spec.joint_grid)
+    axes = optimiser_axes(spec)
+    grid, joint_grid = (taken(Grid, each).with_axes(axes) for each in (spec.grid, spec.joint_grid))
     settings = {
         name: Setting(steps, grid, *split_name(name), options, joint_grid, fields=spec.own)
         for name in spec.architectures
     }
     variants = {*source.variants, *MATCHING_RULES}
     return plan_methods(spec.methods or default_row(), bool(spec.methods), settings, variants)
+
+
+def optimiser_axes(spec: RunSpec) -> Axes:
+    """The axes of the run's optimiser, with the values that are tried. Raises ValueError for an unknown optimiser."""
+    name = spec.training.optimiser
+    return tuple((axis, spec.own[f"{name}.{axis}"]) for axis, _ in OPTIMISERS.get(name).axes)
 
 
 def data_identity(spec: RunSpec, source: SequenceSource, variants: Collection[str]) -> dict[str, Any]:
@@ -261,6 +269,12 @@ def _check_networks(plan: Plan) -> None:
 def _check_resume(stage: Stage, training: Training) -> None:
     if not stage.resume:
         return
+    schedule = training_of(stage, training).optimiser.schedule
+    if schedule != "constant":
+        raise ValueError(
+            f"config.training.schedule = {schedule!r} ends with the epochs that a training is allowed, so that it cannot "
+            f"go on to config.joint.resume_to_epochs; expected 'constant', or resume_to_epochs = 0"
+        )
     before = stage_rule(stage_of(stage.start), training).max_epochs
     if stage.resume.to_epochs <= before:
         raise ValueError(
@@ -282,6 +296,7 @@ def make_training(spec: RunSpec, source: SequenceSource) -> Training:
         samples=training_samples(source),
         scaling=scaling_of(spec, published_scaling_of(source)),
         precision=spec.precision,
+        optimiser=replace(OPTIMISERS.get(spec.training.optimiser), schedule=spec.training.schedule),
         pretrained=_pretrained(spec.pretrained.resnet18),
         checkpoint=_checkpoint(spec.pretrained.checkpoint),
     )

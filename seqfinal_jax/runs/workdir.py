@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.parse import as_dict
-from seqfinal_jax.config.schema import all_fields
+from seqfinal_jax.config.schema import all_fields, own_fields
 from seqfinal_jax.config.values import flat
 from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
@@ -142,7 +142,7 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
 
 def _free(name: str) -> bool:
     section = name.partition(".")[0]
-    own = section in METHODS and bool(METHODS.get(section).fields or METHODS.get(section).axes)
+    own = section in {each.section for each in own_fields()}
     known = {each.name.partition(".")[0] for each in all_fields()}
     unknown = "." in name and section not in known  # of a plugin that is not named now
     return section in FREE_FIELDS or name in FREE_NAMES or own or unknown

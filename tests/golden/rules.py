@@ -67,7 +67,7 @@ def check_surgical(case: Case) -> None:
         "labels": jnp.asarray(case["y"].astype(np.int32)),
     }
     stored = EvaluationSet(0, np.arange(len(case["x"]))).batches(int(case["batch_size"]))
-    batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
     arguments = (EmpiricalRisk(network=network), variables, data, batches, jnp.int32(stored.count))
     check_gradients(case, *arguments)
     tensors, groups = tensor_scores(*arguments), layer_scores(*arguments)

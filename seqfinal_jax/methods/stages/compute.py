@@ -176,7 +176,7 @@ def layer_sets(context: Context, stage: Stage, seed: int) -> LayerSets:
         return stage.layers or ((),)
     objective = EmpiricalRisk(network=context.network, scaling=context.training.scaling)
     stored = training_set(stage, context.pool, seed).batches(context.training.batch_size)
-    batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
     variables = jax.tree.map(jnp.asarray, context.result(stage.start, seed).best)
     scores = layer_scores(objective, variables, context.device_data, batches, jnp.int32(stored.count))
     order = rank_groups(scores[stage.layers.removeprefix("surgical_")], context.network.group_names)

@@ -10,6 +10,7 @@ from seqfinal_jax.methods.nodes import Choice, Model, Node, Transform, described
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network
+from seqfinal_jax.training.engine.optimisers import ADAM
 
 RESULTS_VERSION = 5  # raise by hand when the same configuration comes to give other results
 
@@ -18,7 +19,9 @@ def describe_node(node: Model) -> dict[str, Any]:
     """A stage or transformation as plain data, without the nodes before it."""
     names = [name for name, f in type(node).__dataclass_fields__.items() if f.init]
     before = ("start", "anchors", "inputs", "allowed_as")
-    alone = {name: described(getattr(node, name)) for name in names if name not in before}
+    later = {"optimiser": None, "keep": "best"}  # left out at these values, so that older results stay
+    alone = {name: getattr(node, name) for name in names if name not in before}
+    alone = {name: described(v) for name, v in alone.items() if name not in later or v != later[name]}
     return {**alone, "form": asdict(node.form) if node.form else None}
 
 
@@ -60,12 +63,13 @@ def _common(network: Network) -> list[Any]:
 
 def _training(training: Training) -> dict[str, Any]:
     """The training's fields; of pretrained weights the content counts, not where they lie."""
-    fields = asdict(replace(training, pretrained=None, checkpoint=None))
-    del fields["budget"], fields["samples"]  # the stage's own rule holds what they come to
-    if (
-        fields["rule"]["search"] == "grid"
-    ):  # left out, so that results from before there was another search stay
-        del fields["rule"]["search"]
+    fields = asdict(replace(training, pretrained=None, checkpoint=None, optimiser=ADAM))
+    del fields["budget"], fields["samples"], fields["optimiser"]  # the stage's own rule holds what the first two come to
+    for name, usual in (("search", "grid"), ("keep", "best")):  # left out, so that older results stay
+        if fields["rule"][name] == usual:
+            del fields["rule"][name]
+    if training.optimiser != ADAM:
+        fields["optimiser"] = described(training.optimiser)
     fields["pretrained"] = training.pretrained and training.pretrained[1]
     del fields["checkpoint"]  # named where it is set, so that other results stay
     if training.checkpoint:

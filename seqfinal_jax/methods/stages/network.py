@@ -23,6 +23,7 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
         training.rule,
         start=training.rule.ties == "first" or not begins_random(stage),
         search="grid" if stage.num_members(2) == 1 else training.rule.search,
+        keep=stage.keep,
     )
     if stage.allowed_as:
         most = _epochs_for(_updates_allowed(stage.allowed_as, training), stage, training)
@@ -32,7 +33,8 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
     if stage.resume:
         return replace(rule, max_epochs=stage.resume.to_epochs, patience=patience)
     most = max(rule.max_epochs, _epochs_for(training.budget.least_updates, stage, training))
-    return replace(rule, max_epochs=min(most, stage.max_epochs or most), patience=patience)
+    most = min(most, stage.max_epochs or most)
+    return replace(rule, max_epochs=most, patience=most if stage.keep == "last" else patience)
 
 
 def _epochs_for(updates: int, stage: Stage, training: Training) -> int:
@@ -47,10 +49,13 @@ def _updates_allowed(nodes: tuple[Node, ...], training: Training) -> int:
 
 
 def minibatches(stage: Stage, training: Training) -> int:
-    """The minibatches, hence updates, of an epoch of a stage: those of its longest stream."""
+    """The minibatches, hence updates, of an epoch of a stage: those of its driving stream, by default the longest."""
     samples = dict(training.samples)[stage.variant]
     streams = stage.objective.streams(stage.train, lambda step, split: np.arange(samples[step]))
-    return max(stream.num_batches(training.batch_size) for stream in streams)
+    counts, driver = (
+        [stream.num_batches(training.batch_size) for stream in streams], stage.objective.driver(streams),
+    )  # fmt: skip
+    return max(counts) if driver is None else counts[driver]
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +114,8 @@ def training_of(stage: Model, training: Training) -> Training:
     So a setting without effect does not change the fingerprint, and the stage is not fitted again when it is changed.
     """
     rule = stage_rule(stage, training) if isinstance(stage, Stage) else StopRule()
-    training = replace(training, rule=rule, budget=Budget(), samples=())
+    optimiser = getattr(stage, "optimiser", None) or training.optimiser
+    training = replace(training, rule=rule, budget=Budget(), samples=(), optimiser=optimiser)
     reaching = {*stage.objective.reads}
     if freezes(stage):
         reaching.add("freeze_batch_stats")

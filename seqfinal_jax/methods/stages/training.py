@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
 from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.engine.optimisers import ADAM, Optimiser
 from seqfinal_jax.training.objectives.risk import InputScaling
 
 
@@ -28,6 +29,7 @@ class Training:
     samples: training samples of each time step, by variant of the sequence, from which updates are counted.
     pretrained: a file of ImageNet weights that replace the random ones, and the digest of its contents.
     checkpoint: the same for weights of the user's own.
+    optimiser: the optimiser of every stage that has none of its own, with the schedule of its learning rate.
     """
 
     rule: StopRule
@@ -43,3 +45,4 @@ class Training:
     checkpoint: tuple[str, str] | None = None
     budget: Budget = Budget()
     samples: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    optimiser: Optimiser = ADAM

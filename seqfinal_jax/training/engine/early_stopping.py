@@ -15,6 +15,7 @@ import numpy as np
 StopOn = Literal["previous", "best"]
 Ties = Literal["loss", "first"]
 Search = Literal["grid", "halving"]
+Keep = Literal["best", "last"]
 
 
 @dataclass
@@ -60,6 +61,7 @@ class StopRule:
 
     start: whether epoch 0 may be the best one; it is not for a fit that begins with random weights.
     search: whether all grid points are trained to their end, or the worse half stops at each rung (`engine.halving`).
+    keep: whether the best epoch's model is kept, or the last one's, which then counts as the best.
     """
 
     max_epochs: int = 100
@@ -68,6 +70,7 @@ class StopRule:
     ties: Ties = "first"
     start: bool = True
     search: Search = "grid"
+    keep: Keep = "best"
 
     def better(
         self, accuracy: np.ndarray, loss: np.ndarray, other: np.ndarray, other_loss: np.ndarray
@@ -87,7 +90,7 @@ class StopRule:
         best = self.better(accuracy, loss, track.best_accuracy, track.best_loss)
         above_previous = self.better(accuracy, loss, track.previous, track.previous_loss)
         reached = best if self.stop_on == "best" else above_previous
-        improved = active & finite & best & (self.start or epoch > 0)
+        improved = active & finite & (best | (self.keep == "last")) & (self.start or epoch > 0)
         track.best_accuracy = np.where(improved, accuracy, track.best_accuracy)
         track.best_loss = np.where(improved, loss, track.best_loss)
         track.best_epoch = np.where(improved, epoch, track.best_epoch)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqfinal_jax.models.parts.precision import allow_units, units, units_in_use
+from seqfinal_jax.models.network import Variables
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.results.sealed import DamagedFolder
@@ -44,7 +45,7 @@ from seqfinal_jax.training.engine.resume import (
 )
 from seqfinal_jax.training.engine.stopping import Stopped, fitting, is_asked
 from seqfinal_jax.training.engine.streams import Batches, fold
-from seqfinal_jax.training.objectives.risk import Batch
+from seqfinal_jax.training.objectives.risk import Batch, Objective
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +297,8 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
     if len({each.count for each in batches}) > 1:
         raise ValueError("the seeds of one fit must have equally many minibatches per epoch")
     count, number = np.int32(batches[0].count), np.int32(chunk.epoch + 1)
-    epoch = programs.Epoch(data, chunk.constants, _stack_batches(batches), count, number)
+    allowed = np.int32(run.settings.rule.max_epochs)
+    epoch = programs.Epoch(data, chunk.constants, _stack_batches(batches), count, number, allowed)
     chunk.state, sums, finite = programs.train_epoch(run.program, chunk.state, chunk.members, epoch)
     return sums, np.asarray(finite)
 
@@ -304,9 +306,11 @@ def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarra
 def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finite: np.ndarray) -> None:
     """Evaluates, writes the history, applies the stopping rule, keeps the best variables."""
     chunk.epoch += 1
-    figures = {} if sums is None else {"train": sums}
+    figures, variables = {} if sums is None else {"train": sums}, _evaluated(run, chunk)
     for name, chosen in chunk.evaluation.items():
-        figures[name] = programs.evaluate(run.program, chunk.state.variables, chunk.members, data, chosen)
+        figures[name] = programs.evaluate(
+            run.program, variables, chunk.members, data, chosen, chunk.constants
+        )
     active = chunk.track.active
     for name, figure in figures.items():
         loss, correct, count = (np.asarray(part, np.float64) for part in figure)
@@ -315,9 +319,16 @@ def _finish_epoch(run: Fit, chunk: Chunk, data: dict[str, Any], sums: Any, finit
     accuracy, loss = (chunk.history[f"valid_{figure}"][:, chunk.epoch] for figure in ("accuracy", "loss"))
     improved = run.settings.rule.update(chunk.track, chunk.epoch, accuracy, loss, finite)
     if chunk.epoch > 0 and improved.any():
-        chunk.best = programs.keep_best(chunk.best, chunk.state.variables, improved)
+        chunk.best = programs.keep_best(chunk.best, variables, improved)
     if len(chunk.rows) > 1:
         _retire(run, chunk)
+
+
+def _evaluated(run: Fit, chunk: Chunk) -> Variables:
+    """The variables that are evaluated and kept: those that are trained, unless the objective says otherwise."""
+    if type(run.problem.objective).evaluated is Objective.evaluated:
+        return chunk.state.variables
+    return programs.evaluated_variables(run.program, chunk.state)
 
 
 def _retire(run: Fit, chunk: Chunk) -> None:

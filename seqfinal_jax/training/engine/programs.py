@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
-from seqfinal_jax.training.engine.optimisers import Optimiser
-from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, batch_sums
+from seqfinal_jax.training.engine.optimisers import ADAM, Optimiser, Progress
+from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, Update
 
 Vectorise = Literal["map", "vmap"]
 
@@ -45,7 +45,7 @@ class Member(NamedTuple):
 class Epoch(NamedTuple):
     """The data of an epoch. `batches` and `constants` have a leading axis of streams.
 
-    `batches` is padded, the first `count` of it are run; number: from 1.
+    `batches` is padded, the first `count` of it are run; number: from 1; allowed: the limit of epochs.
     """
 
     data: dict[str, Array]
@@ -53,6 +53,7 @@ class Epoch(NamedTuple):
     batches: Batch
     count: Array
     number: Array
+    allowed: Array
 
 
 class Evaluation(NamedTuple):
@@ -100,6 +101,21 @@ def mask_groups(tree: Any, trainable: Any) -> Any:
     return jax.tree.map(masked, tree)
 
 
+def scale_groups(tree: Any, factors: Any) -> Any:
+    """The tree with every leaf times its factor: one for a whole subtree, or a dictionary of them for some of its parts."""
+    if isinstance(factors, dict):
+        return {
+            name: scale_groups(subtree, factors[name]) if name in factors else subtree
+            for name, subtree in tree.items()
+        }
+
+    def scaled(leaf: Array) -> Array:
+        factor = jnp.asarray(factors, leaf.dtype)
+        return leaf * factor.reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
+
+    return jax.tree.map(scaled, tree)
+
+
 def all_finite(tree: Any) -> Array:
     """Whether every entry of every leaf is finite. One test of one array: one test per leaf takes long to compile."""
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])))
@@ -133,6 +149,11 @@ def _train_one(program: Program, epoch: Epoch, state: State, member: Member) -> 
     """`train_epoch` of one member."""
     constants = jax.tree.map(lambda leaf: leaf[member.stream], epoch.constants)
     key = jax.random.fold_in(member.key, epoch.number)
+    batches = jax.tree.map(lambda leaf: leaf[member.stream], epoch.batches)
+    state = state._replace(
+        extra=program.objective.before_epoch(state.extra, state.variables, epoch.data, batches, epoch.count)
+    )
+    before = (epoch.number - 1) * epoch.count  # updates of earlier epochs
 
     def step(i: Array, carry: tuple[State, Sums, Array]) -> tuple[State, Sums, Array]:
         state, sums, finite = carry
@@ -146,37 +167,66 @@ def _train_one(program: Program, epoch: Epoch, state: State, member: Member) -> 
             constants=constants,
             extra=state.extra,
         )
-        state, loss, more = _update(program, state, context)
+        progress = Progress(epoch.number, before + i, epoch.allowed * epoch.count)
+        state, loss, more = _update(program, state, context, progress)
         return state, jax.tree.map(jnp.add, sums, more), finite & jnp.isfinite(loss)
 
     start = (state, zero_sums(state.params), jnp.asarray(True))
     state, sums, finite = lax.fori_loop(0, epoch.count, step, start)
-    batches = jax.tree.map(lambda leaf: leaf[member.stream], epoch.batches)
     extra = program.objective.after_epoch(state.extra, state.variables, epoch.data, batches, epoch.count)
     return state._replace(extra=extra), sums, finite & all_finite(state.params)
 
 
-def _update(program: Program, state: State, context: Context) -> tuple[State, Array, Sums]:
+def _update(
+    program: Program, state: State, context: Context, progress: Progress
+) -> tuple[State, Array, Sums]:
     """The state after a step of the optimiser; the loss and the sums before it."""
-    value_and_grad = jax.value_and_grad(program.objective.loss, has_aux=True)
-    (loss, (batch_stats, sums)), gradients = value_and_grad(state.params, context)
+    objective, seen = program.objective, context._replace(hyper=program.optimiser.in_loss(context.hyper))
+    (loss, (batch_stats, sums, *more)), gradients = jax.value_and_grad(objective.loss, has_aux=True)(
+        state.params, seen
+    )
     gradients = mask_groups(gradients, context.trainable)
-    params, optimiser = program.optimiser.update(state.params, gradients, state.optimiser, context.hyper)
-    extra = program.objective.after_step(state.extra, gradients, context.batch)
+    steps, optimiser = program.optimiser.update(
+        state.params, gradients, state.optimiser, context.hyper, progress
+    )
+    if program.optimiser.transformation is not ADAM.transformation:  # which leaves frozen tensors as they are
+        steps = mask_groups(steps, context.trainable)
+    if (factors := objective.rates(state.extra, seen)) is not None:
+        steps = scale_groups(steps, factors)
+    params = jax.tree.map(jnp.subtract, state.params, steps)
+    variables = {"params": params, "batch_stats": batch_stats}
+    extra = objective.after_update(state.extra, Update(variables, gradients, seen, *more))
     return State(params, batch_stats, optimiser, extra), loss, sums
 
 
 @partial(jax.jit, static_argnames=("program",))
+def evaluated_variables(program: Program, state: State) -> Variables:
+    """The variables of every member that are evaluated and kept, where an objective says so itself."""
+    return over_members(
+        lambda one: program.objective.evaluated(one.variables, one.extra), program.vectorise, state
+    )
+
+
+@partial(jax.jit, static_argnames=("program",))
 def evaluate(
-    program: Program, variables: Variables, members: Member, data: dict[str, Array], chosen: Evaluation
+    program: Program,
+    variables: Variables,
+    members: Member,
+    data: dict[str, Array],
+    chosen: Evaluation,
+    constants: Any = None,
 ) -> Sums:
-    """Sums over an evaluation set, in evaluation mode, of every member."""
+    """Sums over an evaluation set, in evaluation mode, of every member; `constants` as of an epoch."""
 
     def one(variables: Variables, member: Member) -> Sums:
+        own = jax.tree.map(lambda leaf: leaf[member.stream], constants)
+
         def add(i: Array, sums: Sums) -> Sums:
-            index, mask, weight = (leaf[member.stream, i, 0] for leaf in chosen.batches)
-            logits = program.objective.logits(variables, data, index, chosen.step)
-            return jax.tree.map(jnp.add, sums, batch_sums(logits, data["labels"][index], mask, weight))
+            batch = jax.tree.map(lambda leaf: leaf[member.stream, i, 0], chosen.batches)
+            step = chosen.step if batch.step is None else batch.step
+            logits = program.objective.logits(variables, data, batch.index, step)
+            more = program.objective.evaluation_sums(logits, data, batch, own)
+            return jax.tree.map(jnp.add, sums, more)
 
         return lax.fori_loop(0, chosen.count, add, zero_sums(variables["params"]))
 

@@ -32,21 +32,32 @@ class Batches:
     mask: (p, d, b) bool, False where a short batch is padded; None when every batch is full.
     weight: (p, d, b) float64 per-sample weights (single precision on the device) of the loss.
     count: the true number of minibatches, at most p.
+    step: (p, d, b) int32 time steps of the samples, for objectives that see them.
     """
 
     index: np.ndarray
     mask: np.ndarray | None
     weight: np.ndarray
     count: int
+    step: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Samples of one stream: rows of the data (n,) and, if not all 1, their weights (n,)."""
+    """Samples of one stream: rows of the data (n,) and, if not all 1, their weights (n,).
+
+    step: names the stream's shuffles, and is the time step of its samples unless `steps` (n,) tells that of each.
+    """
 
     step: int
     rows: np.ndarray
     weights: np.ndarray | None = None
+    steps: np.ndarray | None = None
+
+    @property
+    def own_steps(self) -> np.ndarray:
+        """The time step of each sample, (n,)."""
+        return np.full(len(self.rows), self.step) if self.steps is None else self.steps
 
     def num_batches(self, batch_size: int, drop_single: bool = False) -> int:
         """Batches per pass; the last may be short. `drop_single` leaves out a last batch of one sample, unless alone."""
@@ -88,20 +99,27 @@ def driving_first(streams: Sequence[Stream], batch_size: int, drop_single: bool 
 
 
 def epoch_batches(
-    streams: Sequence[Stream], order: Order, epoch: int, batch_size: int, drop_single: bool = False
+    streams: Sequence[Stream],
+    order: Order,
+    epoch: int,
+    batch_size: int,
+    drop_single: bool = False,
+    driver: int | None = None,
+    with_steps: bool = False,
 ) -> Batches:
-    """The minibatches of an epoch (counted from 1), as many as the driving stream has.
+    """The minibatches of an epoch (counted from 1), as many as the driving stream has: the longest, or stream `driver`.
 
     `drop_single` leaves out a last minibatch of one sample of every stream that has others.
     """
     batch_size = padded_length(batch_size, max(len(stream.rows) for stream in streams))
     lengths = [stream.num_batches(batch_size, drop_single) for stream in streams]
-    driver = int(np.argmax(lengths))
+    driver = int(np.argmax(lengths)) if driver is None else driver
     count = lengths[driver]
     padded = -(-count // BATCH_BUCKET) * BATCH_BUCKET
     shape = (padded, len(streams), batch_size)
     index, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
     weight = np.zeros(shape)
+    step = np.zeros(shape, np.int32) if with_steps else None
     for d, stream in enumerate(streams):
         first = (epoch - 1) * (lengths[driver] if d != driver else 0)
         for i in range(count):
@@ -110,17 +128,23 @@ def epoch_batches(
             index[i, d, : len(chosen)] = stream.rows[chosen]
             mask[i, d, : len(chosen)] = True
             weight[i, d, : len(chosen)] = 1 if stream.weights is None else stream.weights[chosen]
+            if step is not None:
+                step[i, d, : len(chosen)] = stream.own_steps[chosen]
     full = all(len(stream.rows) % batch_size == 0 for stream in streams)
-    return Batches(index, None if full else mask, weight, count)
+    return Batches(index, None if full else mask, weight, count, step)
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A named set of samples: the rows, the time step whose network is asked, and loss weights if not all 1."""
+    """A named set of samples: the rows, the time step whose network is asked, and loss weights if not all 1.
+
+    steps: the time step of each sample, for objectives that see it.
+    """
 
     step: int
     rows: np.ndarray
     weights: np.ndarray | None = None
+    steps: np.ndarray | None = None
 
     def batches(self, batch_size: int) -> Batches:
         """In stored order, padded, always with a mask."""
@@ -132,5 +156,9 @@ class EvaluationSet:
         index[: len(self.rows)], mask[: len(self.rows)] = self.rows, True
         if self.weights is not None:
             weight[: len(self.rows)] = self.weights
-        shape = (-1, 1, batch_size)
-        return Batches(index.reshape(shape), mask.reshape(shape), weight.reshape(shape), count)
+        shape, step = (-1, 1, batch_size), None
+        if self.steps is not None:
+            step = np.full(size, self.step, np.int32)
+            step[: len(self.rows)] = self.steps
+            step = step.reshape(shape)
+        return Batches(index.reshape(shape), mask.reshape(shape), weight.reshape(shape), count, step)

@@ -29,7 +29,7 @@ def fisher_of(
     per_sample: squares of each sample's gradient, whatever the batch size: the same with minibatches of one.
     """
     stored = samples.batches(1 if per_sample else batch_size)
-    batches = Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields))
+    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
     return fisher_information(objective, variables, data, batches, jnp.int32(stored.count))
 
 

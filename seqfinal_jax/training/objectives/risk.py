@@ -29,11 +29,15 @@ TRAIN_OVER_FORWARD = 3.0
 
 
 class Batch(NamedTuple):
-    """One minibatch of every parallel stream: row numbers, mask (None: all full) and weights, each (d, b)."""
+    """One minibatch of every parallel stream: row numbers, mask (None: all full) and weights, each (d, b).
+
+    step: the time step of each sample, for an objective with `sees_steps`.
+    """
 
     index: Array
     mask: Array | None
     weight: Array
+    step: Array | None = None
 
     def stream(self, place: int | Array) -> "Batch":
         """The minibatch of one stream, each leaf (b,)."""
@@ -73,9 +77,20 @@ class Sums(NamedTuple):
     count: Array
 
 
-Loss = tuple[
-    Array, tuple[Any, Sums]
-]  # a scalar; the running statistics after the pass, and the sums of the data
+class Update(NamedTuple):
+    """An update that was made: the variables after it, the gradients, what the loss was given, and what it passed on.
+
+    passed: the third part of what the loss returned beside its value, such as the losses of domains.
+    """
+
+    variables: Variables
+    gradients: Any
+    context: Context
+    passed: Any = None
+
+
+# A scalar; the running statistics after the pass, the sums of the data, and whatever `after_update` is to see.
+Loss = tuple[Array, tuple[Any, Sums] | tuple[Any, Sums, Any]]
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,8 @@ class Objective:
     version: raise it when the code changes so that the same fields give other results.
     reads: the settings of the run (`Training`) that it depends on, in addition to those that every stage reads.
     network_per_step: every time step has its own network, and all are trained at once.
+    sees_steps: minibatches tell the time step of each sample (`Batch.step`), those of evaluation sets too.
+    selection: what selects the epoch and the grid point, in words, where it is not the accuracy on labels.
     risk_class: another objective whose loss is taken; a method of the class itself says the same with less.
     first_trained: the place of the lowest group of a plain network that is trained; no gradient is computed below it.
     """
@@ -145,6 +162,8 @@ class Objective:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
     network_per_step: ClassVar[bool] = False
+    sees_steps: ClassVar[bool] = False
+    selection: ClassVar[str] = ""
     risk_class: ClassVar[type | None] = None
     network: Any = of_run(None)  # an AnyNetwork, once the run is known
     scaling: InputScaling = of_run(InputScaling())
@@ -169,18 +188,25 @@ class Objective:
         """The streams in the order in which a minibatch holds them."""
         return streams
 
+    def driver(self, streams: Sequence[Stream]) -> int | None:
+        """The place of the stream whose one pass is an epoch; the others run on. None: the longest."""
+        return None
+
     def evaluation(
         self, train: Steps, valid: Steps, rows: Rows, with_train: bool
     ) -> dict[str, EvaluationSet]:
         """The set "valid", which is used for selection, and "train" if it is requested."""
         chosen = np.concatenate([rows(step, "valid") for step in valid])
-        sets = {"valid": EvaluationSet(valid[-1], chosen)}
+        steps = np.repeat(valid, [len(rows(step, "valid")) for step in valid]) if self.sees_steps else None
+        sets = {"valid": EvaluationSet(valid[-1], chosen, None, steps)}
         return sets | {"train": self.training_set(train, rows)} if with_train else sets
 
     def training_set(self, train: Steps, rows: Rows) -> EvaluationSet:
         """All training samples in stored order, with their loss weights."""
         streams = self.streams(train, rows)
-        return EvaluationSet(streams[-1].step, np.concatenate([s.rows for s in streams]), streams[0].weights)
+        steps = np.concatenate([s.own_steps for s in streams]) if self.sees_steps else None
+        rows = np.concatenate([s.rows for s in streams])
+        return EvaluationSet(streams[-1].step, rows, streams[0].weights, steps)
 
     def constants(
         self, network: AnyNetwork, training: Any, data: dict[str, Any], anchors: Sequence[Any]
@@ -237,8 +263,29 @@ class Objective:
         """What the parameters cost: weight_decay times their squared norm."""
         return context.hyper["weight_decay"] * squared_norm(params)
 
+    def rates(self, extra: Any, context: Context) -> Any:
+        """Factors of the learning rate: for each layer group a number or a tree of them by its tensors; None: 1.
+
+        Groups and tensors that are not named have factor 1. `extra` is the objective's state before the update.
+        """
+        return None
+
     def after_step(self, extra: Any, gradients: Any, batch: Batch) -> Any:
         """The objective's state after an optimiser step."""
+        return extra
+
+    def after_update(self, extra: Any, update: Update) -> Any:
+        """The objective's state after an update, of which everything is known; by default that of `after_step`."""
+        return self.after_step(extra, update.gradients, update.context.batch)
+
+    def evaluated(self, variables: Variables, extra: Any) -> Variables:
+        """The variables that are evaluated and kept in place of those that are trained, such as their average."""
+        return variables
+
+    def before_epoch(
+        self, extra: Any, variables: Variables, data: dict[str, Array], batches: Batch, num_batches: Array
+    ) -> Any:
+        """The objective's state before an epoch over the first `num_batches` minibatches of `batches`."""
         return extra
 
     def after_epoch(
@@ -268,6 +315,13 @@ class Objective:
         )
         return logits, new_stats
 
+    def evaluation_sums(self, logits: Array, data: dict[str, Array], batch: Batch, constants: Any) -> Sums:
+        """Sums over a minibatch (leaves (b,)) of an evaluation set, of which "correct" over "count" selects.
+
+        The place for labels that are not the stored ones, and for a score that needs none; `constants` are those of the fit.
+        """
+        return batch_sums(logits, data["labels"][batch.index], batch.mask, batch.weight)
+
     def logits(self, variables: Variables, data: dict[str, Array], index: Array, step: Array | None) -> Array:
         """Logits in evaluation mode, (n,) to (n,k), of the network of time step `step` (None: the last one)."""
         dtype = jax.tree.leaves(variables["params"])[0].dtype
@@ -292,4 +346,5 @@ class Pooled(Objective):
         parts, weights = [rows(step, "train") for step in train], None
         if self.weights is not None:
             weights = np.concatenate([np.full(len(p), w) for p, w in zip(parts, self.weights, strict=True)])
-        return [Stream(train[-1], np.concatenate(parts), weights)]
+        steps = np.repeat(train, [len(part) for part in parts]) if self.sees_steps else None
+        return [Stream(train[-1], np.concatenate(parts), weights, steps)]
