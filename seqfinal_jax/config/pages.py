@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqfinal_jax.config.schema import FIELDS, ConfigField
+from seqfinal_jax.config.schema import ConfigField, all_fields
 from seqfinal_jax.methods.method import in_table_order
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.families.architectures import FAMILIES
@@ -31,7 +31,7 @@ def field_table() -> str:
     """One row per field, with its allowed values and the methods that read it."""
     lines = [
         f"| `{each.name}` | {default_text(each.default)} | {each.meaning} | {each.kind.expected} | {readers(each)} |"
-        for each in FIELDS
+        for each in all_fields()
     ]
     head = "| field of `config` | default | is | may be | read by |"
     return "\n".join([head, "|---|---|---|---|---|", *lines])
@@ -41,6 +41,8 @@ def readers(field: ConfigField) -> str:
     """The methods or networks whose records read a field; empty for a field that every run reads."""
     if field.size:
         return ", ".join(name for name in FAMILIES if field.size in FAMILIES.get(name).reads)
+    if field.section in METHODS:
+        return f"`{field.section}`"
     if not field.option:
         return ""
     return ", ".join(f"`{name}`" for name in METHODS if field.option in METHODS.get(name).options)

@@ -12,7 +12,7 @@ from rich.console import Console
 from configs.own_data import get_config as own_data_config
 from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
 from seqfinal_jax.analysis.tables.results_table import joined_cells
-from seqfinal_jax.config.schema import FIELDS
+from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.base.sources import DATASETS
 from seqfinal_jax.runs.loop import build_pool, run
 from seqfinal_jax.runs.plan import make_plan
@@ -104,6 +104,10 @@ CASES = {
     "training.ties": ("first", {}),
     "training.least_updates": (30, {}),
     "training.patience_updates": (30, {**NOISY, "training__patience": 0}),
+    "training.optimiser": ("sgd", {}),
+    "training.schedule": ("cosine", {}),
+    "sgd.momentum": ((0.5,), {"training__optimiser": "sgd"}),
+    "sgd_nesterov.momentum": ((0.5,), {"training__optimiser": "sgd_nesterov"}),
     "search": ("halving", EPOCHS),
     "training.train_metrics": ("eval", {}),
     "training.init_per_grid_point": (True, {}),
@@ -151,7 +155,7 @@ def outcome_of(tmp_path_factory):
 
 
 def test_every_field_has_its_case():
-    assert {field.name for field in FIELDS} == {*CASES, *RECORDED, *OTHERS}
+    assert {field.name for field in all_fields()} == {*CASES, *RECORDED, *OTHERS}
 
 
 @pytest.mark.rare

@@ -135,7 +135,9 @@ def minibatch_problem(case: Case, network: StepNetwork, variables: Any) -> tuple
         role="golden",
     )
     batches = problem.batches(0, 1)
-    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(batches, name) for name in Batch._fields)))
+    batch = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(batches, name) for name in Batch._fields))
+    )
     data, masks = jax.tree.map(jnp.asarray, data), dict.fromkeys(network.group_names, 1)
 
     def arguments(variables: Any, hyper: dict[str, float]) -> tuple:

@@ -142,7 +142,9 @@ def domain_losses(problem: Problem, spec: MemberSpec, states: list[State]) -> np
     data, constants = jax.tree.map(jnp.asarray, (problem.data, problem.constants(0)))
     for step, state in enumerate(states, start=1):
         own = batches(0, step)
-        batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(own, name) for name in Batch._fields)))
+        batch = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(own, name) for name in Batch._fields))
+        )
         key, masks, hyper = jax.random.key(step), dict(spec.trainable), dict(spec.hyper)
         context = Context(data, masks, state.batch_stats, batch, hyper, key, constants, state.extra)
         found = passes(state.params, context)

@@ -110,7 +110,9 @@ def step_arguments(objective, step, dropout=0.0):
     """The arguments of `loss` at a minibatch of the first epoch, from random parameters."""
     problem = domain_problem(objective)
     batches = problem.batches(0, 1)
-    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[step]), Batch(*(getattr(batches, name) for name in Batch._fields)))
+    batch = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf[step]), Batch(*(getattr(batches, name) for name in Batch._fields))
+    )
     start = problem.start(member())
     data = jax.tree.map(jnp.asarray, problem.data)
     hyper = {"weight_decay": jnp.float32(0.01), "dropout": jnp.float32(dropout)}

@@ -90,8 +90,9 @@ def test_a_schedule_counts_the_updates_of_all_allowed_epochs():
     [found] = fit(problem, [spec], replace(chosen, rule=replace(chosen.rule, patience=4)))
     count = 4 * problem.batches(0, 1).count
     expected = 1e-3 * sum(0.5 * (1 + np.cos(np.pi * update / count)) for update in range(count))
-    moved = problem.start(spec)["params"]["fc"]["bias"] - found.last["params"]["fc"]["bias"]
-    np.testing.assert_allclose(moved, expected, rtol=1e-4)
+    moved = jax.tree.map(jnp.subtract, problem.start(spec)["params"], found.last["params"])
+    for leaf in jax.tree.leaves(moved):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-3)
 
 
 def test_members_have_their_own_values_of_its_axis_in_one_program(compilations):
@@ -125,20 +126,23 @@ class HeadOnly(EmpiricalRisk):
 
 def test_rates_act_on_the_groups_that_they_name():
     problem = tiny_problem()
-    slowed = replace(problem, objective=HeadOnly(network=problem.objective.network, scaling=problem.objective.scaling))
+    own = HeadOnly(network=problem.objective.network, scaling=problem.objective.scaling)
     start = problem.start(member())["params"]
-    [plain], [found] = (fit(each, [member()], settings(1)) for each in (problem, slowed))
+    [found] = fit(replace(problem, objective=own), [member()], settings(1))
     for name, group in found.last["params"].items():
-        same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (group, start[name])), strict=True)]
+        same = [
+            np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (group, start[name])), strict=True)
+        ]
         assert all(same) if name != "fc" else not any(same)
-    assert_equal(found.last["params"]["fc"]["bias"].shape, plain.last["params"]["fc"]["bias"].shape)
 
 
 def test_frozen_groups_stay_under_decoupled_decay():
     problem = replace(tiny_problem(), optimiser=OPTIMISERS.get("adamw"))
-    spec = replace(member(), trainable={**member().trainable, "stem": 0})
+    spec = member(conv1=0)
     [found] = fit(problem, [spec], settings(1))
-    jax.tree.map(np.testing.assert_array_equal, found.last["params"]["stem"], problem.start(spec)["params"]["stem"])
+    assert_equal(
+        found.last["params"]["conv1"], jax.tree.map(np.asarray, problem.start(spec)["params"]["conv1"])
+    )
 
 
 def test_an_axis_needs_a_value():

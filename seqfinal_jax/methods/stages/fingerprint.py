@@ -64,7 +64,11 @@ def _common(network: Network) -> list[Any]:
 def _training(training: Training) -> dict[str, Any]:
     """The training's fields; of pretrained weights the content counts, not where they lie."""
     fields = asdict(replace(training, pretrained=None, checkpoint=None, optimiser=ADAM))
-    del fields["budget"], fields["samples"], fields["optimiser"]  # the stage's own rule holds what the first two come to
+    del (
+        fields["budget"],
+        fields["samples"],
+        fields["optimiser"],
+    )  # the stage's own rule holds what the first two come to
     for name, usual in (("search", "grid"), ("keep", "best")):  # left out, so that older results stay
         if fields["rule"][name] == usual:
             del fields["rule"][name]

@@ -73,7 +73,9 @@ def stage_batches(stage: Stage, network: Network, training: Training, pool: Imag
     def batches(seed: int, epoch: int) -> Any:
         streams = stage.objective.in_order(stage_streams(stage, pool, seed), size, drop_single)
         driver, with_steps = stage.objective.driver(streams), stage.objective.sees_steps
-        return epoch_batches(streams, shuffled(seed, stage.name), epoch, size, drop_single, driver, with_steps)
+        return epoch_batches(
+            streams, shuffled(seed, stage.name), epoch, size, drop_single, driver, with_steps
+        )
 
     return batches
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqfinal_jax.models.parts.precision import allow_units, units, units_in_use
 from seqfinal_jax.models.network import Variables
+from seqfinal_jax.models.parts.precision import allow_units, units, units_in_use
 from seqfinal_jax.models.per_step.versions import stack
 from seqfinal_jax.results.checkpoints import ProgressStore
 from seqfinal_jax.results.sealed import DamagedFolder

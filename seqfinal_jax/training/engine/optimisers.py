@@ -1,8 +1,8 @@
 """Optimisers, one record for each: an `optax` transformation of gradients, and the axes of the grid that it reads.
 
-    @optimiser("lion", axes={"b1": (0.9,)})
-    def lion(hyper, progress):
-        return optax.scale_by_lion(b1=hyper["b1"], b2=0.99)
+@optimiser("lion", axes={"b1": (0.9,)})
+def lion(hyper, progress):
+    return optax.scale_by_lion(b1=hyper["b1"], b2=0.99)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -116,9 +116,7 @@ def optimiser(
         for name, values in own:
             if not values:
                 raise ValueError(f"optimiser {id!r}: axis {name!r} has no value; give at least one")
-        OPTIMISERS.add(
-            id, Optimiser(id, own, transformation, decoupled), origin=defined_in(transformation)
-        )
+        OPTIMISERS.add(id, Optimiser(id, own, transformation, decoupled), origin=defined_in(transformation))
         return transformation
 
     return register

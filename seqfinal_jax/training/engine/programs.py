@@ -102,7 +102,7 @@ def mask_groups(tree: Any, trainable: Any) -> Any:
 
 
 def scale_groups(tree: Any, factors: Any) -> Any:
-    """The tree with every leaf times its factor: one for a whole subtree, or a dictionary of them for some of its parts."""
+    """The tree with every leaf times its factor: one for a subtree, or a dictionary of them for some of its parts."""
     if isinstance(factors, dict):
         return {
             name: scale_groups(subtree, factors[name]) if name in factors else subtree

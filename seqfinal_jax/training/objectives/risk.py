@@ -318,7 +318,7 @@ class Objective:
     def evaluation_sums(self, logits: Array, data: dict[str, Array], batch: Batch, constants: Any) -> Sums:
         """Sums over a minibatch (leaves (b,)) of an evaluation set, of which "correct" over "count" selects.
 
-        The place for labels that are not the stored ones, and for a score that needs none; `constants` are those of the fit.
+        The place for labels that are not the stored ones, and for a score without any; `constants` are those of the fit.
         """
         return batch_sums(logits, data["labels"][batch.index], batch.mask, batch.weight)
 
