@@ -204,11 +204,26 @@ class Stage(_Node):
 
 @dataclass(frozen=True, eq=False)
 class Choice(_Node):
-    """The candidate with the best accuracy on the final step's validation or test set; the first of equal ones."""
+    """The candidate with the best accuracy on the final step's validation or test set; the first of equal ones.
+
+    names: what each candidate is called in results, such as {"k": 2}; all of them stand in `grid.csv`, the chosen one's
+        in `results.csv`. Empty for candidates without names.
+
+    Raises ValueError for another number of names than of candidates.
+    """
 
     candidates: tuple["Node", ...]
     by: Literal["validation", "test"] = "validation"
+    names: Sequence[Mapping[str, float | str]] = ()
     key: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the names and computes the key."""
+        if self.names and len(self.names) != len(self.candidates):
+            raise ValueError(
+                f"a choice of {len(self.candidates)} candidates has {len(self.names)} names; give each one a name"
+            )
+        super().__post_init__()
 
     @property
     def sources(self) -> tuple["Node", ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from seqfinal_jax.data.matching.links import MATCHING_RULES
 from seqfinal_jax.data.matching.rows import usage_counts
 from seqfinal_jax.methods.method import METHODS
+from seqfinal_jax.methods.method_plan import MethodPlan
 from seqfinal_jax.methods.nodes import Model, Node, all_stages, at_step, has_model_of_every_step
 from seqfinal_jax.methods.stages.context import Context
 from seqfinal_jax.methods.stages.step_models import CHANGE_COLUMNS, layer_changes
@@ -37,7 +38,8 @@ def write_cell(plan: Plan, context: Context, task: Task) -> float:
         "schema": RESULT_SCHEMA, "sequence": plan.name,
         "protocol": plan.protocol, "method": method,
         "architecture": architecture, "seed": seed, "data_seed": plan.data_seed(seed),
-        "precision": plan.training.precision, "selection": planned.selection, **figures, "hyper": hyper_of(result.winner),
+        "precision": plan.training.precision, "selection": planned.selection, **figures,
+        "hyper": {**hyper_of(result.winner), **_values_before(planned, context, chain, seed)},
         "best_epoch": result.winner["best_epoch"], "stop_epoch": result.winner["stop_epoch"],
         "late_gain": max(stage["late_gain"] for stage in stages),
         "recipe": task.key, "label": _label(planned.method), "stages": stages,
@@ -49,7 +51,7 @@ def write_cell(plan: Plan, context: Context, task: Task) -> float:
     later = range(1, plan.num_steps)
     if plan.spec.data.test_all_steps and has_model_of_every_step(planned.node, later):
         record["steps"] = _step_records(plan, context, planned.node, seed)
-    context.store.save_cell(task.cell, record, _tables(context, chain, seed), predictions)
+    context.store.save_cell(task.cell, record, _tables(context, planned.node, chain, seed), predictions)
     return figures["test_accuracy"]
 
 
@@ -104,9 +106,23 @@ def _stage_records(context: Context, chain: dict[Model, StageResult], seed: int)
     ]  # fmt: skip
 
 
-def _tables(context: Context, chain: dict[Model, StageResult], seed: int) -> dict[str, str]:
+def _values_before(
+    planned: MethodPlan, context: Context, chain: dict[Model, StageResult], seed: int
+) -> dict[str, Any]:
+    """What was chosen before the last search: values of the method's own axes, and names of candidates."""
+    own = {axis.name for axis in METHODS.get(planned.method).axes}
+    earlier = [hyper_of(result.winner) for result in list(chain.values())[:-1]] if own else []
+    values = {name: value for hyper in earlier for name, value in hyper.items() if name in own}
+    for choice in context.choices(planned.node, seed):
+        values |= choice.names[context.chosen(choice, seed)] if choice.names else {}
+    return values
+
+
+def _tables(context: Context, node: Node, chain: dict[Model, StageResult], seed: int) -> dict[str, str]:
     """The CSV files of a cell by name: every member, every epoch, and what only some methods have."""
     grid = [{"stage": s.label, "role": s.role, **row} for s, r in chain.items() for row in r.grid]
+    named = dict.fromkeys(choice for choice in context.choices(node, seed) if choice.names)
+    grid += [row for choice in named for row in context.candidate_rows(choice, seed)]
     history = [{"stage": s.label, **row} for s, r in chain.items() for row in r.history]
     changes = layer_changes(context.network, chain)
     found = {

@@ -1,6 +1,6 @@
 """What the nodes of one network are computed from, and the stored results of other nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +58,32 @@ class Context:
     def resolve(self, node: Node, seed: int) -> Model:
         """The stage or transformation that a node stands for, for a seed: of a choice the candidate that was chosen."""
         while isinstance(node, Choice):
-            key = self.key(node)
-            stored = self.store.has(key, seed)
-            node = node.candidates[
-                self.store.choice(key, seed) if stored else self.best_candidate(node, seed)
-            ]
+            node = node.candidates[self.chosen(node, seed)]
         return node
+
+    def chosen(self, node: Choice, seed: int) -> int:
+        """The number of the candidate that was chosen for a seed."""
+        key = self.key(node)
+        return self.store.choice(key, seed) if self.store.has(key, seed) else self.best_candidate(node, seed)
+
+    def choices(self, node: Node, seed: int) -> Iterator[Choice]:
+        """The choices that led to a node's model of a seed, the last one first."""
+        while isinstance(node, Choice):
+            yield node
+            node = node.candidates[self.chosen(node, seed)]
+        before = node.inputs if isinstance(node, Transform) else (node.start,) if node.start else ()
+        for source in before:
+            yield from self.choices(source, seed)
+
+    def candidate_rows(self, node: Choice, seed: int) -> list[dict[str, Any]]:
+        """A row for each candidate of a choice with names, as of a grid."""
+        rows, chosen = [], self.chosen(node, seed)
+        for number, (candidate, name) in enumerate(zip(node.candidates, node.names, strict=True)):
+            there = self.has(candidate, seed)
+            accuracy = self._judged(candidate, seed, node.by) if there else float("nan")
+            found = {"best_accuracy": accuracy, "failed": not there, "chosen": number == chosen}
+            rows.append({"stage": "choice", "role": "choice", "member": number, **name, **found})
+        return rows
 
     def best_candidate(self, node: Choice, seed: int) -> int:
         """The number of the candidate with the best accuracy, the first of equal ones; those without a result never win.

@@ -53,7 +53,26 @@ def start_variables(
     previous_form: StepForm | None,
     member: MemberSpec,
 ) -> Variables:
-    """The variables that a training of a stage starts from; `previous` is the best training of the previous stage."""
+    """The variables that a training of a stage starts from; `previous` is the best training of the previous stage.
+
+    Parameters of an objective's own are those of the previous stage, where it has them.
+    """
+    started = _network_start(stage, network, training, previous, previous_form, member)
+    own = stage.objective.own_params(stage.train, started["params"])
+    if not own.keys() - started["params"].keys() and len(started["params"]) == len(network.group_names):
+        return started
+    kept = {name: tree for name, tree in started["params"].items() if name in (*network.group_names, *own)}
+    return {**started, "params": {**own, **kept}}
+
+
+def _network_start(
+    stage: Stage,
+    network: Network,
+    training: Training,
+    previous: Variables | None,
+    previous_form: StepForm | None,
+    member: MemberSpec,
+) -> Variables:
     if stage.form is None:
         if previous is None or stage.fresh:
             return initial_variables(network, training, member.seed, member.hyper)

@@ -89,10 +89,13 @@ def mask_groups(tree: Any, trainable: Any) -> Any:
     """Zeros where a mask is 0, exactly, also where the entry is not finite.
 
     A mask holds for the whole subtree at its place: a scalar for a group, (versions,) for a stack, or a dictionary of
-    them for the parts of a group.
+    them for the parts of a group. What has no mask, such as parameters of an objective's own, is trained.
     """
     if isinstance(trainable, dict):
-        return {name: mask_groups(subtree, trainable[name]) for name, subtree in tree.items()}
+        return {
+            name: mask_groups(subtree, trainable[name]) if name in trainable else subtree
+            for name, subtree in tree.items()
+        }
 
     def masked(leaf: Array) -> Array:
         mask = trainable.reshape(trainable.shape + (1,) * (leaf.ndim - trainable.ndim))

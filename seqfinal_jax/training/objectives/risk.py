@@ -227,6 +227,13 @@ class Objective:
         checked = 0.2 * sum(sizes[step] for step in valid)
         return forward(valid[-1]) * (TRAIN_OVER_FORWARD * trained + checked)
 
+    def own_params(self, train: Steps, params: dict[str, Any]) -> dict[str, Any]:
+        """Start values of parameters of the objective's own, by names of groups that the network does not have.
+
+        They are trained, stored and loaded with those of the network (`params`), which does not see them.
+        """
+        return {}
+
     def init_extra(self, variables: Variables) -> Any:
         """Initial state of the objective itself."""
         return None
