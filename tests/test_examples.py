@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import seqfinal_jax
+from seqfinal_jax.analysis.report import report_run
 from seqfinal_jax.analysis.weight_space.run_data import data_reader
 from seqfinal_jax.results.run_folder import CellFolder, read_result
 from tests.plugin_files import forget
@@ -16,7 +17,9 @@ from tests.runs import smoke_run
 FOLDER = Path(__file__).parents[1] / "examples"
 METHODS = {
     "wise_ft": ("my_wise_ft",), "window": ("my_window",), "replay": ("my_replay",), "auto_rgn": ("my_auto_rgn",),
-    "time_conditioned": ("my_time_conditioned",),
+    "time_conditioned": ("my_time_conditioned",), "averages": ("my_ema", "my_sequential_average"),
+    "domains": ("my_vrex", "my_coral"), "optimisers": ("my_sam", "my_adamw", "my_sgd_cosine"),
+    "self_training": ("my_self_training",),
 }  # fmt: skip
 
 
@@ -35,6 +38,7 @@ def cell(workdir, method):
     return CellFolder(workdir / "cells" / method / "convnet-1" / "seed0", method, "convnet-1", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for each in METHODS.values() for name in each])
 def test_a_loaded_model_has_the_accuracy_of_the_table(run, method):
     own = cell(run, method)
@@ -46,16 +50,38 @@ def test_a_loaded_model_has_the_accuracy_of_the_table(run, method):
     assert found == pytest.approx(read_result(own)["test_accuracy"])
 
 
+@pytest.mark.slow
+def test_a_network_and_metrics_of_ones_own(tmp_path):
+    files = tuple(str(FOLDER / f"{name}.py") for name in ("vit", "calibration"))
+    networks = {"architectures": ("my_vit-1",), "network__stem_width": 16}
+    try:
+        smoke_run(tmp_path, methods=("erm_final",), plugins=files, grid__dropout=(0.0,), **networks)
+        report_run(tmp_path)
+        assert (tmp_path / "figures" / "my_confidences.png").is_file()
+        own = CellFolder(tmp_path / "cells" / "erm_final" / "my_vit-1" / "seed0", "erm_final", "my_vit-1", 0)
+        answers = seqfinal_jax.read_predictions(own.path).test
+        model, (sequence, _) = seqfinal_jax.load_model(own.path), data_reader(None)(own)
+        np.testing.assert_allclose(
+            model(sequence.steps[-1].test.images), answers.logits, rtol=1e-4, atol=1e-4
+        )
+        found = seqfinal_jax.load_results(tmp_path, metrics=("my_brier",))
+        assert 0 < found["test_my_brier"].item() < 2
+    finally:
+        forget(FOLDER)
+
+
 def test_no_example_is_long_or_private():
     texts = [path.read_text() for path in FOLDER.glob("*.py")]
     assert max(text.count("\n") for text in texts) <= 60
     assert not any(re.search(r"batch_stats\[|\._(?!replace)", text) for text in texts)
 
 
+@pytest.mark.slow
 def test_a_choice_names_its_candidates(run):
     grid = pd.read_csv(cell(run, "my_window").path / "grid.csv")
     named = grid[grid.stage == "choice"]
     assert named["k"].tolist() == [3, 2, 1] and named["chosen"].sum() == 1
+    report_run(run)
     results = pd.read_csv(run / "results.csv")
     row = results[results.method == "my_window"]
     np.testing.assert_array_equal(row["k"], named.loc[named.chosen, "k"])

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seqfinal_jax.methods.method import METHODS, Method, Reason
-from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages
+from seqfinal_jax.methods.nodes import Choice, Node, all_nodes, all_stages, stage_of
 from seqfinal_jax.methods.recipe_check import check_axes, check_nodes
 from seqfinal_jax.methods.setting import Setting
 from seqfinal_jax.models.families.architectures import FAMILIES
@@ -24,7 +24,8 @@ class MethodPlan:
     @property
     def selection(self) -> str:
         """The criterion by which the reported model is selected."""
-        return TEST if selects_on_test(self.node) else VALIDATION
+        own = stage_of(self.node).objective.selection
+        return own or (TEST if selects_on_test(self.node) else VALIDATION)
 
 
 @dataclass
