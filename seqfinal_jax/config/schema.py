@@ -109,6 +109,9 @@ class Data:
         0.0, "The stored value that is white in own image files; 0: the largest of 8 or 16 bits.", real())
     most_megapixels: float = one(
         MOST_MEGAPIXELS, "The largest size of own image files, in megapixels.", real(above=0), True)
+    mirror_keeps_class: bool = one(
+        False, "Says of your own data that a mirrored image is of the same class, as augmentations with flips need.",
+        everywhere=True)
     keep: float = one(
         1.0, "The share of each class that is used of the training and validation samples of every recorded step.",
         real(above=0, most=1))
@@ -240,6 +243,9 @@ class TrainingLoop:
     schedule: Schedule = one(
         "constant", "How the learning rate moves over the updates that a training is allowed: constant, by half a cosine "
                     "to 0, up over the first tenth, or both.")
+    augmentation: str = one(
+        "", "Random changes of training images: crop, flip, crop_flip, or one of your own; empty: none.",
+        text("the name of an augmentation"))
     train_metrics: Literal["running", "eval"] = one(
         "running", "Training loss and accuracy: of the training passes, or of a separate pass.")
     init_per_grid_point: bool = one(False, "Draws random initial weights for each grid point.")

@@ -42,6 +42,7 @@ from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import NetworkConfig, check_images
 from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.effects import refuse_idle_fields
+from seqfinal_jax.training.augmentations import AUGMENTATIONS, Augmentation
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Axes
 
@@ -205,6 +206,21 @@ def planned_methods(spec: RunSpec, source: SequenceSource) -> MethodPlans:
     return plan_methods(spec.methods or default_row(), bool(spec.methods), settings, variants)
 
 
+def augmentation_of(spec: RunSpec, source: SequenceSource) -> Augmentation | None:
+    """The run's augmentation. Raises ValueError for an unknown one, and for flips where a mirrored class is another."""
+    name = spec.training.augmentation
+    if not name:
+        return None
+    found = AUGMENTATIONS.get(name)
+    if found.mirrors and not (spec.data.mirror_keeps_class or getattr(source, "mirror_keeps_class", False)):
+        raise ValueError(
+            f"config.training.augmentation = {name!r} mirrors images, and a mirrored image of {source.name} may be of "
+            f"another class; expected 'crop' or none, or, for data of your own of which you know that it is not, "
+            f"config.data.mirror_keeps_class = True"
+        )
+    return found
+
+
 def optimiser_axes(spec: RunSpec) -> Axes:
     """The axes of the run's optimiser, with the values that are tried. Raises ValueError for an unknown optimiser."""
     name = spec.training.optimiser
@@ -296,6 +312,7 @@ def make_training(spec: RunSpec, source: SequenceSource) -> Training:
         samples=training_samples(source),
         scaling=scaling_of(spec, published_scaling_of(source)),
         precision=spec.precision,
+        augmentation=augmentation_of(spec, source),
         optimiser=replace(OPTIMISERS.get(spec.training.optimiser), schedule=spec.training.schedule),
         pretrained=_pretrained(spec.pretrained.resnet18),
         checkpoint=_checkpoint(spec.pretrained.checkpoint),

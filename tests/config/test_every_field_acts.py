@@ -104,6 +104,7 @@ CASES = {
     "training.ties": ("first", {}),
     "training.least_updates": (30, {}),
     "training.patience_updates": (30, {**NOISY, "training__patience": 0}),
+    "training.augmentation": ("crop", {}),
     "training.optimiser": ("sgd", {}),
     "training.schedule": ("cosine", {}),
     "sgd.momentum": ((0.5,), {"training__optimiser": "sgd"}),

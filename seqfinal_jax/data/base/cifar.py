@@ -248,6 +248,7 @@ def make_source(cifar: Cifar, train: Labelled, test: Labelled, record: dict[str,
         train_subclass=cifar_names.PLACE_OF_FINE[train[1]] if fine else None,
         test_subclass=cifar_names.PLACE_OF_FINE[test[1]] if fine else None,
         record=record,
+        mirror_keeps_class=True,
     )
 
 

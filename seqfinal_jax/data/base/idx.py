@@ -37,6 +37,7 @@ class IdxSet:
     md5: tuple[str, ...]
     class_names: tuple[str, ...]
     places: tuple[Path, ...] = ()
+    mirror_keeps_class: bool = False
 
 
 FASHION_MNIST = IdxSet(
@@ -49,6 +50,7 @@ FASHION_MNIST = IdxSet(
     ),
     ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     (DEBIAN,),
+    mirror_keeps_class=True,
 )  # fmt: skip
 MNIST = IdxSet(
     "mnist",
@@ -136,7 +138,10 @@ def _array(path: Path, content: bytes) -> np.ndarray:
 def _source(
     idx: IdxSet, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], record: dict
 ) -> Source:
-    return Source(idx.name, *train, *test, len(idx.class_names), idx.class_names, record=record)
+    return Source(
+        idx.name, *train, *test, len(idx.class_names), idx.class_names,
+        record=record, mirror_keeps_class=idx.mirror_keeps_class,
+    )  # fmt: skip
 
 
 DATASETS.add("fashion_mnist", partial(load_idx, FASHION_MNIST))

@@ -46,7 +46,10 @@ def portraits(request: SequenceRequest) -> RecordedSequence:
     record = {"dataset": "portraits", "path": str(place), "files": {}, "official": "unverified", **record}
     record["content_sha256"] = arrays_digest(samples, FOLDERS)
     choices = Choices.of(request.data, by_class=False)
-    return RecordedSequence("portraits", ("male", "female"), samples, choices, record, PUBLISHED_SCALING)
+    names = ("male", "female")
+    return RecordedSequence(
+        "portraits", names, samples, choices, record, PUBLISHED_SCALING, mirror_keeps_class=True
+    )
 
 
 def _wanted(found: str, where: str) -> str:

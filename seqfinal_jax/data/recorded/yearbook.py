@@ -30,7 +30,9 @@ def yearbook(request: SequenceRequest) -> RecordedSequence:
         "dataset": "yearbook", "origin": "file", "path": str(path), "official": "unverified", "files": {}, "note": "",
         "content_sha256": arrays_digest(samples, names),
     }  # fmt: skip
-    return RecordedSequence("yearbook", names, samples, Choices.of(request.data), record)
+    return RecordedSequence(
+        "yearbook", names, samples, Choices.of(request.data), record, mirror_keeps_class=True
+    )
 
 
 def yearbook_file(folder: Path | None) -> Path:

@@ -62,18 +62,20 @@ def _common(network: Network) -> list[Any]:
 
 
 def _training(training: Training) -> dict[str, Any]:
-    """The training's fields; of pretrained weights the content counts, not where they lie."""
-    fields = asdict(replace(training, pretrained=None, checkpoint=None, optimiser=ADAM))
-    del (
-        fields["budget"],
-        fields["samples"],
-        fields["optimiser"],
-    )  # the stage's own rule holds what the first two come to
+    """The training's fields; of pretrained weights the content counts, not where they lie.
+
+    The stage's own rule holds what the budget and the samples come to.
+    """
+    fields = asdict(replace(training, pretrained=None, checkpoint=None, optimiser=ADAM, augmentation=None))
+    for name in ("budget", "samples", "optimiser", "augmentation"):
+        del fields[name]
     for name, usual in (("search", "grid"), ("keep", "best")):  # left out, so that older results stay
         if fields["rule"][name] == usual:
             del fields["rule"][name]
     if training.optimiser != ADAM:
         fields["optimiser"] = described(training.optimiser)
+    if training.augmentation:
+        fields["augmentation"] = described(training.augmentation)
     fields["pretrained"] = training.pretrained and training.pretrained[1]
     del fields["checkpoint"]  # named where it is set, so that other results stay
     if training.checkpoint:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
 from seqfinal_jax.models.parts.precision import Precision
+from seqfinal_jax.training.augmentations import Augmentation
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.optimisers import ADAM, Optimiser
 from seqfinal_jax.training.objectives.risk import InputScaling
@@ -30,6 +31,7 @@ class Training:
     pretrained: a file of ImageNet weights that replace the random ones, and the digest of its contents.
     checkpoint: the same for weights of the user's own.
     optimiser: the optimiser of every stage that has none of its own, with the schedule of its learning rate.
+    augmentation: the random change of training images, or None.
     """
 
     rule: StopRule
@@ -46,3 +48,4 @@ class Training:
     budget: Budget = Budget()
     samples: tuple[tuple[str, tuple[int, ...]], ...] = ()
     optimiser: Optimiser = ADAM
+    augmentation: Augmentation | None = None

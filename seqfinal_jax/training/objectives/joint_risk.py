@@ -177,7 +177,7 @@ class JointSteps(Objective):
         logits, moved, _ = self.network.apply_own(
             {"params": own, "batch_stats": self.network.own(context.batch_stats, row)},
             row,
-            self.inputs(context.data, context.batch.index, dtype),
+            self.training_inputs(context, dtype),
             Pass(train=True, sample_mask=context.batch.mask),
             drop=random_dropout(context.hyper["dropout"], jax.random.fold_in(context.key, step)),
             frozen=self.frozen(context),

@@ -20,6 +20,7 @@ from jax import Array
 
 from seqfinal_jax.models.network import AnyNetwork, Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
+from seqfinal_jax.training.augmentations import Augmentation
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream
 from seqfinal_jax.training.objectives.penalties import squared_norm
 
@@ -169,6 +170,7 @@ class Objective:
     scaling: InputScaling = of_run(InputScaling())
     freeze_batch_stats: bool = of_run(False)
     first_trained: int = of_run(0)
+    augmentation: Augmentation | None = of_run(None)
 
     def risk(self, network: AnyNetwork, training: Any) -> "Objective":
         """The objective as the engine minimises it, for a network and the run's settings (`Training`)."""
@@ -309,12 +311,19 @@ class Objective:
         """Gathers rows (n,) of the data and scales them."""
         return self.scaling(data["images"][index], dtype)
 
+    def training_inputs(self, context: Context, dtype: Any) -> Array:
+        """The inputs of one stream's minibatch, changed at random where the run has an augmentation."""
+        if self.augmentation is None:
+            return self.inputs(context.data, context.batch.index, dtype)
+        pixels = self.augmentation(context.data["images"][context.batch.index], context.key)
+        return self.inputs({**context.data, "images": pixels}, jnp.arange(len(pixels)), dtype)
+
     def training_logits(self, params: Any, context: Context) -> tuple[Array, Any]:
         """Logits (b,k) of one stream's minibatch in training mode, with dropout, and the running statistics after."""
         dtype = jax.tree.leaves(params)[0].dtype
         logits, new_stats, _ = self.network.apply(
             {"params": params, "batch_stats": context.batch_stats},
-            self.inputs(context.data, context.batch.index, dtype),
+            self.training_inputs(context, dtype),
             Pass(train=True, sample_mask=context.batch.mask),
             drop=random_dropout(context.hyper["dropout"], context.key),
             frozen=self.frozen(context),
