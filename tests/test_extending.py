@@ -1,4 +1,4 @@
-"""The examples of docs/own_method.md and docs/extending.md, each run from a file of its own, end to end on tiny data."""
+"""The examples of own_method.md, extending.md and objectives.md, each run from its own file on tiny data."""
 
 import json
 import re
@@ -18,7 +18,8 @@ from tests.processes import forked
 from tests.runs import smoke_run
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("own_method.md", "extending.md")
+PAGES = ("own_method.md", "extending.md", "objectives.md")
+OBJECTIVES = ("mean_and_worst", "both_penalties", "running_weights")
 EXAMPLES = {
     match[1]: match[2]
     for page in PAGES
@@ -56,7 +57,7 @@ def timing(workdir):
 
 def test_the_pages_hold_these_examples_and_none_is_long():
     wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure", "brier"}
-    assert set(EXAMPLES) == wanted
+    assert set(EXAMPLES) == wanted | set(OBJECTIVES)
     assert max(text.count("\n") for text in EXAMPLES.values()) <= 60
 
 
@@ -96,6 +97,16 @@ def test_a_loss_of_ones_own_whose_strength_is_searched(own, tmp_path):
 def report_of(workdir):
     report_run(workdir)
     return workdir
+
+
+@pytest.mark.slow
+def test_the_objectives_of_the_page_run(own, tmp_path):
+    workdir, paths = tmp_path / "run", tuple(own(name) for name in OBJECTIVES)
+    smoke_run(workdir, methods=OBJECTIVES, plugins=paths, grid__dropout=(0.0,))
+    for name in OBJECTIVES:
+        assert 0 <= result(workdir, name)["test_accuracy"] <= 1
+        history = pd.read_csv(cell(workdir, name) / "history.csv")
+        assert np.isfinite(history[history.epoch > 0]["train_loss"]).all()
 
 
 def test_own_fields_are_set_on_the_command_line_and_named_in_the_id(own, tmp_path):
