@@ -310,6 +310,14 @@ def test_a_field_that_a_later_version_added_does_not_make_another_configuration(
         smoke_run(tmp_path, training__train_metrics="eval", **ONE)
 
 
+def test_a_field_that_changes_no_cell_does_not_make_another_configuration(folder_with_a_cell):
+    for idle in ({"joint_grid__adjacent": (0.3,)}, {}):
+        assert "Nothing to do" in smoke_run(folder_with_a_cell, **ONE, **idle)
+    (folder_with_a_cell / "cells/joint/convnet-1/seed0").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"joint_grid\.adjacent: \[0.1\] there, \[0.3\] now"):
+        smoke_run(folder_with_a_cell, **ONE, joint_grid__adjacent=(0.3,))
+
+
 @pytest.mark.parametrize(
     ("record", "word"),
     [({}, "an earlier"), ({"folder_format": 2}, "an earlier"), ({"folder_format": 99}, "a later")],
