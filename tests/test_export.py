@@ -17,8 +17,7 @@ from seqfinal_jax.methods.stages.start import initial_variables
 from seqfinal_jax.models import build_network, init_variables
 from seqfinal_jax.models.convert import export
 from seqfinal_jax.models.convert.from_torch import canonical_name
-from seqfinal_jax.runs.plan import make_plan
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 CELL = "cells/{}/convnet-1/seed0"
 PACKAGES = {"orbax": "orbax.checkpoint", "safetensors": "safetensors", "torch": "torch"}

@@ -6,10 +6,8 @@ from typing import Any
 
 import jax
 
-from seqfinal_jax.config import Configuration
 from seqfinal_jax.config.parse import (
     options_of,
-    parse,
     protocol_name,
     request_of,
     resolve,
@@ -140,12 +138,9 @@ class Plan:
         return planned(other, source).keys
 
 
-def make_plan(config: Configuration, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
-    """Checks everything that can be checked before training.
-
-    `overrides` names the fields that the command line set. Raises ValueError, whose message says what to change.
-    """
-    spec = resolve(parse(config, overrides), jax.default_backend())
+def make_plan(spec: RunSpec, data_dir: str | None = None) -> Plan:
+    """Checks everything that can be checked before training. Raises ValueError, whose message says what to change."""
+    spec = resolve(spec, jax.default_backend())
     source = sequence_source(request_of(spec, data_dir))
     _check_images(spec, source)
     plan = replace(planned(spec, source), data_dir=data_dir)

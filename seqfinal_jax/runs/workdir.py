@@ -228,27 +228,21 @@ def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
                 yield cell, read_result(cell)
 
 
-def open_workdir(
-    workdir: Path,
-    plan: Plan,
-    source: str = "",
-    overrides: Collection[str] = (),
-    data_dir: str | None = None,
-) -> None:
+def open_workdir(workdir: Path, plan: Plan, source: str = "") -> None:
     """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be.
 
-    source: the configuration file with its presets; overrides: further fields that were set. Both are recorded, with the
-    folder of the data sets, in the history of the commands that were run in this folder.
+    source: the configuration file with its presets. It is recorded, with the further fields that were set and the folder
+    of the data sets, in the history of the commands that were run in this folder.
     """
     config, plugins = resolved(plan), plugins_of(plan)
-    command = _command(config, source, overrides)
+    command = _command(config, source, plan.spec.given)
     record = {
         **made_by(),
         "settings": settings(),
         "machine": machine(plan.training.precision),
         "data": {**plan.source.record, **data_record(plan)},
         "command": command,
-        "commands": [*_commands_before(workdir), _whole_command(command, config, data_dir)],
+        "commands": [*_commands_before(workdir), _whole_command(command, config, plan.data_dir)],
         **({"plugins": [code.record() for code in plugins]} if plugins else {}),
     }
     if record["commands"][-2:-1] == record["commands"][-1:]:

@@ -14,12 +14,11 @@ from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_
 from seqfinal_jax.analysis.tables.results_table import joined_cells
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.base.sources import DATASETS
-from seqfinal_jax.runs.loop import build_pool, run
-from seqfinal_jax.runs.plan import make_plan
+from seqfinal_jax.runs.loop import build_pool
 from tests.analysis.run_folders import make_run_folder
 from tests.data.made_images import own_folder, own_source
 from tests.data.toy_cifar import TINY100, toy_source
-from tests.runs import smoke_config
+from tests.runs import make_plan, run, smoke_config
 
 JOINT, TUNE, SIDE = {"methods": ("joint",)}, {"methods": ("erm_fine_tune",)}, {"side__layer_sizes": "block"}
 ADAPTED = {**TUNE, "fine_tune__mode": "low_rank_adapt"}
