@@ -33,6 +33,7 @@ from seqfinal_jax.analysis.figures.palette import (
 from seqfinal_jax.analysis.tables.cells import done_cells
 from seqfinal_jax.analysis.tables.labels import in_order, method_name
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.methods.nodes import stage_of
 from seqfinal_jax.methods.stages.network import minibatches, stage_rule
 from seqfinal_jax.runs.plan import Plan, make_plan
@@ -184,7 +185,7 @@ def main() -> None:
     for times, side in enumerate(SIDES if not options.only_report else (), 1):
         folder = options.workdir / side
         seqfinal_jax.run(configured(options, settings, times), folder, options.data_dir, progress=True)
-    plan = make_plan(configured(options, settings, 1), options.data_dir)
+    plan = make_plan(parse(configured(options, settings, 1)), options.data_dir)
     once, twice = (seqfinal_jax.load_results(options.workdir / side) for side in SIDES)
     text = report(changes(once, twice), options.budget)
     (options.workdir / "convergence.md").write_text(text, encoding="utf-8")

@@ -60,7 +60,8 @@ def train_arguments(problem: Problem, specs: list[MemberSpec], settings: FitSett
     run = Fit(problem, specs, settings, results=[None] * len(specs))
     chunk = engine._start_chunk(run, np.arange(len(specs)), jax.devices()[0])
     batches = engine._stack_batches([problem.batches(seed, 1) for seed in chunk.seeds])
-    epoch = programs.Epoch(problem.data, chunk.constants, batches, jnp.int32(1), jnp.int32(1))
+    one, allowed = jnp.int32(1), jnp.int32(settings.rule.max_epochs)
+    epoch = programs.Epoch(problem.data, chunk.constants, batches, one, one, allowed)
     return run.program, chunk.state, chunk.members, epoch
 
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from configs.cifar10_rcl import get_config
 from configs.cifar10_rotation import get_config as rotation_config
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.network import stage_network
@@ -140,7 +141,7 @@ def main() -> None:
     config = get_config("") if asked.steps == 4 else rotation_config(str(asked.steps))
     config.methods, config.architectures = (asked.method,), (asked.architecture,)
     config.precision = "highest"
-    plan = make_plan(config, asked.data_dir)
+    plan = make_plan(parse(config), asked.data_dir)
     memory(plan)
     if not asked.memory_only:
         compare(plan, asked.repeats, asked.epochs)

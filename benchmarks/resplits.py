@@ -22,6 +22,7 @@ from rich.console import Console
 from benchmarks.stages import computed
 from seqfinal_jax.analysis.statistics import compare
 from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.data.sequences.pool import ImagePool
 from seqfinal_jax.methods.nodes import Stage
 from seqfinal_jax.methods.stages.compute import start_of
@@ -100,7 +101,7 @@ def main() -> None:
     options, settings = parser.parse_known_args()
     config, overrides = read_configuration(options.config, settings)
     config.methods, config.seeds = METHODS, tuple(range(options.seeds))
-    plan = make_plan(config, None, overrides)
+    plan = make_plan(parse(config, overrides))
     pool = build_pool(plan, plan.seeds)
     data = jax.device_put({"images": pool.images, "labels": pool.labels})
     print(

@@ -30,6 +30,7 @@ from benchmarks.engine import BATCH, images
 from benchmarks.stages import computed, one_point, quick_context
 from benchmarks.step import torch_parts
 from configs.cifar10_rcl import get_config
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.methods.nodes import Stage, all_stages
 from seqfinal_jax.methods.stages.network import stage_rule
 from seqfinal_jax.methods.stages.objectives import Pooled
@@ -158,7 +159,7 @@ def main() -> None:
     config = get_config("released")
     config.methods = tuple(filter(None, asked.methods.split(",")))
     config.architectures, config.seeds = (asked.architecture,), (1007,)
-    plan = make_plan(config, asked.data_dir)
+    plan = make_plan(parse(config), asked.data_dir)
     print(f"jax {jax.__version__}, torch {torch.__version__}, {jax.default_backend()}; {asked.architecture}")
     print("| stage | fits | minibatches | ours s | lean s | published s | over published |")
     print("|---|---|---|---|---|---|---|", flush=True)

@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from configs.digits_rcl import get_config
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.runs.loop import run
 
@@ -98,7 +99,7 @@ def make(folder: Path, only: str = "") -> int:
     for name, fields in RUNS.items():
         if only in name:
             console = Console(file=io.StringIO(), width=200)
-            status = run(_config(fields, folder), folder / name, console=console)
+            status = run(parse(_config(fields, folder)), folder / name, console=console)
             print(f"{name}: {'failed' if status else 'done'}", flush=True)
             failed += bool(status)
     return failed

@@ -26,6 +26,7 @@ import numpy as np
 from benchmarks.engine import BATCH, compiled_epoch, fit_seconds, images, members, problem_of
 from benchmarks.stages import Clock, computed, one_point, quick_context
 from configs.digits_rcl import get_config
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.methods.nodes import all_stages
 from seqfinal_jax.runs.loop import build_pool
 from seqfinal_jax.runs.plan import make_plan
@@ -93,7 +94,7 @@ def steps() -> None:
     config.data.source_size, config.data.target_sizes = 400, (150,) * 7
     config.methods, config.architectures, config.seeds = ("sequential_fine_tune_none",), ("convnet-1",), (0,)
     config.precision = "highest"
-    plan = make_plan(config)
+    plan = make_plan(parse(config))
     print("| stage | compile s | seconds, compilation included |\n|---|---|---|")
     clocks: dict = {}
     with tempfile.TemporaryDirectory() as folder:

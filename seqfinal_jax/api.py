@@ -64,6 +64,7 @@ def run(
     from seqfinal_jax.analysis.report import write_report
     from seqfinal_jax.analysis.run_code import load_figure_plugins
     from seqfinal_jax.analysis.tables.text import write_results_csv
+    from seqfinal_jax.config.parse import parse
     from seqfinal_jax.runs.claims import Claims
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache
     from seqfinal_jax.runs.loop import run as fit_cells
@@ -75,9 +76,7 @@ def run(
     enable_compilation_cache()
     folder = Path(workdir or f"runs/{found.name}").expanduser()
     data = None if data_dir is None else str(data_dir)
-    failed = fit_cells(
-        found, folder, data, console=_console(progress), overrides=tuple(changed), source=source
-    )
+    failed = fit_cells(parse(found, tuple(changed)), folder, data, console=_console(progress), source=source)
     with Claims(folder).wait_for("report"):
         load_figure_plugins(folder)
         write_results_csv(folder)

@@ -52,6 +52,7 @@ def run_command(arguments: Sequence[str]) -> int:
     asked = given.flags
     plain_messages()
     from seqfinal_jax.analysis.report import report_run
+    from seqfinal_jax.config.parse import parse
     from seqfinal_jax.runs.claims import Claims
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache, run
 
@@ -60,8 +61,8 @@ def run_command(arguments: Sequence[str]) -> int:
     enable_compilation_cache()
     workdir = Path(asked.workdir or f"runs/{given.config.name}").expanduser()
     failed = run(
-        given.config, workdir, asked.data_dir, asked.dry_run,
-        overrides=given.overrides, source=given.source, share=share,
+        parse(given.config, given.overrides), workdir, asked.data_dir, asked.dry_run,
+        source=given.source, share=share,
     )  # fmt: skip
     if not asked.dry_run and not asked.worker:
         with Claims(workdir).wait_for("report"):

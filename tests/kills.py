@@ -31,7 +31,7 @@ def child(workdir: Path, epochs: Path, lists: Lists) -> int:
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.runs import loop
     from seqfinal_jax.training.engine import fit
-    from tests.runs import smoke_config
+    from tests.runs import run, smoke_config
 
     report = fit._report
 
@@ -43,7 +43,7 @@ def child(workdir: Path, epochs: Path, lists: Lists) -> int:
     fit._report = counted
     loop.enable_compilation_cache()
     fields = {"training__max_epochs": EPOCHS, "training__patience": EPOCHS, "data__source_size": 500}
-    failed = loop.run(smoke_config(methods=tuple(lists[0]), seeds=tuple(lists[1]), **fields), workdir)
+    failed = run(smoke_config(methods=tuple(lists[0]), seeds=tuple(lists[1]), **fields), workdir)
     report_run(workdir)
     return failed
 

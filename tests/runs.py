@@ -1,13 +1,16 @@
 """Runs on tiny digits for tests, in this process."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from configs.digits_rcl import get_config
-from seqfinal_jax.runs.loop import run
+from seqfinal_jax.config.parse import parse
+from seqfinal_jax.runs import loop, plan
 
 
 def smoke_config(**fields) -> ConfigDict:
@@ -23,6 +26,22 @@ def smoke_config(**fields) -> ConfigDict:
             node = node[part]
         node[last] = value
     return config
+
+
+def make_plan(config: ConfigDict, data_dir: str | None = None, overrides: Sequence[str] = ()) -> plan.Plan:
+    """The plan of a configuration, of which a command line set the fields `overrides`."""
+    return plan.make_plan(parse(config, overrides), data_dir)
+
+
+def run(
+    config: ConfigDict,
+    workdir: Path,
+    data_dir: str | None = None,
+    overrides: Sequence[str] = (),
+    **others: Any,
+) -> int:
+    """Runs a configuration in this process; returns how many cells failed."""
+    return loop.run(parse(config, overrides), workdir, data_dir, **others)
 
 
 def smoke_run(workdir: Path, dry_run: bool = False, **fields) -> str:

@@ -10,7 +10,7 @@ from benchmarks.floor import Machine, Work, step_work
 from benchmarks.stages import one_point
 from configs.digits_rcl import get_config
 from seqfinal_jax.methods.nodes import all_stages
-from seqfinal_jax.runs.plan import make_plan
+from tests.runs import make_plan
 
 
 @pytest.mark.parametrize(

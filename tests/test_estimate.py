@@ -15,8 +15,7 @@ from seqfinal_jax.runs.estimate import (
     forward_operations,
     processor_rate,
 )
-from seqfinal_jax.runs.plan import make_plan
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 
 def estimated(workdir, monkeypatch, rate=1e9, **fields):

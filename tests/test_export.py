@@ -17,8 +17,7 @@ from seqfinal_jax.methods.stages.start import initial_variables
 from seqfinal_jax.models import build_network, init_variables
 from seqfinal_jax.models.convert import export
 from seqfinal_jax.models.convert.from_torch import canonical_name
-from seqfinal_jax.runs.plan import make_plan
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 CELL = "cells/{}/convnet-1/seed0"
 PACKAGES = {"orbax": "orbax.checkpoint", "safetensors": "safetensors", "torch": "torch"}
@@ -188,11 +187,11 @@ def test_the_same_weights_are_the_same_run_however_they_are_stored(workdir, tmp_
     need("safetensors")
     model = seqfinal_jax.load_model(workdir / CELL.format("erm_final"))
     plain = make_plan(smoke_config(methods=("erm_final",)))
-    prints = {None: plain.fingerprint("convnet-1", "erm_final")}
+    prints = {None: plain.keys}
     for format in ("orbax", "safetensors"):
         path = model.export(tmp_path / format, format)[0]
         plan = make_plan(smoke_config(methods=("erm_final",), pretrained__checkpoint=str(path)))
-        prints[format] = plan.fingerprint("convnet-1", plan.methods[0])
+        prints[format] = plan.keys
     assert prints["orbax"] == prints["safetensors"] != prints[None]
 
 

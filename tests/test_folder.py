@@ -20,7 +20,7 @@ from seqfinal_jax.runs import execute
 from seqfinal_jax.runs import loop as running
 from seqfinal_jax.runs import workdir as folders
 from seqfinal_jax.runs import write_cells as writing
-from tests.runs import smoke_config, smoke_run
+from tests.runs import run, smoke_config, smoke_run
 
 ONE = {"methods": ("erm_final",), "grid__dropout": (0.0,)}
 CELL = "cells/erm_final/convnet-1/seed0"
@@ -180,7 +180,7 @@ def test_a_full_disk_ends_the_run_with_its_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(execute, "write_cell", full)
     with pytest.raises(OSError, match="No space left"):
-        running.run(smoke_config(**ONE), tmp_path)
+        run(smoke_config(**ONE), tmp_path)
 
 
 def test_a_cell_that_fails_has_no_result_any_more(tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_cell_that_fails_has_no_result_any_more(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Store, "has_cell", lambda *_: False)
     monkeypatch.setattr(execute, "write_cell", fails)
-    assert running.run(smoke_config(**ONE), tmp_path) == 1
+    assert run(smoke_config(**ONE), tmp_path) == 1
     assert [path.name for path in (tmp_path / CELL).iterdir()] == ["error.txt"]
 
 
@@ -267,7 +267,7 @@ def test_the_first_error_of_a_fit_is_reported_and_the_fit_is_not_repeated(tmp_pa
 
     monkeypatch.setattr(compute, "fit", fails)
     config = smoke_config(methods=("erm_final", "erm_fine_tune"), seeds=(0, 1, 2))
-    assert running.run(config, tmp_path) == 6
+    assert run(config, tmp_path) == 6
     assert len(calls) == 2  # one a stage: final, and the history
     texts = [path.read_text() for path in sorted(tmp_path.glob("cells/erm_final/*/*/error.txt"))]
     assert len(texts) == 3 and all("planted 1" in text for text in texts)
@@ -310,6 +310,14 @@ def test_a_field_that_a_later_version_added_does_not_make_another_configuration(
         smoke_run(tmp_path, training__train_metrics="eval", **ONE)
 
 
+def test_a_field_that_changes_no_cell_does_not_make_another_configuration(folder_with_a_cell):
+    for idle in ({"joint_grid__adjacent": (0.3,)}, {}):
+        assert "Nothing to do" in smoke_run(folder_with_a_cell, **ONE, **idle)
+    (folder_with_a_cell / "cells/joint/convnet-1/seed0").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"joint_grid\.adjacent: \[0.1\] there, \[0.3\] now"):
+        smoke_run(folder_with_a_cell, **ONE, joint_grid__adjacent=(0.3,))
+
+
 @pytest.mark.parametrize(
     ("record", "word"),
     [({}, "an earlier"), ({"folder_format": 2}, "an earlier"), ({"folder_format": 99}, "a later")],
@@ -333,7 +341,7 @@ def test_a_stage_of_another_format_is_never_overwritten(tmp_path):
     record = json.loads(path.read_text()) | {"format": 99}
     path.write_text(json.dumps(record | {"seal": record_digest(record)}))
     before = path.read_bytes()
-    assert running.run(smoke_config(**ONE), tmp_path) == 1
+    assert run(smoke_config(**ONE), tmp_path) == 1
     assert "has format 99" in (tmp_path / CELL / "error.txt").read_text()
     assert path.read_bytes() == before
 

@@ -11,9 +11,7 @@ from seqfinal_jax.results.store import Cell, Store
 from seqfinal_jax.runs import loop
 from seqfinal_jax.runs.claims import Busy
 from seqfinal_jax.runs.graph import is_stored, pending, tasks, together
-from seqfinal_jax.runs.loop import run
-from seqfinal_jax.runs.plan import make_plan
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, run, smoke_config, smoke_run
 
 TWO = {"methods": ("erm_fine_tune", "sequential_fine_tune"), "seeds": (0, 3), "grid__dropout": (0.0,)}
 TUNED = {"methods": ("erm_fine_tune",), "grid__dropout": (0.0,), "training__max_epochs": 2}
@@ -134,7 +132,7 @@ def test_a_cell_that_another_process_failed_at_does_not_end_the_others(tmp_path,
     locked = Locked(claims, Store(tmp_path), lost, attempts=3)
     locked.clear_dead = claims.clear_dead
     monkeypatch.setattr(loop, "Claims", lambda workdir: locked)
-    assert loop.run(smoke_config(**fields), tmp_path) == 1
+    assert run(smoke_config(**fields), tmp_path) == 1
     assert Store(tmp_path).failed_since(lost, 0)
     assert [cell.method for cell in cell_folders(tmp_path) if (cell.path / "result.json").exists()] == [
         "erm_final"

@@ -16,11 +16,10 @@ from seqfinal_jax.config import config_files
 from seqfinal_jax.config.command_line import read_configuration
 from seqfinal_jax.methods.method import METHODS, method_id, other_names
 from seqfinal_jax.records.registry import resolved
-from seqfinal_jax.runs.plan import make_plan
 from tests.analysis.run_folders import make_run_folder
 from tests.plugin_files import forget
 from tests.processes import forked
-from tests.runs import smoke_config
+from tests.runs import make_plan, smoke_config
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"methods": ("erm_final", "erm_fine_tune"), "seeds": (0,), "grid.dropout": (0.0,)}

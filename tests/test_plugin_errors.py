@@ -3,9 +3,8 @@
 import pytest
 
 from seqfinal_jax.analysis.report import report_run
-from seqfinal_jax.runs.loop import run
 from tests.plugin_files import forget
-from tests.runs import smoke_config, smoke_run
+from tests.runs import run, smoke_config, smoke_run
 
 HEAD = "from seqfinal_jax.methods import Axis, Field, Stage, Transform, method\n"
 RECIPE = HEAD + "\n@method('mine'{more})\ndef mine(setting):\n    last = (setting.final_step,)\n{body}"

@@ -8,7 +8,7 @@ import pytest
 
 import seqfinal_jax
 from seqfinal_jax.config import PROTOCOLS
-from tests.runs import smoke_config, smoke_run
+from tests.runs import run, smoke_config, smoke_run
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,6 @@ def test_a_damaged_stage_is_noticed_and_fitted_again(tmp_path, caplog):
 
 def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
     from seqfinal_jax.runs import execute
-    from seqfinal_jax.runs import loop as running
 
     original = execute.write_cell
 
@@ -188,17 +187,15 @@ def test_one_failure_does_not_hide_the_rest(tmp_path, monkeypatch):
         return original(plan, context, task)
 
     monkeypatch.setattr(execute, "write_cell", fail_for_oracle)
-    assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 1
+    assert run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 1
     assert "planted" in (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").read_text()
     assert (tmp_path / "cells" / "erm_final" / "convnet-1" / "seed0" / "result.json").exists()
     monkeypatch.setattr(execute, "write_cell", original)
-    assert running.run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 0
+    assert run(smoke_config(methods=("oracle", "erm_final")), tmp_path) == 0
     assert not (tmp_path / "cells" / "oracle" / "convnet-1" / "seed0" / "error.txt").exists()
 
 
 def test_a_seed_that_diverges_fails_alone_and_says_why(tmp_path, caplog):
-    from seqfinal_jax.runs.loop import run
-
     config = smoke_config(methods=("erm_final",), seeds=(0, 1), grid__learning_rate=(1e30,))
     assert run(config, tmp_path) == 2
     assert "config.grid.learning_rate" in caplog.text

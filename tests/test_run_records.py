@@ -8,8 +8,7 @@ import shlex
 from rich.console import Console
 
 from seqfinal_jax.analysis.report import write_report
-from seqfinal_jax.runs import loop as running
-from tests.runs import smoke_config, smoke_run
+from tests.runs import run, smoke_config, smoke_run
 
 ONE = {"methods": ("erm_final",), "grid__dropout": (0.0,)}
 
@@ -37,7 +36,7 @@ def test_the_history_of_commands_is_kept(tmp_path):
     data.mkdir()
     for changes in ({}, {}, {"methods": ("erm_all",), "seeds": (0, 1)}):
         config = smoke_config(**{**ONE, **changes})
-        running.run(config, tmp_path / "run", str(data), overrides=tuple(changes), source="digits_rcl:smoke")
+        run(config, tmp_path / "run", str(data), overrides=tuple(changes), source="digits_rcl:smoke")
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     first, second = environment["commands"]
     assert (first["methods"], first["seeds"], first["set"]) == (["erm_final"], [0], {})
@@ -49,12 +48,12 @@ def test_the_history_of_commands_is_kept(tmp_path):
 def test_the_commands_of_a_report_name_the_run_and_its_data(tmp_path):
     data = tmp_path / "photos of mine"
     data.mkdir()
-    running.run(smoke_config(**ONE), tmp_path / "my run", str(data), console=Console(quiet=True))
+    run(smoke_config(**ONE), tmp_path / "my run", str(data), console=Console(quiet=True))
     write_report(tmp_path / "my run")
     page = html.unescape((tmp_path / "my run" / "report" / "index.html").read_text())
-    run = shlex.quote(str(tmp_path / "my run"))
-    assert f"analysis.interpolation {run} --data_dir={shlex.quote(str(data))}" in page
-    assert f"analysis.projection {run}<" in page
+    folder = shlex.quote(str(tmp_path / "my run"))
+    assert f"analysis.interpolation {folder} --data_dir={shlex.quote(str(data))}" in page
+    assert f"analysis.projection {folder}<" in page
 
 
 def test_what_commands_write_by_default_is_ignored_by_git(pytestconfig):

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from seqfinal_jax.methods.nodes import Resume, Stage, Transform, all_stages
-from seqfinal_jax.runs.plan import make_plan
 from seqfinal_jax.runs.stage_lengths import stage_lengths
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 
 def test_a_run_records_updates_and_late_gains(tmp_path):

@@ -1,6 +1,5 @@
 """Names and texts of users as they are, whatever signs they hold: in pictures, Markdown, LaTeX and HTML."""
 
-import html
 import logging
 import warnings
 from collections.abc import Sequence
@@ -34,11 +33,6 @@ def markdown_text(text: str) -> str:
 def latex_text(text: str) -> str:
     """A text with what LaTeX would read as commands written out."""
     return "".join(LATEX.get(sign, sign) for sign in _line(text))
-
-
-def html_text(text: str) -> str:
-    """A text in HTML; templates do the same by themselves (autoescape)."""
-    return html.escape(text)
 
 
 def draw_texts_as_they_are(mathematics: bool = False) -> None:

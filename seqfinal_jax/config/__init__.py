@@ -1,5 +1,5 @@
 """The configuration: its fields (`schema`), how one is built (`build`), checked and read (`parse`)."""
 
-from seqfinal_jax.config.build import PROTOCOLS, Configuration, apply_presets, base_config
+from seqfinal_jax.config.build import PROTOCOLS, apply_presets, base_config
 
-__all__ = ["PROTOCOLS", "Configuration", "apply_presets", "base_config"]
+__all__ = ["PROTOCOLS", "apply_presets", "base_config"]

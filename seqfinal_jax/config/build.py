@@ -15,7 +15,6 @@ from seqfinal_jax.models.parts.precision import Precision
 from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.records.registry import nearest
 
-Configuration = ConfigDict  # what a configuration file gives, until `parse.parse` has read it
 # Every place where the published program departs from its own description is one field (docs/protocols.md).
 # fmt: off
 PROTOCOLS: dict[str, dict[str, str]] = {

@@ -5,8 +5,9 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ml_collections import ConfigDict
+
 from seqfinal_jax.config.build import (
-    Configuration,
     add_own_fields,
     hardware_defaults,
     protocol_of,
@@ -20,7 +21,6 @@ from seqfinal_jax.data.sequences.source import SequenceRequest
 from seqfinal_jax.methods.options import Options
 from seqfinal_jax.methods.recipes import method_id
 from seqfinal_jax.models.families.architectures import published_architectures, split_name
-from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.records.plugins import load_plugins, names_of
 from seqfinal_jax.records.registry import nearest
 from seqfinal_jax.training.objectives.risk import InputScaling
@@ -29,7 +29,7 @@ T = TypeVar("T")
 BESIDE = ("own", "given", "notes")  # of a RunSpec: what is no field of the configuration
 
 
-def parse(config: Configuration, given: Collection[str] = ()) -> RunSpec:
+def parse(config: ConfigDict, given: Collection[str] = ()) -> RunSpec:
     """The specification of a configuration, of which every field was checked; its plugins are loaded first.
 
     `given` names the fields that the command line or the interface set. The configuration itself is left as it is.
@@ -184,7 +184,7 @@ def options_of(spec: RunSpec) -> Options:
     own, given = "checkpoint" * bool(spec.pretrained.checkpoint), spec.pretrained.resnet18
     return taken(
         Options, spec.fine_tune, spec.protocol, spec.training,
-        side=spec.side.sizes, adapter=taken(Adapter, spec.adapter), joint=spec.joint,
+        side=spec.side.sizes, adapter=spec.adapter, joint=spec.joint,
         all_layers_efficient=spec.all_layers_efficient, pretrained="imagenet" if given else own,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from seqfinal_jax.methods.options import MODES, REGULARIZATIONS, Options
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.models.parts.groups import PenaliseBatchNorm
 from seqfinal_jax.models.parts.precision import Precision
-from seqfinal_jax.models.per_step.low_rank import AdapterInit, AdapterMode
+from seqfinal_jax.models.per_step.low_rank import Adapter
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.kinds import Kind, choice, like, of_type, one, real, several, text, whole
 from seqfinal_jax.training.engine.early_stopping import Search, StopOn, Ties
@@ -189,15 +189,6 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Adapters:
-    """Low-rank adapters."""
-
-    mode: AdapterMode = one("add", "How adapters change a kernel.")
-    rank: int = one(1, "The rank of each adapter.", whole(1))
-    init: AdapterInit = one("uniform", "The initial values of adapters.")
-
-
-@dataclass(frozen=True)
 class Pretrained:
     """Weights that take the place of random initial ones."""
 
@@ -285,7 +276,7 @@ class RunSpec:
     joint_grid: JointGrid = JointGrid()
     fine_tune: FineTune = FineTune()
     side: Side = Side()
-    adapter: Adapters = Adapters()
+    adapter: Adapter = Adapter()
     all_layers_efficient: bool = one(
         False, "Puts side modules or adapters on all layers, including the stem and the head.")
     joint: JointOptions = JointOptions()

@@ -4,7 +4,6 @@ A node is immutable. It is identified by its `key`, a hash of its own fields and
 from, so comparing and hashing nodes costs the same however long the chain behind them is.
 """
 
-import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from seqfinal_jax.models.per_step.network import Mode
 from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.bound_values import bound_values
 from seqfinal_jax.records.code_identity import code_digest, qualified_name
+from seqfinal_jax.records.digests import text_digest
 from seqfinal_jax.training.engine.early_stopping import Keep
 from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Optimiser
 
@@ -114,7 +114,7 @@ class _Node:
 
     def __post_init__(self) -> None:
         text = json.dumps([type(self).__name__, *(described(v) for v in self._parts())], sort_keys=True)
-        object.__setattr__(self, "key", hashlib.blake2b(text.encode(), digest_size=12).hexdigest())
+        object.__setattr__(self, "key", text_digest(text, 12))
 
     def _parts(self) -> Iterator[Any]:
         return (getattr(self, f.name) for f in fields(self) if f.init)  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from seqfinal_jax.records.digests import text_digest
+
 PACKAGE = Path(__file__).resolve().parents[1]
 _digests: dict[Path, str] = {}
 
@@ -87,7 +89,7 @@ def code_digest(thing: Any) -> str:
         return ""
     source = source_file(thing)
     if source is not None:
-        return file_digest(source) if is_outside(source) else ""
+        return seen_digest(source) if is_outside(source) else ""
     if thing.__module__ != "__main__":
         return ""  # compiled into Python or a library
     try:
@@ -97,7 +99,7 @@ def code_digest(thing: Any) -> str:
             f"{thing.__qualname__} has no source text, so its results could not be told from those of changed code; "
             f"define it in a Python file"
         ) from None
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return text_digest(text, 8)
 
 
 def source_file(thing: Any) -> Path | None:
@@ -132,7 +134,7 @@ def _library_roots() -> list[Path]:
     return [Path(path).resolve() for path in paths]
 
 
-def file_digest(path: Path) -> str:
+def seen_digest(path: Path) -> str:
     """Digest of a Python file and of every module from outside that it imports, as they were when first seen."""
     if path not in _digests:
         _digests[path] = fresh_digest(path)

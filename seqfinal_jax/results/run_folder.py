@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqfinal_jax.results.sealed import DamagedFolder, check_record, file_digest
+from seqfinal_jax.records.digests import file_digest
+from seqfinal_jax.results.sealed import DamagedFolder, check_record
 
 RESULT_SCHEMA = (
     3  # of result.json; version 2 had no checksum and no record of data and settings, and is still read

@@ -5,7 +5,6 @@ checksum of every other file and, under the key `seal`, its own. `read_sealed` f
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from seqfinal_jax.records.digests import file_digest, text_digest
 
 Content = str | bytes | Callable[[Path], None]
 
@@ -79,13 +80,7 @@ def check_record(record: Any, path: Path) -> None:
 def record_digest(record: Mapping[str, Any]) -> str:
     """The checksum of a record without its own checksum entry; it does not depend on the layout of the JSON."""
     text = json.dumps({k: v for k, v in record.items() if k != "seal"}, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """The checksum of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return text_digest(text)
 
 
 def _write(path: Path, content: Content) -> None:

@@ -1,17 +1,17 @@
-"""The main loop of a run: from the configuration to cells to results."""
+"""The main loop of a run: from its specification to cells to results."""
 
 import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from seqfinal_jax.config import Configuration
+from seqfinal_jax.config.schema import RunSpec
 from seqfinal_jax.data.matching.rows import with_matched
 from seqfinal_jax.data.sequences.examples import examples_of
 from seqfinal_jax.data.sequences.pool import ImagePool, pool_sequences
@@ -49,28 +49,27 @@ MOST_CLASSES = 10  # of which the report shows images
 
 
 def run(
-    config: Configuration,
+    spec: RunSpec,
     workdir: Path,
     data_dir: str | None = None,
     dry_run: bool = False,
     console: Any = None,
-    overrides: Collection[str] = (),
     source: str = "",
     share: Share = Share(),
 ) -> int:
     """Trains the missing stages of every cell that is not complete; returns how many cells failed.
 
-    A dry run makes all checks, builds the data and writes nothing to the run folder. `overrides` names the fields that
-    the command line set; `source` names the configuration file with its presets and is recorded; `share` is the part of
-    the cells that this process computes. Raises ValueError for a configuration, data or run folder that cannot be used,
-    before anything is trained, and Stopped where it is asked to stop.
+    A dry run makes all checks, builds the data and writes nothing to the run folder. `source` names the configuration
+    file with its presets and is recorded; `share` is the part of the cells that this process computes. Raises ValueError
+    for a configuration, data or run folder that cannot be used, before anything is trained, and Stopped where it is asked
+    to stop.
     """
     console = console or _console()
     workdir = Path(workdir).expanduser()
     jax.config.update("jax_default_matmul_precision", "highest")  # of all that is not a layer's product
     with collected_log() as write_log:
         with blamed():
-            plan = make_plan(config, data_dir, overrides)
+            plan = make_plan(spec, data_dir)
             folders.check_workdir(workdir, plan)
             graph, store = tasks(plan, share.of(plan)), Store(workdir)
             todo = pending(graph, partial(is_stored, store=store))
@@ -78,7 +77,7 @@ def run(
             pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
         if dry_run:
             return 0
-        folders.open_workdir(workdir, plan, source, overrides, data_dir)
+        folders.open_workdir(workdir, plan, source)
         write_log(workdir)
         if pool is None:
             count = len(share.of(plan))

@@ -6,10 +6,8 @@ from typing import Any
 
 import jax
 
-from seqfinal_jax.config import Configuration
 from seqfinal_jax.config.parse import (
     options_of,
-    parse,
     protocol_name,
     request_of,
     resolve,
@@ -55,7 +53,7 @@ class Plan:
     share. networks: by architecture. identity: for each variant of the sequence, everything
     that determines its data besides the run's seed. planned: the plan of each (architecture, method); methods that an
     architecture does not have are missing there and named in `left_out`. warnings: messages for the user before the
-    start.
+    start. data_dir: the folder of the data sets where one was named.
     """
 
     spec: RunSpec
@@ -66,6 +64,7 @@ class Plan:
     planned: dict[tuple[str, str], MethodPlan]
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    data_dir: str | None = None
 
     @property
     def name(self) -> str:
@@ -122,37 +121,39 @@ class Plan:
         """Training and validation samples of each step of a variant."""
         return self.source.sizes(drawn_from(variant))
 
-    def fingerprint(self, architecture: str, method: str) -> str:
-        """Hash of everything that determines a cell's model, except its seed."""
-        return self.key(architecture, self.node(architecture, method))
-
     def key(self, architecture: str, node: Node) -> str:
         """Hash of everything that determines a node's result, except its seed."""
         return node_fingerprint(node, self.networks[architecture], self.training, self.identity)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all models: of the last node of each network and method."""
+        return tuple(self.key(architecture, each.node) for (architecture, _), each in self.planned.items())
 
-def make_plan(config: Configuration, data_dir: str | None = None, overrides: Collection[str] = ()) -> Plan:
-    """Checks everything that can be checked before training.
+    def keys_of(self, other: RunSpec, reread: bool = False) -> tuple[str, ...]:
+        """The keys of another resolved specification of the same data, which are read again with `reread`.
 
-    `overrides` names the fields that the command line set. Raises ValueError, whose message says what to change.
-    """
-    spec = resolve(parse(config, overrides), jax.default_backend())
+        Raises ValueError where it cannot be planned.
+        """
+        source = sequence_source(request_of(other, self.data_dir), None if reread else self.source)
+        return planned(other, source).keys
+
+
+def make_plan(spec: RunSpec, data_dir: str | None = None) -> Plan:
+    """Checks everything that can be checked before training. Raises ValueError, whose message says what to change."""
+    spec = resolve(spec, jax.default_backend())
     source = sequence_source(request_of(spec, data_dir))
     _check_images(spec, source)
-    plan = planned(spec, source)
+    plan = replace(planned(spec, source), data_dir=data_dir)
     _check_steps(plan)
     _check_networks(plan)
     _check_search(plan)
-
-    def fingerprints(other: RunSpec) -> list[str]:
-        found = planned(other, sequence_source(request_of(other, data_dir), source))
-        return [found.fingerprint(*place) for place in found.planned]
 
     filled = {
         "joint_grid.adjacent": STRENGTHS[spec.joint.adjacent_penalty],
         "data.steps": named_steps(source),
     }
-    refuse_idle_fields(spec, fingerprints, filled)
+    refuse_idle_fields(spec, plan.keys, plan.keys_of, filled)
     return plan
 
 

@@ -34,7 +34,7 @@ def stale_cells(
         if _has_other_data(plan, result):
             yield cell
         elif place in plan.planned:
-            if result.get("recipe") != plan.fingerprint(*place):
+            if result.get("recipe") != plan.key(place[0], plan.node(*place)):
                 yield cell
         elif _is_users(METHODS, method) or _is_users(FAMILIES, cell.architecture.rpartition("-")[0]):
             found = now(method, *place)
@@ -58,7 +58,7 @@ def _fingerprint(plan: Plan, method: str, architecture: str, name: str) -> str:
     except Exception:  # the user's code, or options that do not go together
         return ""
     found = (architecture, name) in other.planned
-    return other.fingerprint(architecture, name) if found else ""
+    return other.key(architecture, other.node(architecture, name)) if found else ""
 
 
 def _has_other_code(cell: CellFolder, method: str, codes: Iterable[PluginCode]) -> bool:

@@ -8,13 +8,13 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
 from seqfinal_jax.config.build import with_precision
-from seqfinal_jax.config.parse import as_dict
-from seqfinal_jax.config.schema import all_fields, own_fields
+from seqfinal_jax.config.parse import as_dict, stored_spec, value_of, with_value
+from seqfinal_jax.config.schema import RunSpec, all_fields, own_fields
 from seqfinal_jax.config.values import flat
 from seqfinal_jax.data.sequences.source import source_code
 from seqfinal_jax.methods.recipes import METHODS
@@ -132,12 +132,39 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
     names = sorted(name for name in before.keys() | now.keys() if not _free(name))
     there = {name: before.get(name, defaults.get(name)) for name in names}
     differing = [name for name in names if there[name] != now.get(name, defaults.get(name))]
-    if differing:
+    if differing and not _all_idle(workdir, plan, differing):
         listed = "; ".join(f"{n}: {there[n]!r} there, {now.get(n)!r} now" for n in differing)
         raise ValueError(
             f"--workdir={workdir} holds a run of another configuration ({listed}); "
             f"name another folder, or run with the configuration in its config.json"
         )
+
+
+def _all_idle(workdir: Path, plan: Plan, differing: Collection[str]) -> bool:
+    """Whether each of these fields changes no model of this run, and none of the cells that are in the folder."""
+    if any(each.everywhere or each.section == "data" for each in all_fields() if each.name in differing):
+        return False
+    cells = list(cell_folders(workdir))
+    try:
+        there = replace(
+            stored_spec(read_json(workdir / "config.json", ADVICE)),
+            methods=tuple(dict.fromkeys(cell.method for cell in cells)) or plan.methods,
+            architectures=tuple(dict.fromkeys(cell.architecture for cell in cells)) or plan.architectures,
+        )
+        return all(
+            plan.keys_of(one, reread=True) == plan.keys_of(_with(one, differing, other), reread=True)
+            for one, other in ((plan.spec, there), (there, plan.spec))
+        )
+    except Exception:  # the user's code, or options that do not go together
+        return False
+
+
+def _with(spec: RunSpec, names: Collection[str], other: RunSpec) -> RunSpec:
+    """A specification with the values that another one has for these fields."""
+    for field in all_fields():
+        if field.name in names:
+            spec = with_value(spec, field, value_of(other, field))
+    return spec
 
 
 def _free(name: str) -> bool:
@@ -201,27 +228,21 @@ def _results(workdir: Path) -> Iterator[tuple[CellFolder, dict[str, Any]]]:
                 yield cell, read_result(cell)
 
 
-def open_workdir(
-    workdir: Path,
-    plan: Plan,
-    source: str = "",
-    overrides: Collection[str] = (),
-    data_dir: str | None = None,
-) -> None:
+def open_workdir(workdir: Path, plan: Plan, source: str = "") -> None:
     """Makes the folder, or takes the one that `check_workdir` has accepted; raises ValueError where it cannot be.
 
-    source: the configuration file with its presets; overrides: further fields that were set. Both are recorded, with the
-    folder of the data sets, in the history of the commands that were run in this folder.
+    source: the configuration file with its presets. It is recorded, with the further fields that were set and the folder
+    of the data sets, in the history of the commands that were run in this folder.
     """
     config, plugins = resolved(plan), plugins_of(plan)
-    command = _command(config, source, overrides)
+    command = _command(config, source, plan.spec.given)
     record = {
         **made_by(),
         "settings": settings(),
         "machine": machine(plan.training.precision),
         "data": {**plan.source.record, **data_record(plan)},
         "command": command,
-        "commands": [*_commands_before(workdir), _whole_command(command, config, data_dir)],
+        "commands": [*_commands_before(workdir), _whole_command(command, config, plan.data_dir)],
         **({"plugins": [code.record() for code in plugins]} if plugins else {}),
     }
     if record["commands"][-2:-1] == record["commands"][-1:]:

@@ -31,6 +31,7 @@ def plan_runs(
     """
     import jax
 
+    from seqfinal_jax.config.parse import parse
     from seqfinal_jax.runs.estimate import estimate_run
     from seqfinal_jax.runs.plan import make_plan
     from seqfinal_jax.runs.workdir import check_workdir
@@ -44,7 +45,7 @@ def plan_runs(
                 f"--config={file} has the name {config.name!r}, as one before it has; their results would share a folder"
             )
         jax.config.update("jax_default_matmul_precision", "highest")  # as a run sets it
-        plan = make_plan(config, data_dir, overrides)
+        plan = make_plan(parse(config, overrides), data_dir)
         check_workdir(workdir / place, plan)
         estimate = estimate_run(plan, workdir / place)
         run = Run(file, tuple(settings), place, data_dir, tuple(plan.cells()))

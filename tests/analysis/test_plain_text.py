@@ -1,6 +1,5 @@
 """Names of users are drawn and written as they are, whatever signs they hold."""
 
-import html.parser
 import logging
 import re
 import warnings
@@ -12,7 +11,7 @@ from seqfinal_jax.analysis import plain_text
 from seqfinal_jax.analysis.data_pictures import sequence_pictures
 from seqfinal_jax.analysis.figures.palette import new_figure
 from seqfinal_jax.analysis.figures.record import house_style
-from seqfinal_jax.analysis.plain_text import drawable, html_text, latex_text, markdown_text
+from seqfinal_jax.analysis.plain_text import drawable, latex_text, markdown_text
 from seqfinal_jax.analysis.tables.latex import to_latex
 from seqfinal_jax.analysis.tables.results_table import results_table
 from seqfinal_jax.analysis.tables.text import to_markdown
@@ -80,16 +79,6 @@ def test_markdown_is_one_cell_of_plain_text(name):
 )
 def test_latex_is_plain_text(name, shown):
     assert latex_text(name) == shown
-
-
-def test_html_is_plain_text():
-    found = []
-    parser = html.parser.HTMLParser(convert_charrefs=True)
-    parser.handle_starttag = lambda tag, _: found.append(tag)
-    parser.handle_data = lambda text: found.append(text)
-    parser.feed(html_text(HOSTILE[2]))
-    parser.close()
-    assert found == [HOSTILE[2]]
 
 
 def test_tables_of_a_hostile_sequence(tmp_path):

@@ -46,7 +46,7 @@ def test_plugins_by_comma(tmp_path, monkeypatch, form):
     config, _ = read_configuration("digits_rcl:smoke", [f"--config.plugins={form.format(tmp_path)}"])
     assert len(config.plugins) == 2
 
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     config.methods = ("erm_final",)
     make_plan(config)

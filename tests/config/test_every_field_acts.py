@@ -14,12 +14,11 @@ from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_
 from seqfinal_jax.analysis.tables.results_table import joined_cells
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.base.sources import DATASETS
-from seqfinal_jax.runs.loop import build_pool, run
-from seqfinal_jax.runs.plan import make_plan
+from seqfinal_jax.runs.loop import build_pool
 from tests.analysis.run_folders import make_run_folder
 from tests.data.made_images import own_folder, own_source
 from tests.data.toy_cifar import TINY100, toy_source
-from tests.runs import smoke_config
+from tests.runs import make_plan, run, smoke_config
 
 JOINT, TUNE, SIDE = {"methods": ("joint",)}, {"methods": ("erm_fine_tune",)}, {"side__layer_sizes": "block"}
 ADAPTED = {**TUNE, "fine_tune__mode": "low_rank_adapt"}
@@ -182,8 +181,7 @@ def test_a_field_that_equals_the_preset_is_no_other_run(field):
     others = {"methods": ("erm_final",), "network__width_factor": 1.0, **others}
     given = make_plan(smoke_config(**others, **{field.replace(".", "__"): value}), overrides=(field,))
     assert list(given.cells()) == list(make_plan(smoke_config(**others)).cells())
-    place = next(given.cells())[:2]
-    assert given.fingerprint(*place) == make_plan(smoke_config(**others)).fingerprint(*place)
+    assert given.keys == make_plan(smoke_config(**others)).keys
 
 
 @pytest.mark.parametrize("field", RECORDED)
@@ -217,7 +215,7 @@ def planned(folder, **fields):
     """The cells that a configuration plans, or its error."""
     try:
         plan = make_plan(smoke_config(**fields))
-        return [(place, plan.fingerprint(*place[:2])) for place in plan.cells()]
+        return [(place, plan.key(place[0], plan.node(*place[:2]))) for place in plan.cells()]
     except ValueError as error:
         return str(error)
 

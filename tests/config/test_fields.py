@@ -196,7 +196,7 @@ SHARED = [
 
 @pytest.mark.parametrize(("name", "value"), SHARED)
 def test_what_configurations_share_must_act_where_the_command_line_sets_it(tmp_path, name, value):
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     found = smoke_config(methods=("erm_final",), **{name: value})
     make_plan(found)  # a file may give it for whichever methods come
@@ -208,7 +208,7 @@ def test_what_configurations_share_must_act_where_the_command_line_sets_it(tmp_p
 @pytest.mark.parametrize("field", PROTOCOLS["released"])
 def test_no_field_of_the_protocol_changes_the_precision(field):
     """An ablation of one field changes one thing; the preset `released` names its precision."""
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     found = config()
     found.protocol[field] = PROTOCOLS["released"][field]
@@ -261,7 +261,7 @@ def test_an_empty_precision_of_a_stored_configuration_is_that_of_its_protocol(pr
 
 
 def test_what_acts_is_taken_and_alike_fields_do_not_hide_each_other():
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     fields = {"joint_grid__learning_rate": (1e-4,), "oracle_size": 120, "joint__resume_to_epochs": 9}
     found = smoke_config(methods=("oracle", "joint"), joint__resume_patience=12, **fields)
@@ -282,14 +282,14 @@ ANYWAY = [
 @pytest.mark.parametrize(("name", "value", "others"), ANYWAY)
 def test_a_value_that_would_apply_anyway_is_taken(name, value, others):
     """Whoever writes out the default of a field, or what an unset field becomes, is not told that it has no effect."""
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     found = smoke_config(**{"methods": ("erm_final",), **others, name: value})
     make_plan(found, overrides=(name.replace("__", "."),))
 
 
 def test_the_time_steps_may_be_named_in_the_order_that_they_have(tmp_path, monkeypatch):
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     monkeypatch.setenv("SEQFINAL_CACHE_DIR", str(tmp_path / "cache"))
     found = load_config("own_data:smoke")
@@ -298,7 +298,7 @@ def test_the_time_steps_may_be_named_in_the_order_that_they_have(tmp_path, monke
 
 
 def test_an_idle_field_is_told_what_applies_without_it():
-    from seqfinal_jax.runs.plan import make_plan
+    from tests.runs import make_plan
 
     idle = smoke_config(methods=("erm_final",), joint_grid__adjacent=(0.3,))
     with pytest.raises(

@@ -13,8 +13,8 @@ from configs.fashion_mnist_rcl import get_config
 from seqfinal_jax.data.base import idx
 from seqfinal_jax.data.base.sources import SourceError, load_source
 from seqfinal_jax.data.sequences.sequence import build_sequence
-from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder, picture
+from tests.runs import make_plan
 
 PLACES = [
     idx.DEBIAN,

@@ -16,9 +16,8 @@ from seqfinal_jax.data.images.own_images import load_own_images
 from seqfinal_jax.data.recorded.splits import SplitRule, drawn_rows, split_rows
 from seqfinal_jax.data.sequences.source import SequenceRequest, sequence_source
 from seqfinal_jax.runs import loop
-from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder, own_source, picture, save
-from tests.runs import smoke_config
+from tests.runs import make_plan, run, smoke_config
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -264,6 +263,6 @@ def test_a_run_on_snapshots_of_noise_says_what_was_taken_out(tmp_path, monkeypat
     folder = snapshots(tmp_path / "data", count=6)
     sizes = [source_of(parse(config), str(folder)).build("main", seed) for seed in config.seeds]
     assert len({sum(len(step.train) for step in each.steps) for each in sizes}) > 1
-    assert loop.run(config, tmp_path / "run", str(folder)) == 0
+    assert run(config, tmp_path / "run", str(folder)) == 0
     captions = " ".join(results_table(tmp_path / "run").captions)
     assert "taken out of training" in captions

@@ -14,11 +14,9 @@ from seqfinal_jax.data.base.sources import SourceError
 from seqfinal_jax.data.images.decode import BadImage, decode
 from seqfinal_jax.data.sequences.class_gaps import class_gaps
 from seqfinal_jax.results.examples import read_examples
-from seqfinal_jax.runs.loop import run
-from seqfinal_jax.runs.plan import make_plan
 from tests.data.made_images import own_folder, own_source, picture, save
 from tests.processes import forked
-from tests.runs import smoke_config
+from tests.runs import make_plan, run, smoke_config
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -19,10 +19,9 @@ from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
 from seqfinal_jax.methods.stages.network import minibatches, stage_rule
 from seqfinal_jax.methods.stages.training import Budget, Training
 from seqfinal_jax.models import NetworkConfig, build_network
-from seqfinal_jax.runs.plan import make_plan
 from seqfinal_jax.training.engine.early_stopping import StopRule, Track
 from seqfinal_jax.training.objectives.risk import InputScaling
-from tests.runs import smoke_config, smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 NETWORK = build_network("convnet-1", 10, NetworkConfig(width_factor=0.0625))
 # 16 minibatches of 100 at the final step, 64 over the history, as in cifar10_rcl:quick.

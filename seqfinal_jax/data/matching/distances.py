@@ -1,6 +1,6 @@
 """Squared distances between images, a block at a time, so that memory stays bounded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -9,8 +9,6 @@ from scipy.spatial.distance import cdist
 BLOCK = 1024
 # Every integer up to here is a float64.
 EXACT = 2**53
-
-Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def squared_distances(

@@ -1,6 +1,5 @@
 """The identity of a node: a hash of everything that determines its result, except the seed."""
 
-import hashlib
 import json
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -10,6 +9,7 @@ from seqfinal_jax.methods.nodes import Choice, Model, Node, Transform, described
 from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.models.network import Network
+from seqfinal_jax.records.digests import text_digest
 from seqfinal_jax.training.engine.optimisers import ADAM
 
 RESULTS_VERSION = 5  # raise by hand when the same configuration comes to give other results
@@ -85,4 +85,4 @@ def _training(training: Training) -> dict[str, Any]:
 
 def _digest(name: str, content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True)
-    return f"{name}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+    return f"{name}-{text_digest(text, 6)}"

@@ -10,7 +10,6 @@ Of the 122 entries 100 are used: kernels and batch norms of the stem and of the 
 (`fc.*`) and the counters (`*.num_batches_tracked`) are skipped.
 """
 
-import hashlib
 import os
 import zipfile
 import zlib
@@ -23,6 +22,7 @@ import numpy as np
 from seqfinal_jax.models.convert.from_torch import State, check_names, to_trees, torch_shapes
 from seqfinal_jax.models.families.architectures import build_network
 from seqfinal_jax.models.network import Network, Variables
+from seqfinal_jax.records.digests import file_digest
 
 PathLike = str | os.PathLike[str]
 PICKLES = (".pth", ".pt", ".pickle", ".pkl")
@@ -157,5 +157,4 @@ def content_digest(path: PathLike) -> str:
     Raises ValueError where `read_resnet18` would refuse the file without opening it.
     """
     check_file(Path(path))
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return file_digest(Path(path))

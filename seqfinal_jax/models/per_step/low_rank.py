@@ -24,6 +24,7 @@ from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.models.per_step.form import Form, Stats, frozen_by
 from seqfinal_jax.models.per_step.side import block_shapes
 from seqfinal_jax.models.per_step.versions import pick, stack, stack_of_one, with_version
+from seqfinal_jax.records.kinds import one, whole
 
 AdapterMode = Literal["add", "multiply"]
 AdapterInit = Literal["uniform", "identity"]
@@ -33,15 +34,15 @@ STEM_RANK = 1
 
 @dataclass(frozen=True)
 class Adapter:
-    """How kernels are adapted: W + ΣM or W ⊙ ΠM, the rank of M, and how the factors start.
+    """The section `config.adapter`: how kernels are adapted (W + ΣM or W ⊙ ΠM), the rank of M, and how the factors start.
 
     init: "uniform" draws both factors from ±1.5, as published, which starts far from the identity; "identity"
     starts with no effect.
     """
 
-    mode: AdapterMode
-    rank: int
-    init: AdapterInit = "uniform"
+    mode: AdapterMode = one("add", "How adapters change a kernel.")
+    rank: int = one(1, "The rank of each adapter.", whole(1))
+    init: AdapterInit = one("uniform", "The initial values of adapters.")
 
 
 def largest_rank(inputs: int, outputs: int) -> int:

@@ -4,7 +4,6 @@ Every member has a state of its own: running (optimiser, best variables, stoppin
 result). So a later fit of the same stage uses what there is of its members, whichever other members it has.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from seqfinal_jax.models.per_step.versions import stack
+from seqfinal_jax.records.digests import text_digest
 from seqfinal_jax.results.checkpoints import named_leaves, restore_leaves
 from seqfinal_jax.results.sealed import DamagedFolder
 from seqfinal_jax.training.engine.early_stopping import Track
@@ -25,7 +25,7 @@ TREES = ("best", "last", "optimiser")
 
 def member_key(spec: MemberSpec) -> str:
     """A short name that is equal for equal members."""
-    return hashlib.blake2b(spec.identity.encode(), digest_size=12).hexdigest()
+    return text_digest(spec.identity, 12)
 
 
 def save_running(run: Fit, chunk: Chunk) -> None:
