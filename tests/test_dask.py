@@ -26,7 +26,7 @@ from tests.runs import smoke_config
 CONFIG = "--config=configs/digits_rcl.py:smoke"
 CELLS = (
     "--config.methods=erm_fine_tune,erm_linear_probe_fine_tune", "--config.seeds=0,", "--config.grid.dropout=0.0,",
-    "--config.training.max_epochs=300", "--config.training.patience=300", "--config.grid.learning_rate=0.001,",
+    "--config.training.max_epochs=150", "--config.training.patience=150", "--config.grid.learning_rate=0.001,",
 )  # fmt: skip
 TWO = {
     "methods": ("erm_fine_tune", "erm_linear_probe_fine_tune"),
@@ -210,7 +210,7 @@ def test_a_scheduler_that_is_killed_is_said_and_the_same_command_goes_on(tmp_pat
     assert compared(tmp_path) == one
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_sweep_that_is_asked_to_stop_saves_its_state(tmp_path, one):
     with cluster() as (_, address):
         process = launched(tmp_path, address)

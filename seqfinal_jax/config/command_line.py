@@ -69,7 +69,11 @@ class FlagParser(argparse.ArgumentParser):
     def flags(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Reads the flags, by default those of this process; raises ValueError, which suggests the nearest flag."""
         found, rest = self.parse_known_args(arguments)
-        refuse_unknown(self, rest)
+        for each in rest:
+            if not each.startswith("-"):
+                raise ValueError(f"unexpected argument {each!r}; flags begin with --")
+            own = [name.lstrip("-") for action in self._actions for name in action.option_strings]
+            raise ValueError(unknown_flag(each, own))
         return found
 
     def run(
@@ -104,15 +108,6 @@ class CommandParser(FlagParser):
             raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
         config, overrides = read_configuration(found.config, settings)
         return Given(found, config, config_path(found.config), overrides)
-
-
-def refuse_unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
-    """Raises ValueError for arguments that a parser does not know."""
-    for each in rest:
-        if not each.startswith("-"):
-            raise ValueError(f"unexpected argument {each!r}; flags begin with --")
-        own = [name.lstrip("-") for action in parser._actions for name in action.option_strings]
-        raise ValueError(unknown_flag(each, own))
 
 
 def plain_messages() -> None:

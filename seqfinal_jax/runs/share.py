@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -24,16 +24,12 @@ class Share:
     number: int = 1
     parts: int = 1
     shard: bool = False
+    waits: ClassVar[bool] = True  # for what others have locked
 
     @property
     def together(self) -> bool:
         """Whether the seeds of a method are fitted together, as where no other process works on some of them."""
         return self.parts == 1 or self.shard
-
-    @property
-    def waits(self) -> bool:
-        """Whether this process waits for what others have locked."""
-        return True
 
     def wanted(self, graph: Iterable["Task"]) -> list["Task"]:
         """The tasks for which a graph is computed: its cells."""
@@ -68,16 +64,12 @@ class Group:
     methods: tuple[str, ...]
     architecture: str
     seeds: tuple[int, ...]
+    waits: ClassVar[bool] = False
 
     @property
     def together(self) -> bool:
         """Whether the seeds of a method are fitted together."""
         return len(self.seeds) > 1
-
-    @property
-    def waits(self) -> bool:
-        """A process of a group does not wait: who started it may have other groups to compute."""
-        return False
 
     @property
     def cells(self) -> list[Cell]:
