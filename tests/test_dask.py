@@ -18,6 +18,7 @@ from seqfinal_jax.runs.loop import run
 from seqfinal_jax.runs.plan import make_plan
 from seqfinal_jax.runs.share import Group, groups, read_group
 from seqfinal_jax.sweeps import sweep
+from seqfinal_jax.sweeps.on_dask import GroupProcess
 from seqfinal_jax.sweeps.record import Run, Sweep, read_sweep, write_sweep
 from tests.kills import files
 from tests.processes import ROOT
@@ -127,6 +128,47 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path):
     code = "import sys, seqfinal_jax.sweeps.on_dask as d; d.CONNECT = 1; d.connected('tcp://127.0.0.1:9')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "--scheduler=tcp://127.0.0.1:9: no scheduler of Dask answers there" in done.stderr.splitlines()[-1]
+
+
+class EndsWith(GroupProcess):
+    """A group whose process does nothing and ends with the status that is its number of threads, or is killed."""
+
+    def _started(self):
+        with self.log.open("a") as log:
+            log.write("started\n")
+        code = f"import os, sys; sys.exit({self.threads}) if {self.threads} >= 0 else os.kill(os.getpid(), 9)"
+        return subprocess.Popen([sys.executable, "-S", "-E", "-c", code])
+
+
+def of_status(folder, status):
+    cells = (Cell("convnet-1", "erm_final", 0), Cell("convnet-1", "erm_fine_tune", 0))
+    return EndsWith((), folder, status, folder, cells, 0.0, folder / "stop", folder / "log", pause=0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "starts"),
+    [(0, 0, 1), (1, 1, 1), (75, "Reschedule", 1), (2, "RuntimeError", 1), (-9, "RuntimeError", 6)],
+)
+def test_what_dask_is_told_of_a_process_that_has_ended(tmp_path, status, outcome, starts):
+    pytest.importorskip("distributed")
+    try:
+        found = of_status(tmp_path, status)()
+    except Exception as error:
+        found = type(error).__name__
+    assert found == outcome
+    assert (tmp_path / "log").read_text().count("started") == starts
+
+
+def test_a_group_starts_no_process_after_a_request_to_stop_or_where_all_its_cells_have_failed(tmp_path):
+    pytest.importorskip("distributed")
+    process, store = of_status(tmp_path, 0), Store(tmp_path)
+    store.fail_cell(process.cells[0], RuntimeError("first"))
+    assert process() == 0  # the other cell still needs it
+    store.fail_cell(process.cells[1], RuntimeError("second"))
+    assert process() == 1
+    process.stop.touch()
+    assert process() == 75
+    assert (tmp_path / "log").read_text().count("started") == 1
 
 
 @contextlib.contextmanager

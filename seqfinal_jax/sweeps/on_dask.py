@@ -22,7 +22,7 @@ from seqfinal_jax.sweeps.watch import Watch
 SCHEMES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 CONNECT = 15.0  # seconds
 RETRIES = 5  # of a process that is killed
-PAUSE = 5.0  # seconds before Dask gets a group back that another process computes
+PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class GroupProcess:
 
     arguments: of seqfinal_jax.main. place: the folder in which the process starts. threads: of XLA's pool. run: the run
     folder. cells: those that need the group. since: cells that failed after this moment are not tried again. stop: a
-    file that asks the process to stop. log: where its output goes.
+    file that asks the process to stop. log: where its output goes. pause: seconds until a group that is locked is tried
+    again.
     """
 
     arguments: tuple[str, ...]
@@ -42,6 +43,7 @@ class GroupProcess:
     since: float
     stop: Path
     log: Path
+    pause: float = PAUSE
 
     def __call__(self, *_: int) -> int:
         """Computes the group in a process of its own; returns its exit status. Arguments: those of the groups it needs.
@@ -60,7 +62,7 @@ class GroupProcess:
             if status in (0, 1):
                 return status
             if status == TO_BE_CONTINUED and not self.stop.exists():
-                time.sleep(PAUSE)
+                time.sleep(self.pause)
                 raise Reschedule
             if status > 0 and status != TO_BE_CONTINUED:
                 break
