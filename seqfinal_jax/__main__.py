@@ -12,7 +12,7 @@ Learning for now from a sequence of shifting data. Each command has --help:
   seqfinal tables RUN [RUN...]       tables: terminal, Markdown, CSV, LaTeX
   seqfinal report RUN [RUN...]       the page of a run, or of several together
   seqfinal export CELL --out=DIR     a model as Orbax, safetensors or PyTorch
-  seqfinal sweep --config=NAME ...   many cells: GPUs of a machine, or Slurm
+  seqfinal sweep --config=NAME ...   many cells: a machine's GPUs, Slurm, Dask
 
 `seqfinal` is `python -m seqfinal_jax`. To begin:
 

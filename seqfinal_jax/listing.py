@@ -1,15 +1,16 @@
 """What exists: methods, networks, shifts, data, configurations, metrics, fields and presets, one line each.
 
-Command   python -m seqfinal_jax list [methods|networks|shifts|data|metrics|configs|fields|presets] [--plugins=FILE,...]
+Command   seqfinal list [methods|networks|shifts|data|metrics|configs|fields|presets] [--plugins=FILE,...]
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from seqfinal_jax.config.command_line import FlagParser
 
 WIDE = 10_000  # columns of what is not a terminal: one line per entry, for other programs
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -111,22 +112,19 @@ def print_list(kind: str, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the kinds that the command line names, all kinds by default."""
-    from seqfinal_jax.records.plugins import load_plugins, names_of
-
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax list", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = FlagParser(__doc__)
     parser.add_argument("kind", nargs="?", choices=[*KINDS, "all"], default="all")
     parser.add_argument("--plugins", default="", help="files or modules of your own, separated by commas")
-    options = parser.parse_args(arguments)
-    try:
-        load_plugins(names_of(options.plugins))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser.run(_list, arguments)
+
+
+def _list(options: Any) -> None:
+    from seqfinal_jax.records.plugins import load_plugins, names_of
+
+    load_plugins(names_of(options.plugins))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = WIDE
     for kind in KINDS if options.kind == "all" else (options.kind,):
         print_list(kind, console)
         console.print()
-    return 0

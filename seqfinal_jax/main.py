@@ -12,8 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqfinal_jax.config.command_line import CommandParser, one_line_errors, plain_messages
-from seqfinal_jax.runs.share import Share, read_part
+from seqfinal_jax.config.command_line import (
+    TO_BE_CONTINUED,
+    CommandParser,
+    one_line_errors,
+    plain_messages,
+    stop_with_parent,
+)
+from seqfinal_jax.runs.share import Group, Share, read_group, read_part
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +49,12 @@ def _parser() -> CommandParser:
         default="",
         help="i/n: one of n processes that do all cells together; writes no report (`seqfinal sweep` starts these)",
     )
+    parser.add_argument(
+        "--group",
+        default="",
+        help="METHODS:NETWORK:SEEDS: only what all these methods need, of one method its cells; does not wait for other "
+        "processes, and writes no report (`seqfinal sweep --cluster=dask` starts these)",
+    )
     return parser
 
 
@@ -53,18 +65,24 @@ def run_command(arguments: Sequence[str]) -> int:
     plain_messages()
     from seqfinal_jax.analysis.report import report_run
     from seqfinal_jax.config.parse import parse
-    from seqfinal_jax.runs.claims import Claims
+    from seqfinal_jax.runs.claims import Busy, Claims
     from seqfinal_jax.runs.loop import check_backend, enable_compilation_cache, run
 
-    share = given_share(asked.shard, asked.worker)
+    share = given_share(asked.shard, asked.worker, asked.group)
+    if asked.group:
+        stop_with_parent()
     check_backend()
     enable_compilation_cache()
     workdir = Path(asked.workdir or f"runs/{given.config.name}").expanduser()
-    failed = run(
-        parse(given.config, given.overrides), workdir, asked.data_dir, asked.dry_run,
-        source=given.source, share=share,
-    )  # fmt: skip
-    if not asked.dry_run and not asked.worker:
+    try:
+        failed = run(
+            parse(given.config, given.overrides), workdir, asked.data_dir, asked.dry_run,
+            source=given.source, share=share,
+        )  # fmt: skip
+    except Busy as error:
+        print(f"{error}; the same command computes it later", file=sys.stderr)
+        return TO_BE_CONTINUED
+    if not (asked.dry_run or asked.worker or asked.group):
         with Claims(workdir).wait_for("report"):
             report_run(workdir)
     if failed:
@@ -73,10 +91,12 @@ def run_command(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def given_share(shard: str, worker: str) -> Share:
-    """The part of the cells that the flags name. Raises ValueError where they name none."""
-    if shard and worker:
-        raise ValueError("--shard and --worker exclude each other; give one of them")
+def given_share(shard: str, worker: str, group: str = "") -> Share | Group:
+    """The part of the run that the flags name. Raises ValueError where they name none."""
+    if bool(shard) + bool(worker) + bool(group) > 1:
+        raise ValueError("--shard, --worker and --group exclude each other; give one of them")
+    if group:
+        return read_group(group)
     if worker:
         return Share(*read_part("worker", worker))
     return Share(*read_part("shard", shard), shard=True) if shard else Share()

@@ -1,6 +1,5 @@
 """What the documents tell people to do can be done: commands parse and plan, links lead somewhere."""
 
-import argparse
 import re
 import shlex
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seqfinal_jax.config.command_line import read_configuration
+from seqfinal_jax.config.command_line import FlagParser, read_configuration
 from seqfinal_jax.config.parse import parse
 from seqfinal_jax.sweeps.sweep import _parser as sweep_parser
 
@@ -86,13 +85,13 @@ class Parsed(Exception):
     ],
 )
 def test_commands_of_the_analysis_parse(module, arguments, monkeypatch):
-    parse = argparse.ArgumentParser.parse_args
+    parse = FlagParser.flags
 
     def only_parse(parser, given=None):
         parse(parser, given)
         raise Parsed
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    monkeypatch.setattr(FlagParser, "flags", only_parse)
     place = {"tables": "tables.command", "figures": "figures_command"}.get(module, module)
     with pytest.raises(Parsed):
         import_module(f"seqfinal_jax.analysis.{place}").main(arguments)

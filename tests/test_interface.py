@@ -35,6 +35,11 @@ MISTYPED = [
     (["run", "--config=digits_rcl", "--config.methods=LP-TF"], "did you mean 'LP-FT'?"),
     (["sweep", "--config=digits_rcl", "--workdir=x", "--methods=erm_final"], "did you mean --config.methods?"),
     (["list", "--plugins=nothing.py"], "nothing.py"),
+    (["list", "--plugin=x.py"], "unknown flag --plugin; did you mean --plugins?"),
+    (["tables", "runs/x", "--foramt=csv"], "unknown flag --foramt; did you mean --format?"),
+    (["report", "runs/x", "--seeds=0"], "unknown flag --seeds; --help shows all flags"),
+    (["export"], "the following arguments are required: cell, --out"),
+    (["tables", "runs/x", "--layout=wide"], "--layout: invalid choice: 'wide'"),
 ]  # fmt: skip
 HELP = (["seqfinal_jax", "--help"], ["seqfinal_jax"])
 HELP_OF_A_RUN = (["seqfinal_jax", "run", "--help"], ["seqfinal_jax.main", "--help"])

@@ -6,10 +6,10 @@ Reads the cells of joint, joint_adjacent_reg_none, joint_adjacent_reg_l2_high an
 erm_final and erm_all where they are. Writes adjacent_accuracy.png, adjacent_change.png and their numbers adjacent.csv.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -27,7 +27,8 @@ from seqfinal_jax.analysis.figures.adjacent_effect import (
 from seqfinal_jax.analysis.figures.log_axis import short_number
 from seqfinal_jax.analysis.tables.labels import limit_methods, method_name, percent
 from seqfinal_jax.analysis.tables.text import csv_text
-from seqfinal_jax.results.run_folder import RunFolderError, write_whole
+from seqfinal_jax.config.command_line import FlagParser
+from seqfinal_jax.results.run_folder import write_whole
 
 NO_CHANGE = (
     "adjacent_change.png is not drawn: no cell of the joint model has a layer_change.csv; "
@@ -67,28 +68,24 @@ def print_effect(effect: AdjacentEffect, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws the figures and prints the table; 2 where the input is of no use."""
-    parser = argparse.ArgumentParser(
-        description="Draw validation accuracy and parameter change of the joint model against its adjacent penalty."
-    )
+    parser = FlagParser(__doc__)
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="RUN", help="the --workdir of a run")
     parser.add_argument("--architecture", help="whose cells; needed where the runs have several")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: the folder figures of the first run"
     )
-    options = parser.parse_args(arguments)
+    return parser.run(_draw, arguments)
+
+
+def _draw(options: Any) -> None:
     console = Console(highlight=False)
-    try:
-        effect = adjacent_effect(options.workdirs, options.architecture)
-        paths = write_effect(effect, options.out or options.workdirs[0] / "figures")
-    except (RunFolderError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    effect = adjacent_effect(options.workdirs, options.architecture)
+    paths = write_effect(effect, options.out or options.workdirs[0] / "figures")
     print_effect(effect, console)
     if not len(effect.change):
         console.print(NO_CHANGE, soft_wrap=True)
     for path in paths:
         console.print(f"wrote {path}", markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from seqfinal_jax.results.run_folder import check_run_folder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws and prints the paths; 2 where a folder cannot be read or nothing can be drawn."""
-    parser = choice_parser("figures", __doc__)
+    parser = choice_parser(__doc__)
     parser.add_argument("--paper", action="store_true", help="the published kinds of figure")
     return run_command(parser, _draw, arguments)
 

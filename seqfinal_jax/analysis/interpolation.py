@@ -232,7 +232,7 @@ def _has_steps(cell: CellFolder) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
-    parser = choice_parser("interpolation", __doc__)
+    parser = choice_parser(__doc__)
     parser.add_argument(
         "--mix",
         choices=("every", "weights"),

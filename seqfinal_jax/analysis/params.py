@@ -5,12 +5,13 @@
 trainable scalar.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
+from seqfinal_jax.config.command_line import FlagParser
 from seqfinal_jax.models.families.architectures import published_architectures
 from seqfinal_jax.records.plugins import load_plugins, names_of
 
@@ -68,20 +69,19 @@ def render(table: pd.DataFrame, style: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 2 for a usage error."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.params", description=__doc__)
+    parser = FlagParser(__doc__)
     parser.add_argument("--architectures", default=",".join(published_architectures()))
     parser.add_argument("--classes", default="10", help="head sizes by comma")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument("--plugins", default="", help="files that define networks of your own, with commas")
-    options = parser.parse_args(arguments)
-    try:
-        load_plugins(names_of(options.plugins))
-        classes = [int(part) for part in options.classes.split(",")]
-        table = parameter_table([part.strip() for part in options.architectures.split(",")], classes)
-    except ValueError as error:
-        parser.error(str(error))
+    return parser.run(_print, arguments)
+
+
+def _print(options: Any) -> None:
+    load_plugins(names_of(options.plugins))
+    classes = [int(part) for part in options.classes.split(",")]
+    table = parameter_table([part.strip() for part in options.architectures.split(",")], classes)
     sys.stdout.write(render(table, options.format))
-    return 0
 
 
 if __name__ == "__main__":

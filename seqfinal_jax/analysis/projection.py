@@ -86,7 +86,7 @@ def draw(choice: Choice, basis: Basis, console: Console) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws the picture and writes its numbers; 2 where a folder cannot be read or lacks a model."""
-    parser = choice_parser("projection", __doc__)
+    parser = choice_parser(__doc__)
     parser.add_argument(
         "--basis",
         choices=("plain", "orthogonal"),

@@ -1,6 +1,7 @@
 """The report of a run: one page with the answer, charts, tables, figures, failures and what was run.
 
-Command   python -m seqfinal_jax.analysis.report RUN [RUN...] [--out=DIR] [--metric=ece,nll]
+Command   seqfinal report RUN [RUN...] [--out=DIR] [--metric=ece,nll]
+          python -m seqfinal_jax.analysis.report is the same command
 
 Of one folder the page is RUN/report/index.html. Several folders of one sequence and protocol, such as one for each seed,
 are joined into DIR/index.html, beside its tables and charts. --metric adds columns that are computed from the stored
@@ -37,6 +38,7 @@ from seqfinal_jax.analysis.tables.text import (
     to_markdown,
     write_results_csv,
 )
+from seqfinal_jax.config.command_line import FlagParser
 from seqfinal_jax.results.run_folder import (
     RunFolderError,
     check_run_folder,
@@ -196,25 +198,22 @@ def _data_dir(workdir: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and prints the table; 2 where a folder cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.report", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = FlagParser(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--out", type=Path, help="folder of a report that joins run folders")
     parser.add_argument(
         "--metric", action="append", default=[], help="further metrics that the page shows, with commas"
     )
     add_code_flags(parser)
-    options = parser.parse_args(arguments)
-    try:
-        with allowed_code(options):
-            _report(options)
-    except (RunFolderError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return parser.run(_report, arguments)
 
 
 def _report(options: argparse.Namespace) -> None:
+    with allowed_code(options):
+        _write(options)
+
+
+def _write(options: argparse.Namespace) -> None:
     if options.out is None and len(options.runs) > 1:
         raise RunFolderError("several run folders need a place for their report; name it with --out=DIR")
     for run in options.runs:

@@ -191,7 +191,7 @@ def models_of_steps(cell: CellFolder) -> list[Model]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and draws; 2 where a folder cannot be read or the data are not those of the run."""
-    parser = choice_parser("steps", __doc__)
+    parser = choice_parser(__doc__)
     return run_command(parser, lambda choice, _, console: draw(choice, console), arguments)
 
 

@@ -147,7 +147,7 @@ def _cells(choice: Choice) -> tuple[list[CellFolder], CellFolder]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Computes what is not kept yet, and draws; 2 where a folder cannot be read or the data are not those of the run."""
-    parser = choice_parser("svcca", __doc__)
+    parser = choice_parser(__doc__)
     return run_command(parser, lambda choice, _, console: draw(choice, console), arguments)
 
 

@@ -11,8 +11,10 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -51,39 +53,61 @@ class Given:
     overrides: tuple[str, ...]
 
 
-class CommandParser(argparse.ArgumentParser):
-    """The flags of a command that takes a configuration; those that all have are there from the start."""
+class FlagParser(argparse.ArgumentParser):
+    """The flags of a command, whose help begins with its description."""
 
-    def __init__(self, description: str | None) -> None:
+    def __init__(self, description: str | None, epilog: str = "") -> None:
         super().__init__(
-            description=description, epilog=FIELDS_HELP, usage=argparse.SUPPRESS, allow_abbrev=False,
+            description=description, epilog=epilog, usage=argparse.SUPPRESS, allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        self.add_argument("--config", help="a name or a file with get_config(), and presets behind a colon")
-        self.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
 
     def error(self, message: str) -> NoReturn:
         """Raises ValueError with the message."""
         raise ValueError(message)
 
+    def flags(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """Reads the flags, by default those of this process; raises ValueError, which suggests the nearest flag."""
+        found, rest = self.parse_known_args(arguments)
+        for each in rest:
+            if not each.startswith("-"):
+                raise ValueError(f"unexpected argument {each!r}; flags begin with --")
+            own = [name.lstrip("-") for action in self._actions for name in action.option_strings]
+            raise ValueError(unknown_flag(each, own))
+        return found
+
+    def run(
+        self, command: Callable[[argparse.Namespace], int | None], arguments: Sequence[str] | None = None
+    ) -> int:
+        """Runs a command with its flags; returns its exit status, which is 2 after an error of the user, in one line."""
+        try:
+            status = command(self.flags(arguments)) or 0
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            _drop_output()
+            return 141
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+
+class CommandParser(FlagParser):
+    """The flags of a command that takes a configuration; those that all have are there from the start."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description, FIELDS_HELP)
+        self.add_argument("--config", help="a name or a file with get_config(), and presets behind a colon")
+        self.add_argument("--data_dir", help="folder with the data sets; default SEQFINAL_DATA_DIR")
+
     def read(self, arguments: Sequence[str]) -> Given:
         """Reads a command line. Raises ValueError, whose message is one sentence and suggests the nearest name."""
         others, settings = split_settings(arguments)
-        found, rest = self.parse_known_args(others)
-        refuse_unknown(self, rest)
+        found = self.flags(others)
         if not found.config:
             raise ValueError("give a configuration, for example --config=configs/digits_rcl.py")
         config, overrides = read_configuration(found.config, settings)
         return Given(found, config, config_path(found.config), overrides)
-
-
-def refuse_unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
-    """Raises ValueError for arguments that a parser does not know."""
-    for each in rest:
-        if not each.startswith("-"):
-            raise ValueError(f"unexpected argument {each!r}; flags begin with --")
-        own = [name.lstrip("-") for action in parser._actions for name in action.option_strings]
-        raise ValueError(unknown_flag(each, own))
 
 
 def plain_messages() -> None:
@@ -124,6 +148,17 @@ def _stop(number: int, _: object) -> None:
         print(f"{signal.Signals(number).name}: stopping after the current epoch", file=sys.stderr, flush=True)
 
 
+def stop_with_parent() -> None:
+    """From now on this process is asked to stop as soon as the one that started it has ended."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+
+
 def _drop_output() -> None:
     """Standard output to nowhere: what is still in its buffer would fail again at the end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -140,7 +175,9 @@ def fail(message: str, status: int = 2) -> NoReturn:
 def unknown_flag(argument: str, own: Sequence[str]) -> str:
     """The message about a flag that does not exist, with the field or flag that was meant; own: flags of the command."""
     name = argument.lstrip("-").partition("=")[0]
-    meant = {flag: f"--{flag}" for flag in own} | _by_any_name("--config.")
+    meant = {flag: f"--{flag}" for flag in own}
+    if not own or "config" in own:
+        meant |= _by_any_name("--config.")
     close = difflib.get_close_matches(name.replace("-", "_"), list(meant), n=1, cutoff=0.6)
     hint = f"did you mean {meant[close[0]]}?" if close else "--help shows all flags"
     return f"unknown flag --{name}; {hint}"

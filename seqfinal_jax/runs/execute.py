@@ -54,8 +54,8 @@ class Execution:
 
     context: what the nodes of an architecture are computed from. operations: an upper bound of the floating-point
     operations of some tasks, from which the time left is estimated. seeds: whether all seeds of a node are computed at
-    once. broken: the error of every task that failed. failed: the number of failed cells, those of other processes since
-    `began` among them.
+    once. waits: whether what other processes have locked is waited for. broken: the error of every task that failed.
+    failed: the number of failed cells, those of other processes since `began` among them.
     """
 
     plan: Plan
@@ -65,15 +65,19 @@ class Execution:
     operations: Callable[[Iterable[Task]], float]
     console: Any
     seeds: bool = True
+    waits: bool = True
     broken: dict[Task, Exception] = field(default_factory=dict)
     failed: int = 0
     said: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.time)
 
-    def run(self, graph: Sequence[Task]) -> int:
-        """Computes what is not stored yet; what other processes have locked is tried again. Returns the failed cells."""
-        left = pending(graph, self._is_over)
+    def run(self, graph: Sequence[Task], wanted: Sequence[Task] | None = None) -> int:
+        """Computes what is not stored yet of the wanted tasks, by default the cells; returns how many cells failed.
+
+        What other processes have locked is tried again, or raises Busy where this process does not wait.
+        """
+        left = pending(graph, self._is_over, wanted)
         self.pace, self.left = Pace(self.operations(left)), dict.fromkeys(left)
         pause = self.claims.waits
         while left:
@@ -82,14 +86,18 @@ class Execution:
             else:
                 self._wait(sum(bool(task.method) for task in left), pause)
                 pause = min(2 * pause, LONGEST_WAIT)
-            left = pending(graph, self._is_over)
+            left = pending(graph, self._is_over, wanted)
+        for task in graph:
+            if (error := self._lost(task)) and not self._is_over(task):
+                self._fail(task, error)
         return self.failed
 
     def _once(self, tasks: Sequence[Task]) -> bool:
         """Takes every group of tasks that is ready; whether anything was done."""
         done, heading = False, self._headings(tasks)
         for group in together(tasks, self.seeds):
-            self._say_once(heading[group[0]])
+            if group[0] in heading:
+                self._say_once(heading[group[0]])
             done |= self._take(group)
             if group[0].method:
                 self._say_time_left()
@@ -203,6 +211,8 @@ class Execution:
         self.said.add(text)
 
     def _wait(self, cells: int, seconds: float) -> None:
+        if not self.waits:
+            raise Busy("another process computes what is left")
         need = "s need" if cells > 1 else " needs"
         self._say_once(f"Waiting for other processes to finish stages that {cells} cell{need}.")
         time.sleep(seconds)

@@ -51,11 +51,16 @@ def is_stored(task: Task, store: Store) -> bool:
     return store.has_cell(task.cell, task.key) if task.method else store.has(task.key, task.seed)
 
 
-def pending(graph: Sequence[Task], is_over: Callable[[Task], bool]) -> list[Task]:
-    """The cells that are not over, and what they need of the nodes that are not over."""
-    cells = [task for task in graph if task.method and not is_over(task)]
-    needed = dict.fromkeys(need for cell in cells for need in cell.needs)
-    left = {*cells, *(task for task in needed if not is_over(task))}
+def pending(
+    graph: Sequence[Task], is_over: Callable[[Task], bool], wanted: Iterable[Task] | None = None
+) -> list[Task]:
+    """The wanted tasks (by default all cells) that are not over, and what they need of the tasks that are not over."""
+    left = {task for task in graph if task.method} if wanted is None else set(wanted)
+    for task in reversed(graph):
+        if task in left and is_over(task):
+            left.remove(task)
+        elif task in left:
+            left.update(task.needs)
     return [task for task in graph if task in left]
 
 

@@ -36,7 +36,7 @@ from seqfinal_jax.runs.execute import Execution
 from seqfinal_jax.runs.graph import Task, is_stored, pending, tasks
 from seqfinal_jax.runs.plan import Plan, drawn_from, make_plan
 from seqfinal_jax.runs.run_log import collected_log
-from seqfinal_jax.runs.share import Share
+from seqfinal_jax.runs.share import Group, Share
 from seqfinal_jax.training.engine.devices import members_per_program
 from seqfinal_jax.training.engine.members import FitSettings
 from seqfinal_jax.training.engine.progress import duration, fit_progress
@@ -55,12 +55,12 @@ def run(
     dry_run: bool = False,
     console: Any = None,
     source: str = "",
-    share: Share = Share(),
+    share: Share | Group = Share(),
 ) -> int:
     """Trains the missing stages of every cell that is not complete; returns how many cells failed.
 
     A dry run makes all checks, builds the data and writes nothing to the run folder. `source` names the configuration
-    file with its presets and is recorded; `share` is the part of the cells that this process computes. Raises ValueError
+    file with its presets and is recorded; `share` is the part of the run that this process computes. Raises ValueError
     for a configuration, data or run folder that cannot be used, before anything is trained, and Stopped where it is asked
     to stop.
     """
@@ -72,7 +72,8 @@ def run(
             plan = make_plan(spec, data_dir)
             folders.check_workdir(workdir, plan)
             graph, store = tasks(plan, share.of(plan)), Store(workdir)
-            todo = pending(graph, partial(is_stored, store=store))
+            wanted = share.wanted(graph)
+            todo = pending(graph, partial(is_stored, store=store), wanted)
             announce(plan, estimate(plan, todo), console, source)
             pool = build_pool(plan, sorted({task.seed for task in todo})) if todo else None
         if dry_run:
@@ -80,12 +81,12 @@ def run(
         folders.open_workdir(workdir, plan, source)
         write_log(workdir)
         if pool is None:
-            count = len(share.of(plan))
+            count = sum(bool(task.method) for task in graph)
             all_of_them = f"all {count} cells are" if count > 1 else "the only cell is"
             _say(console, f"Nothing to do: {all_of_them} complete.")
             return 0
         keep_examples(plan, workdir)
-        return execute(plan, graph, pool, store, console, share.together)
+        return execute(plan, graph, pool, store, console, share)
 
 
 def _say(console: Any, text: str) -> None:
@@ -107,9 +108,9 @@ def keep_examples(plan: Plan, workdir: Path) -> None:
 
 
 def execute(
-    plan: Plan, graph: Sequence[Task], pool: ImagePool, store: Store, console: Any, together: bool = True
+    plan: Plan, graph: Sequence[Task], pool: ImagePool, store: Store, console: Any, share: Share | Group
 ) -> int:
-    """Computes the tasks that are not done; returns how many cells failed."""
+    """Computes the tasks of a share that are not done; returns how many cells failed."""
     claims = Claims(store.workdir)
     claims.clear_dead()
     device_data = jax.device_put({"images": pool.images, "labels": pool.labels})
@@ -118,8 +119,11 @@ def execute(
     def context(architecture: str) -> Context:
         return make_context(plan, architecture, pool, device_data, store, console)
 
-    together = together or jax.default_backend() != "cpu"
-    return Execution(plan, store, claims, context, partial(operations, plan), console, together).run(graph)
+    together = share.together or jax.default_backend() != "cpu"
+    execution = Execution(
+        plan, store, claims, context, partial(operations, plan), console, together, share.waits
+    )
+    return execution.run(graph, share.wanted(graph))
 
 
 def build_pool(plan: Plan, seeds: Sequence[int]) -> ImagePool:

@@ -1,4 +1,4 @@
-"""Workers to where they run: processes of this machine, jobs of Slurm, or this process."""
+"""Workers to where they run: processes of this machine, jobs of Slurm, tasks of Dask, or this process."""
 
 import contextlib
 import json
@@ -6,22 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 
-from seqfinal_jax.config.command_line import TO_BE_CONTINUED
-from seqfinal_jax.sweeps.record import Sweep, submitted, sweep_folder, write_sweep
-from seqfinal_jax.sweeps.status import left, progress, status_line, status_table
+from seqfinal_jax.sweeps.record import Sweep, ask_to_stop, submitted, sweep_folder, write_sweep
+from seqfinal_jax.sweeps.watch import Watch
 from seqfinal_jax.sweeps.worker import Worker
 
 FOREVER = 60 * 24 * 365  # minutes: a local worker has no limit of time
 MOST_RESTARTS = 5  # of a worker that dies, in a row, without a cell done in between
-EVERY = 30.0  # seconds between lines where there is no terminal
 
 
 def make_workers(sweep: Sweep, workdir: Path) -> list[Worker]:
@@ -32,7 +28,7 @@ def make_workers(sweep: Sweep, workdir: Path) -> list[Worker]:
     return [
         Worker(
             number,
-            tuple(tuple(run.command(workdir, number, sweep.workers)) for run in sweep.runs),
+            tuple(tuple(run.command(workdir, f"--worker={number}/{sweep.workers}")) for run in sweep.runs),
             sweep.threads,
             str(sweep_folder(workdir) / "workers"),
             tuple(cores[number - 1 :: sweep.workers]) if 1 < sweep.workers <= len(cores) and not gpus else (),
@@ -76,6 +72,10 @@ def executor_of(sweep: Sweep, workdir: Path) -> Any:
 
 def submit(sweep: Sweep, workdir: Path, console: Console) -> int:
     """Sends the workers of a sweep; waits for those of this machine. Returns the exit status of the command."""
+    if sweep.cluster == "dask":
+        from seqfinal_jax.sweeps.on_dask import OnDask
+
+        return OnDask(sweep, workdir, console).run()
     workers = make_workers(sweep, workdir)
     if sweep.cluster == "slurm":
         jobs = executor_of(sweep, workdir).map_array(Worker.__call__, workers)
@@ -92,34 +92,23 @@ def submit(sweep: Sweep, workdir: Path, console: Console) -> int:
     return Local(sweep, workdir, console, workers).run()
 
 
-class Local:
-    """Workers as processes of this machine, watched until the last cell is done; one that dies is started again."""
+class Local(Watch):
+    """Workers as processes of this machine; one that dies is started again."""
 
     def __init__(self, sweep: Sweep, workdir: Path, console: Console, workers: Sequence[Worker]) -> None:
-        self.sweep, self.workdir, self.console = sweep, workdir, console
+        super().__init__(sweep, workdir, console)
         self.executor = executor_of(sweep, workdir)
         self.workers = {worker.number: worker for worker in workers}
         self.jobs: dict[int, Any] = {}
         self.restarts = dict.fromkeys(self.workers, 0)
-        self.stopping, self.asked = False, set()
-        self.done, self.said = 0, 0.0
+        self.asked: set[int] = set()
+        self.done = 0
 
-    def run(self) -> int:
-        """Starts all workers and waits; returns 75 after a signal, 1 where cells failed or are left, else 0."""
-        before = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            for number in self.workers:
-                self._start(number)
-            self.sweep = submitted(self.sweep, [job.job_id for job in self.jobs.values()])
-            write_sweep(self.workdir, self.sweep)
-            found = self._watch()
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-        if self.stopping:
-            self._tell("interrupted; the state is saved. Run the same command to resume")
-            return TO_BE_CONTINUED
-        return 1 if left(found) or any(each.failed for each in found) else 0
+    def begin(self) -> list[str]:
+        """Starts all workers."""
+        for number in self.workers:
+            self._start(number)
+        return [job.job_id for job in self.jobs.values()]
 
     def _start(self, number: int) -> None:
         """Starts a worker whose parent, a process of submitit, ignores Ctrl-C; the worker listens for itself."""
@@ -129,23 +118,11 @@ class Local:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def _stop(self, number: int, _: object) -> None:
-        """From now on every worker that says who it is is asked to stop; they save the state of what they fit."""
-        self.stopping = True
+    def ask_to_stop(self) -> None:
+        """Asks every worker that says who it is; they save the state of what they fit."""
+        self.asked |= stop_local_workers(self.workdir, self.asked)
 
-    def _watch(self) -> list[Any]:
-        live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        with live or contextlib.nullcontext():
-            while True:
-                found = progress(self.sweep, self.workdir)
-                self._show(found, live)
-                if self.stopping:
-                    self.asked |= stop_local_workers(self.workdir, self.asked)
-                if not self._go_on(sum(each.done for each in found), left(found)):
-                    return progress(self.sweep, self.workdir)
-                time.sleep(0.5)
-
-    def _go_on(self, done: int, waiting: int) -> bool:
+    def goes_on(self, done: int, waiting: int) -> bool:
         """Starts workers again that have died while cells wait; whether any worker is left."""
         if done > self.done:
             self.done, self.restarts = done, dict.fromkeys(self.workers, 0)
@@ -157,22 +134,12 @@ class Local:
             if status in (0, 1) or self.stopping or not waiting:
                 continue
             if status == 2 or self.restarts[number] >= MOST_RESTARTS:
-                self._tell(f"worker {number} ended with {status}; its log: {job.paths.stderr}")
+                self.tell(f"worker {number} ended with {status}; its log: {job.paths.stderr}")
                 continue
             self.restarts[number] += 1
-            self._tell(f"worker {number} ended with {status} and is started again")
+            self.tell(f"worker {number} ended with {status} and is started again")
             self._start(number)
         return bool(self.jobs)
-
-    def _show(self, found: list[Any], live: Live | None) -> None:
-        if live:
-            live.update(status_table(self.sweep, found), refresh=True)
-        elif time.monotonic() - self.said > EVERY:
-            self.said = time.monotonic()
-            self._tell(status_line(self.sweep, found))
-
-    def _tell(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _status(job: Any) -> int:
@@ -190,6 +157,10 @@ def cancel(sweep: Sweep, workdir: Path, console: Console) -> int:
     if arrays:
         subprocess.run(["scancel", *arrays], check=False)
         console.print(f"cancelled: {', '.join(arrays)}", highlight=False)
+    if sweep.cluster == "dask":
+        ask_to_stop(workdir)
+        console.print("the processes of Dask's workers were asked to stop", highlight=False)
+        return 0
     stopped = stop_local_workers(workdir)
     console.print(f"{len(stopped)} local workers were asked to stop", highlight=False)
     return 0

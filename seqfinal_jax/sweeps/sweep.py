@@ -1,65 +1,69 @@
 """Sweeps over the devices of a machine or the nodes of a cluster.
 
-seqfinal sweep --config=FILE [--config=FILE...] --workdir=DIR [--cluster=local|slurm|debug]
+seqfinal sweep --config=FILE [--config=FILE...] --workdir=DIR [--cluster=local|slurm|dask|debug]
                [--config.FIELD=VALUE...]
 seqfinal sweep status|retry|cancel|collect --workdir=DIR
 
 The workers share the cells: none is computed twice, and if a worker dies, another one takes over its work. A sweep that
-is started again computes what is missing. `local` waits for its workers and ends with the report; `slurm` submits a job
-array and returns. docs/clusters.md explains the details.
+is started again computes what is missing. `local` waits for its workers and ends with the report, and so does `dask`,
+whose workers you have started; `slurm` submits a job array and returns. docs/clusters.md explains the details.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from seqfinal_jax.config.command_line import TO_BE_CONTINUED, refuse_unknown, split_settings
+from seqfinal_jax.config.command_line import TO_BE_CONTINUED, FlagParser, split_settings
 from seqfinal_jax.sweeps.record import Sweep, read_sweep, write_sweep
 from seqfinal_jax.sweeps.status import left, progress, status_line, status_table
 
 ACTIONS = ("start", "status", "retry", "cancel", "collect")
 WORKERS_PER_DEVICE = 4  # at most, on this machine
-CLUSTERS = ("local", "slurm", "debug")
+CLUSTERS = ("local", "slurm", "dask", "debug")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the action; 0, 1 where cells failed, 2 for an error of the user, 75 where it was interrupted."""
     others, settings = split_settings(sys.argv[1:] if arguments is None else arguments)
-    options, rest = _parser().parse_known_args(others)
-    console = Console(highlight=False)
     try:
-        refuse_unknown(_parser(), rest)
-        if options.action == "start":
-            return _start(options, settings, console)
-        if settings or options.config:
-            raise ValueError(
-                f"{options.action} takes the configurations from the sweep in --workdir; leave --config out"
-            )
-        sweep = read_sweep(options.workdir)
-        if options.action == "status":
-            return _status(sweep, options.workdir, console)
-        if options.action == "cancel":
-            from seqfinal_jax.sweeps.submit import cancel
-
-            return cancel(sweep, options.workdir, console)
-        if options.action == "collect":
-            return collect(sweep, options.workdir, console, options.report)
-        return _send(sweep, options.workdir, console)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _parser().run(partial(_act, settings), others)
     except KeyboardInterrupt:
         print("error: stopped; nothing was sent, or what was sent goes on (see status)", file=sys.stderr)
         return TO_BE_CONTINUED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="seqfinal sweep", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+def _act(settings: Sequence[str], options: Any) -> int:
+    console = Console(highlight=False)
+    if options.action == "start":
+        return _start(options, settings, console)
+    if settings or options.config:
+        raise ValueError(
+            f"{options.action} takes the configurations from the sweep in --workdir; leave --config out"
+        )
+    sweep = read_sweep(options.workdir)
+    if options.scheduler and (options.action != "retry" or sweep.cluster != "dask"):
+        raise ValueError(
+            "--scheduler belongs to the start or retry of a sweep with --cluster=dask; leave it out"
+        )
+    if options.action == "status":
+        return _status(sweep, options.workdir, console)
+    if options.action == "cancel":
+        from seqfinal_jax.sweeps.submit import cancel
+
+        return cancel(sweep, options.workdir, console)
+    if options.action == "collect":
+        return collect(sweep, options.workdir, console, options.report)
+    if options.scheduler:
+        sweep = Sweep(**{**vars(sweep), "scheduler": options.scheduler})
+    return _send(sweep, options.workdir, console)
+
+
+def _parser() -> FlagParser:
+    parser = FlagParser(__doc__)
     add = parser.add_argument
     add("action", nargs="?", choices=ACTIONS, default="start")
     add("--config", action="append", default=[], help="configuration file with presets; may be repeated")
@@ -71,16 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--data_dir", help="folder with the data sets; default: SEQFINAL_DATA_DIR")
     add("--cluster", choices=CLUSTERS, default="local")
+    add("--scheduler", default="", help="dask: the address of the scheduler, tcp://HOST:PORT")
     add(
         "--workers",
         type=int,
         default=0,
-        help="default: one for each device; slurm: one for each configuration",
+        help="default: one for each device; slurm: one for each configuration; dask: its own workers",
     )
     add("--threads", type=int, default=0, help="threads of each worker on a CPU; results depend on them")
     add("--dry_run", action="store_true", help="say what would be done and where, then stop")
     add("--report", action="store_true", help="collect: also draw the figures and write the reports")
-    slurm = parser.add_argument_group("slurm")
+    slurm = parser.add_argument_group("slurm (with dask, --gpus and --cpus are those of each process)")
     slurm.add_argument("--partition")
     slurm.add_argument("--account")
     slurm.add_argument(
@@ -107,7 +112,14 @@ def _start(options: Any, settings: Sequence[str], console: Console) -> int:
     from seqfinal_jax.sweeps.plan import plan_runs
 
     jax.config.update("jax_platforms", "cpu")  # planning must not take a device from the workers
-    planned = plan_runs(options.config, settings, options.data_dir, options.workdir)
+    planned = plan_runs(
+        options.config,
+        settings,
+        options.data_dir,
+        options.workdir,
+        options.cluster == "dask",
+        options.gpus > 0,
+    )
     sweep = _sweep(options, tuple(each.run for each in planned))
     _announce(planned, sweep, options.workdir, console)
     if options.dry_run:
@@ -123,6 +135,10 @@ def _sweep(options: Any, runs: tuple[Any, ...]) -> Sweep:
     from seqfinal_jax.runs.environment import usable_cores
     from seqfinal_jax.sweeps.submit import visible_gpus
 
+    if options.cluster == "dask":
+        return _on_dask(options, runs)
+    if options.scheduler:
+        raise ValueError("--scheduler needs --cluster=dask; give both flags, or neither")
     if options.workers < 0 or options.threads < 0:
         raise ValueError("--workers and --threads are counts: expected 1 or more")
     workers = options.workers or {
@@ -144,6 +160,21 @@ def _sweep(options: Any, runs: tuple[Any, ...]) -> Sweep:
     return Sweep(
         runs, options.cluster, workers, threads, _slurm(options) if options.cluster == "slurm" else {}
     )
+
+
+def _on_dask(options: Any, runs: tuple[Any, ...]) -> Sweep:
+    from seqfinal_jax.sweeps.on_dask import processes_at_once
+
+    if options.workers:
+        raise ValueError("--cluster=dask has the workers that you started with it; leave --workers out")
+    for name in ("cpus", "threads", "gpus"):
+        if getattr(options, name) < (name == "cpus"):
+            raise ValueError(f"--{name}={getattr(options, name)}: expected {int(name == 'cpus')} or more")
+    return Sweep(
+        runs, "dask", processes_at_once(options.scheduler), options.threads or options.cpus,
+        {"cpus_per_task": options.cpus, **({"gpus_per_node": options.gpus} if options.gpus else {})},
+        scheduler=options.scheduler,
+    )  # fmt: skip
 
 
 def _slurm(options: Any) -> dict[str, Any]:
@@ -184,7 +215,10 @@ def _announce(planned: Sequence[Any], sweep: Sweep, workdir: Path, console: Cons
             soft_wrap=True, markup=False,
         )  # fmt: skip
     total = sum(seconds) / sweep.workers
-    where = {"local": "processes of this machine", "slurm": "jobs of Slurm", "debug": "this process"}
+    where = {
+        "local": "processes of this machine", "slurm": "jobs of Slurm", "debug": "this process",
+        "dask": f"processes of the Dask cluster at {sweep.scheduler}",
+    }  # fmt: skip
     console.print(
         f"{sweep.workers} worker{'s' * (sweep.workers > 1)} as {where[sweep.cluster]}, {sweep.threads} threads of XLA "
         f"each{_slurm_text(sweep)}: at most about {duration(total)}"
@@ -196,8 +230,8 @@ def _announce(planned: Sequence[Any], sweep: Sweep, workdir: Path, console: Cons
 def _cores_of_a_worker(sweep: Sweep) -> float:
     from seqfinal_jax.runs.environment import usable_cores
 
-    if sweep.cluster == "slurm":
-        return sweep.slurm.get("cpus_per_task", 1)
+    if "cpus_per_task" in sweep.slurm:
+        return sweep.slurm["cpus_per_task"]
     return max(1.0, usable_cores() / sweep.workers)
 
 

@@ -269,6 +269,7 @@ OTHERS = {
     "data.dataset": ("own_images", planned, {}, "own_images: name the folder"),
     "data.period": ("year", recorded, {}, ""),
     "data.duplicates": ("refuse", recorded, {}, "'refuse' accepts none"),
+    "data.mirror_keeps_class": (True, planned, {"training__augmentation": "flip"}, ""),
     "data.most_megapixels": (1e-5, recorded, {}, "more than 1e-05 million"),
     "protocol.subpop_sizes": ("released", drawn, {}, ""),
     "joint.matching_memory_gib": (1e-9, matched, JOINT_MATCHED, "matching_memory_gib = 1e-09"),

@@ -1,7 +1,7 @@
 """Tables of one or several run folders.
 
-Command   python -m seqfinal_jax.analysis.tables RUN [RUN...] [--layout=long|paper|lengths]
-          [--format=terminal|csv|markdown|latex]
+Command   seqfinal tables RUN [RUN...] [--layout=long|paper|lengths] [--format=terminal|csv|markdown|latex]
+          python -m seqfinal_jax.analysis.tables is the same command
 
 Several folders are joined: they must hold cells of one sequence and protocol. The layout `lengths` is for sequences of
 several lengths: a table for each architecture, whose rows are the numbers of time steps. In the other layouts a RUN may
@@ -10,7 +10,6 @@ accuracy, from the stored logits; `python -m seqfinal_jax list metrics` lists th
 code.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +27,8 @@ from seqfinal_jax.analysis.tables.labels import architectures_in_order, listed, 
 from seqfinal_jax.analysis.tables.metrics import ACCURACY, METRICS, Metric, with_metrics
 from seqfinal_jax.analysis.tables.original import read_original
 from seqfinal_jax.analysis.tables.results_table import ResultsTable, joined_cells, results_table
-from seqfinal_jax.results.run_folder import RunFolderError, read_config
+from seqfinal_jax.config.command_line import FlagParser
+from seqfinal_jax.results.run_folder import read_config
 
 FORMATS = ("terminal", "csv", "markdown", "latex")
 DECAYS, BEST_DECAY = (
@@ -39,8 +39,7 @@ DECAYS, BEST_DECAY = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints or writes a table; 2 where a folder cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m seqfinal_jax.analysis.tables", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = FlagParser(__doc__)
     parser.add_argument(
         "runs", type=Path, nargs="+", help="run folders, or the published program's metrics.csv files"
     )
@@ -66,24 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notes", choices=("plain", "threeparttable"), default="plain",
                         help="LaTeX: notes below the table in a box, or as tablenotes of threeparttable")  # fmt: skip
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
-    options = parser.parse_args(arguments)
-    try:
-        with allowed_code(options):
-            options.metric = _metric(options)
-            shown = _text(options)
-    except (RunFolderError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.out:
-        try:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(shown, encoding="utf-8")
-        except OSError as error:
-            print(f"error: --out={options.out} cannot be written ({error.strerror})", file=sys.stderr)
-            return 2
-    elif shown:
+    return parser.run(_show, arguments)
+
+
+def _show(options: Any) -> None:
+    with allowed_code(options):
+        options.metric = _metric(options)
+        shown = _text(options)
+    if not options.out:
         print(shown, end="")
-    return 0
+        return
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(shown, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--out={options.out} cannot be written ({error.strerror})") from error
 
 
 def _metric(options: Any) -> Metric:

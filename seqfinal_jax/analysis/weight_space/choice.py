@@ -1,7 +1,5 @@
 """What the commands share that draw the models of run folders: their flags, and how they end."""
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from rich.console import Console
 from seqfinal_jax.analysis.run_code import add_code_flags, allowed_code
 from seqfinal_jax.analysis.tables.cells import done_cells, read_cells
 from seqfinal_jax.analysis.tables.labels import in_order, listed, method_called, method_name
+from seqfinal_jax.config.command_line import FlagParser
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.records.plugins import blamed
 from seqfinal_jax.results.run_folder import (
@@ -87,13 +86,9 @@ class Choice:
         return [own[method] for method in self.methods or in_order(own) if method in own]
 
 
-def choice_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+def choice_parser(description: str | None) -> FlagParser:
     """A parser with the flags that all these commands have."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m seqfinal_jax.analysis.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = FlagParser(description)
     parser.add_argument(
         "runs", type=Path, nargs="+", help="run folders of one sequence; figures go into the first"
     )
@@ -145,22 +140,20 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 def run_command(
-    parser: argparse.ArgumentParser,
+    parser: FlagParser,
     draw: Callable[[Choice, Any, Console], Sequence[Path]],
     arguments: Sequence[str] | None,
 ) -> int:
     """Reads the flags, draws, and prints the paths of the files; returns 2 after an error of the user."""
-    options, console = parser.parse_args(arguments), Console(highlight=False)
-    try:
-        choice = read_choice(options)
+
+    def command(options: Any) -> None:
+        choice, console = read_choice(options), Console(highlight=False)
         for run in choice.runs:
             check_run_folder(run)
         refuse_unwritable(choice.folder, "name another folder for the figures with --out=DIR")
         with allowed_code(options), blamed():
             written = draw(choice, options, console)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
-    return 0
+        for path in written:
+            console.print(f"wrote {path}", soft_wrap=True, markup=False)
+
+    return parser.run(command, arguments)
