@@ -30,7 +30,7 @@ class Aligned(Domains):
         for place in range(context.batch.index.shape[0]):
             key = jax.random.fold_in(context.key, place)
             own = context._replace(batch=context.batch.stream(place), key=key)
-            images = self.inputs(own.data, own.batch.index, jnp.float32)
+            images = self.training_inputs(own, jnp.float32)
             drop, mode = random_dropout(own.hyper["dropout"], own.key), Pass(True, own.batch.mask)
             logits, stats, outputs = self.network.apply(
                 {"params": params, "batch_stats": stats}, images, mode, drop=drop

@@ -36,7 +36,7 @@ class TimeConditioned(Pooled):
             output = dropped(place, output)
             return self.conditioned(params, output, context.batch.step) if place == last else output
 
-        images = self.inputs(context.data, context.batch.index, jnp.float32)
+        images = self.training_inputs(context, jnp.float32)
         mode = Pass(train=True, sample_mask=context.batch.mask)
         variables = {"params": params, "batch_stats": context.batch_stats}
         return self.network.apply(variables, images, mode, drop=drop)[:2]

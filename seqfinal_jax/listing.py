@@ -1,6 +1,7 @@
-"""What exists: methods, networks, shifts, data, configurations, metrics, fields and presets, one line each.
+"""What exists: methods, networks, data, optimisers, augmentations, fields and more, one line each.
 
-Command   seqfinal list [methods|networks|shifts|data|metrics|configs|fields|presets] [--plugins=FILE,...]
+Command   seqfinal list [KIND] [--plugins=FILE,...]
+Kinds     methods, networks, shifts, data, optimisers, augmentations, metrics, configs, fields, presets
 """
 
 from collections.abc import Callable, Sequence
@@ -57,6 +58,25 @@ def _data() -> Rows:
     return ("config.data.dataset", "kind", "what it is"), rows
 
 
+def _optimisers() -> Rows:
+    from seqfinal_jax.training.engine.optimisers import OPTIMISERS
+
+    found = [OPTIMISERS.get(name) for name in OPTIMISERS]
+    rows = [
+        (each.id, _first_line(each.transformation), ", ".join(f"{each.id}.{name}" for name, _ in each.axes))
+        for each in found
+    ]
+    return ("config.training.optimiser", "what it is", "fields"), rows
+
+
+def _augmentations() -> Rows:
+    from seqfinal_jax.training.augmentations import AUGMENTATIONS
+
+    found = [AUGMENTATIONS.get(name) for name in AUGMENTATIONS]
+    rows = [(each.id, _first_line(each.change), "yes" if each.mirrors else "no") for each in found]
+    return ("config.training.augmentation", "what it does", "mirrors images"), rows
+
+
 def _metrics() -> Rows:
     from seqfinal_jax.analysis.tables.metrics import METRICS
 
@@ -94,7 +114,8 @@ def _first_line(thing: object) -> str:
 
 
 KINDS: dict[str, Callable[[], Rows]] = {
-    "methods": _methods, "networks": _networks, "shifts": _shifts, "data": _data, "metrics": _metrics,
+    "methods": _methods, "networks": _networks, "shifts": _shifts, "data": _data,
+    "optimisers": _optimisers, "augmentations": _augmentations, "metrics": _metrics,
     "configs": _configs, "fields": _fields, "presets": _presets,
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,9 @@ import pytest
 import seqfinal_jax
 from seqfinal_jax.analysis.report import report_run
 from seqfinal_jax.analysis.weight_space.run_data import data_reader
+from seqfinal_jax.records.plugins import load_plugins
 from seqfinal_jax.results.run_folder import CellFolder, read_result
+from seqfinal_jax.training.augmentations import AUGMENTATIONS
 from tests.plugin_files import forget
 from tests.runs import smoke_run
 
@@ -66,6 +69,41 @@ def test_a_network_and_metrics_of_ones_own(tmp_path):
         )
         found = seqfinal_jax.load_results(tmp_path, metrics=("my_brier",))
         assert 0 < found["test_my_brier"].item() < 2
+    finally:
+        forget(FOLDER)
+
+
+@pytest.mark.slow
+def test_crops_reach_every_method_and_no_evaluation(tmp_path):
+    """Also objectives that make their logits themselves."""
+    names = ("my_coral", "my_time_conditioned")
+    files = tuple(str(FOLDER / f"{name}.py") for name in ("crops", "domains", "time_conditioned"))
+    fields = {"methods": names, "plugins": files, "grid__dropout": (0.0,), "seeds": (0,)}
+    try:
+        smoke_run(tmp_path, **fields, training__augmentation="my_crop_and_cutout")
+        for name in names:
+            own = cell(tmp_path, name)
+            stored = seqfinal_jax.read_predictions(own.path).test
+            model, (sequence, _) = seqfinal_jax.load_model(own.path), data_reader(None)(own)
+            found = np.mean(model.predict(sequence.steps[-1].test.images) == stored.labels)
+            assert found == pytest.approx(read_result(own)["test_accuracy"])
+    finally:
+        forget(FOLDER)
+
+
+def test_crops_by_hand():
+    """Every crop is a window of the padded image, and the square that is left out is black."""
+    images = np.random.default_rng(0).integers(1, 256, (6, 32, 32, 3)).astype(np.uint8)
+    try:
+        load_plugins((str(FOLDER / "crops.py"),))
+        crop, cutout = (AUGMENTATIONS.get(name) for name in ("my_crop", "my_crop_and_cutout"))
+        key = jax.random.key(0)
+        padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="edge")
+        for image, found in zip(padded, np.asarray(crop(images, key)), strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(image, found.shape)
+            assert (windows == found).all((-1, -2, -3)).sum() == 1
+        left_out = (np.asarray(cutout(images, key)) == 0).all(-1)
+        assert all(0 < count <= 7 * 7 for count in left_out.sum((1, 2)))
     finally:
         forget(FOLDER)
 

@@ -110,7 +110,7 @@ class Data:
     most_megapixels: float = one(
         MOST_MEGAPIXELS, "The largest size of own image files, in megapixels.", real(above=0), True)
     mirror_keeps_class: bool = one(
-        False, "Says of your own data that a mirrored image is of the same class, as augmentations with flips need.",
+        False, "Says of your own data that a mirrored image keeps its class, without which flips are refused.",
         everywhere=True)
     keep: float = one(
         1.0, "The share of each class that is used of the training and validation samples of every recorded step.",

@@ -19,6 +19,7 @@ from seqfinal_jax.models.per_step.side import SideSizes
 from seqfinal_jax.records.bound_values import bound_values
 from seqfinal_jax.records.code_identity import code_digest, qualified_name
 from seqfinal_jax.records.digests import text_digest
+from seqfinal_jax.results.rows import GRID_COLUMNS, HALVED, JOINT_COLUMNS
 from seqfinal_jax.training.engine.early_stopping import Keep
 from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Optimiser
 
@@ -209,7 +210,7 @@ class Choice(_Node):
     names: what each candidate is called in results, such as {"k": 2}; all of them stand in `grid.csv`, the chosen one's
         in `results.csv`. Empty for candidates without names.
 
-    Raises ValueError for another number of names than of candidates.
+    Raises ValueError for another number of names than of candidates, and for one that is empty or a column of grids.
     """
 
     candidates: tuple["Node", ...]
@@ -223,6 +224,13 @@ class Choice(_Node):
             raise ValueError(
                 f"a choice of {len(self.candidates)} candidates has {len(self.names)} names; give each one a name"
             )
+        for number, name in enumerate(self.names):
+            if not name:
+                raise ValueError(f"candidate {number} has no name; give it one, such as {{'k': {number}}}")
+            if taken := [
+                each for each in name if each in ("stage", "role", *GRID_COLUMNS, *JOINT_COLUMNS, HALVED)
+            ]:
+                raise ValueError(f"names of a choice: {taken[0]!r} is a column of every grid; rename it")
         super().__post_init__()
 
     @property

@@ -38,6 +38,7 @@ from seqfinal_jax.models.convert.checkpoint import check_checkpoint, checkpoint_
 from seqfinal_jax.models.convert.pretrained import check_network, content_digest, read_resnet18
 from seqfinal_jax.models.families.architectures import split_name
 from seqfinal_jax.models.network import NetworkConfig, check_images
+from seqfinal_jax.records.plugins import blamed
 from seqfinal_jax.results.store import Cell
 from seqfinal_jax.runs.effects import refuse_idle_fields
 from seqfinal_jax.training.augmentations import AUGMENTATIONS, Augmentation
@@ -208,18 +209,32 @@ def planned_methods(spec: RunSpec, source: SequenceSource) -> MethodPlans:
 
 
 def augmentation_of(spec: RunSpec, source: SequenceSource) -> Augmentation | None:
-    """The run's augmentation. Raises ValueError for an unknown one, and for flips where a mirrored class is another."""
-    name = spec.training.augmentation
-    if not name:
+    """The run's augmentation.
+
+    Raises ValueError for an unknown one, for one that gives other shapes, and for flips that may change classes.
+    """
+    if not spec.training.augmentation:
         return None
-    found = AUGMENTATIONS.get(name)
-    if found.mirrors and not (spec.data.mirror_keeps_class or getattr(source, "mirror_keeps_class", False)):
-        raise ValueError(
-            f"config.training.augmentation = {name!r} mirrors images, and a mirrored image of {source.name} may be of "
-            f"another class; expected 'crop' or none, or, for data of your own of which you know that it is not, "
-            f"config.data.mirror_keeps_class = True"
-        )
+    found = AUGMENTATIONS.get(spec.training.augmentation)
+    if found.mirrors:
+        _check_mirror(found.id, spec.data.mirror_keeps_class, source)
+    with blamed():
+        found.check(source.image_shape)
     return found
+
+
+def _check_mirror(name: str, allowed: bool, source: SequenceSource) -> None:
+    known = getattr(source, "mirror_keeps_class", None)
+    begin = f"config.training.augmentation = {name!r} mirrors images, and "
+    if known is False:
+        raise ValueError(
+            f"{begin}mirrored images of {source.name} do not keep their classes; expected 'crop' or none"
+        )
+    if not (known or allowed):
+        raise ValueError(
+            f"{begin}a mirrored image of {source.name} may be of another class; expected 'crop' or none, or, if you know "
+            f"that its class stays, config.data.mirror_keeps_class = True"
+        )
 
 
 def optimiser_axes(spec: RunSpec) -> Axes:

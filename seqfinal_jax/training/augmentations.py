@@ -6,14 +6,16 @@ def dim(images, key):
     return (images * factor).astype(images.dtype)
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from seqfinal_jax.records.code_identity import defined_in
+from seqfinal_jax.records.plugins import defined_at
 from seqfinal_jax.records.registry import Registry
 
 Change = Callable[[Array, Array], Array]
@@ -36,6 +38,41 @@ class Augmentation:
     def __call__(self, images: Array, key: Array) -> Array:
         """The images of a minibatch, changed; `key` is the update's."""
         return self.change(images, jax.random.fold_in(key, STREAM))
+
+    def check(self, image_shape: Sequence[int]) -> None:
+        """Raises ValueError where it gives images (h,w,c) another shape or dtype."""
+        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.uint8)
+        found: Any = jax.eval_shape(self, images, jax.random.key(0))
+        if (getattr(found, "shape", None), getattr(found, "dtype", None)) != (images.shape, images.dtype):
+            raise ValueError(
+                f"{defined_at(self.change)}augmentation {self.id!r} must keep the shape and the dtype of images, uint8 "
+                f"{images.shape}; found {getattr(found, 'dtype', type(found).__name__)} {getattr(found, 'shape', '')}"
+            )
+
+
+def reached(objective: Any) -> Callable[[Any, Any], Any]:
+    """The loss of an objective with an augmentation.
+
+    Raises ValueError when it is traced and does not use the augmentation, which would then be without effect.
+    """
+    used: list[bool] = []
+
+    def change(images: Array, key: Array) -> Array:
+        used.append(True)
+        return objective.augmentation.change(images, key)
+
+    watched = replace(objective, augmentation=replace(objective.augmentation, change=change))
+
+    def loss(params: Any, context: Any) -> Any:
+        found = watched.loss(params, context)
+        if not used:
+            raise ValueError(
+                f"{defined_at(type(objective).loss)}{type(objective).__name__} makes its training inputs without the "
+                f"augmentation {objective.augmentation.id!r}; take them from self.training_inputs(context, dtype)"
+            )
+        return found
+
+    return loss
 
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation")

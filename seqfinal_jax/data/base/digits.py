@@ -33,6 +33,7 @@ def load_digits(data_dir: Path | None = None) -> Source:
         num_classes=10,
         class_names=NAMES,
         record=record,
+        mirror_keeps_class=False,
     )
 
 

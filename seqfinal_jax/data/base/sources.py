@@ -26,8 +26,8 @@ class Source:
     Images are uint8 of shape (N, H, W, C), labels and sub-classes int32 of shape (N,). A sub-class is the
     place of an image's fine class within its class (CIFAR-100: 0..4 in its super-class), None where the data
     set has none. `record` says where the data come from: origin ('embedded', 'folder', 'archive', 'tfds' or
-    'memory'), path, official (True, False or 'unverified'), files, note and content_sha256. `mirror_keeps_class`
-    says that a mirrored image is of the same class.
+    'memory'), path, official (True, False or 'unverified'), files, note and content_sha256. `mirror_keeps_class`:
+    whether a mirrored image is of the same class, None where that is not known.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Source:
     train_subclass: np.ndarray | None = None
     test_subclass: np.ndarray | None = None
     record: dict[str, Any] = field(default_factory=dict)
-    mirror_keeps_class: bool = False
+    mirror_keeps_class: bool | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes, dtypes and label ranges, and completes the record with the content hash."""

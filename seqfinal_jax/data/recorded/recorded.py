@@ -108,7 +108,7 @@ class RecordedSequence:
     published_scaling: the (mean, deviation) of pixels 0..1 with which the published program scales these images, where
     it does not take pixels as they are. notes: what a table of results should say of the data. read_with: the fields of
     `config.data` that the samples depend on, with their values. mirror_keeps_class: whether a mirrored image is of the
-    same class.
+    same class, None where that is not known.
     """
 
     name: str
@@ -119,7 +119,7 @@ class RecordedSequence:
     published_scaling: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     notes: tuple[str, ...] = ()
     read_with: Mapping[str, Any] = field(default_factory=dict)
-    mirror_keeps_class: bool = False
+    mirror_keeps_class: bool | None = None
     variants: tuple[str, ...] = field(default=("main",), init=False)
 
     def __post_init__(self) -> None:

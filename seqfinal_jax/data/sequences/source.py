@@ -27,7 +27,7 @@ class SequenceSource(Described, Protocol):
     The attributes below are required. Optional ones, read by `named_steps`, `training_sizes_of` and
     `published_scaling_of`, are: `step_names`, the names of the time steps; `published_scaling`, the mean and
     deviation with which a published program scales these images where it does not take pixels as they are;
-    `mirror_keeps_class`, whether a mirrored image is of the same class (without it, flips are refused);
+    `mirror_keeps_class`, whether a mirrored image is of the same class (without it, `config.data` says so);
     `training_sizes(variant)`, the training samples among those of `sizes` (without it, 80 % of each step); and
     `chosen(data)`, the same data under another `config.data`, or None where they have to be read again.
 
@@ -120,7 +120,7 @@ class ShiftedSequence:
         )
 
     @property
-    def mirror_keeps_class(self) -> bool:
+    def mirror_keeps_class(self) -> bool | None:
         """That of the base data set."""
         return self.source.mirror_keeps_class
 

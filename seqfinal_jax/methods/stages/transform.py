@@ -1,6 +1,7 @@
 """A transformation of earlier results: every candidate computed, validated, and the best one kept."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -128,13 +129,14 @@ def _moved(
     network: AnyNetwork, scaling: InputScaling, variables: Variables, data: dict[str, Any],
     rows: jax.Array, step: int | None, objective: Objective | None,
 ) -> Any:  # fmt: skip
-    """Running statistics after one pass in training mode, without dropout."""
+    """Running statistics after one pass in training mode, without dropout and augmentation."""
     dtype = jax.tree.leaves(variables["params"])[0].dtype
     if objective:
         hyper, key = {"dropout": jnp.zeros((), dtype)}, jax.random.key(0)
         batch = Batch(rows, None, jnp.ones(len(rows), dtype))
         context = Context(data, {}, variables["batch_stats"], batch, hyper, key)
-        return objective.training_logits(variables["params"], context)[1]
+        plain = replace(objective, augmentation=None)
+        return plain.training_logits(variables["params"], context)[1]
     x = scaling(data["images"][rows], dtype)
     return network.apply(variables, x, Pass(train=True), step=step)[1]
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqfinal_jax.models.network import Variables
+from seqfinal_jax.training.augmentations import reached
 from seqfinal_jax.training.engine.optimisers import ADAM, Optimiser, Progress
 from seqfinal_jax.training.objectives.risk import Batch, Context, Objective, Sums, Update
 
@@ -185,7 +186,8 @@ def _update(
 ) -> tuple[State, Array, Sums]:
     """The state after a step of the optimiser; the loss and the sums before it."""
     objective, seen = program.objective, context._replace(hyper=program.optimiser.in_loss(context.hyper))
-    (loss, (batch_stats, sums, *more)), gradients = jax.value_and_grad(objective.loss, has_aux=True)(
+    loss_of = reached(objective) if objective.augmentation else objective.loss
+    (loss, (batch_stats, sums, *more)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params, seen
     )
     gradients = mask_groups(gradients, context.trainable)

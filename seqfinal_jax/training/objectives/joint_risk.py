@@ -173,13 +173,13 @@ class JointSteps(Objective):
         update's.
         """
         dtype = jax.tree.leaves(own)[0].dtype
-        row = self.network.row(context.batch_stats, step)
+        row, key = self.network.row(context.batch_stats, step), jax.random.fold_in(context.key, step)
         logits, moved, _ = self.network.apply_own(
             {"params": own, "batch_stats": self.network.own(context.batch_stats, row)},
             row,
-            self.training_inputs(context, dtype),
+            self.training_inputs(context._replace(key=key), dtype),
             Pass(train=True, sample_mask=context.batch.mask),
-            drop=random_dropout(context.hyper["dropout"], jax.random.fold_in(context.key, step)),
+            drop=random_dropout(context.hyper["dropout"], key),
             frozen=self.frozen(context),
         )
         sums = self.sums(logits, context.labels, context)
