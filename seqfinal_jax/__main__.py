@@ -8,7 +8,7 @@ Learning for now from a sequence of shifting data. Each command has --help:
 
   seqfinal run --config=digits_rcl   fits methods; ends with answer and report
   seqfinal list [KIND]               methods, networks, shifts, data, configs,
-                                     metrics, fields and presets that exist
+                                     optimisers, metrics, fields, presets ...
   seqfinal tables RUN [RUN...]       tables: terminal, Markdown, CSV, LaTeX
   seqfinal report RUN [RUN...]       the page of a run, or of several together
   seqfinal export CELL --out=DIR     a model as Orbax, safetensors or PyTorch

@@ -15,7 +15,7 @@ from seqfinal_jax.analysis.report import report_run
 from seqfinal_jax.config import apply_presets
 from tests.plugin_files import forget
 from tests.processes import forked
-from tests.runs import smoke_run
+from tests.runs import make_plan, smoke_config, smoke_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("own_method.md", "extending.md", "objectives.md")
@@ -56,7 +56,18 @@ def timing(workdir):
 
 
 def test_the_pages_hold_these_examples_and_none_is_long():
-    wanted = {"wise_ft", "label_smoothing", "blur", "shapes", "sensor", "perceptron", "gap_figure", "brier"}
+    wanted = {
+        "wise_ft",
+        "label_smoothing",
+        "blur",
+        "shapes",
+        "sensor",
+        "perceptron",
+        "gap_figure",
+        "brier",
+        "lion",
+        "dim",
+    }
     assert set(EXAMPLES) == wanted | set(OBJECTIVES)
     assert max(text.count("\n") for text in EXAMPLES.values()) <= 60
 
@@ -190,6 +201,16 @@ def test_a_network(own, tmp_path):
         )  # fmt: skip
 
 
+def test_a_width_that_a_file_sets_for_all_its_networks_is_no_error_for_one_without(own, tmp_path):
+    """On the command line it is."""
+    fields = {**ONE, "plugins": (own("perceptron"),), "architectures": ("perceptron-1",)}
+    config = smoke_config(**fields)
+    assert config.network.width_factor != 1
+    make_plan(config)
+    with pytest.raises(ValueError, match=r"config.network.width_factor = [\d.]+ changes nothing in this run"):
+        make_plan(config, overrides=("network.width_factor",))
+
+
 def test_a_figure_and_one_that_fails(own, tmp_path, caplog):
     fails = """
 from seqfinal_jax.analysis.figures.record import figure
@@ -206,6 +227,20 @@ def broken(workdir):
     said = "The figure <code>broken</code> could not be drawn: "
     assert f"{said}{paths[0]}, line 6: RuntimeError: planted in a figure" in page
     assert (workdir / "results.csv").is_file() and "planted" in caplog.text
+
+
+@pytest.mark.slow
+def test_an_optimiser_and_an_augmentation(own, tmp_path):
+    """Each makes a result of its own, and none is trained again."""
+    paths = (own("lion"), own("dim"))
+    given = ({}, {"training__optimiser": "lion"}, {"training__augmentation": "dim"})
+    losses = set()
+    for number, fields in enumerate(given):
+        workdir, fields = tmp_path / str(number), {**ONE, "plugins": paths, **fields}
+        smoke_run(workdir, **fields)
+        losses.add(result(workdir, "erm_final")["test_loss"])
+        assert "Nothing to do" in smoke_run(workdir, **fields)
+    assert len(losses) == 3
 
 
 HELPER = "def strength():\n    return {value}\n"

@@ -194,11 +194,11 @@ def _by_any_name(prefix: str = "") -> dict[str, str]:
     return found
 
 
-def no_field(name: str) -> str:
-    """The message about a field that does not exist."""
+def no_field(name: str, more: str = "") -> str:
+    """The message about a field that does not exist; `more` follows where no field has such a name."""
     known = _by_any_name()
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    hint = f"did you mean {known[close[0]]!r}?" if close else "docs/options.md lists all fields"
+    hint = f"did you mean {known[close[0]]!r}?" if close else f"docs/options.md lists all fields{more}"
     return f"the configuration has no field {name!r}; {hint}"
 
 
@@ -298,5 +298,6 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in raised_in:
-        return f"{place}{no_field(re.search(NAMED, text)[1])}"
+        plugins = "; a file sets those of a plugin after base_config(plugins=(FILE,))"
+        return f"{place}{no_field(re.search(NAMED, text)[1], plugins)}"
     return text if isinstance(error, ValueError) else f"{place}{type(error).__name__}: {text}"

@@ -107,6 +107,25 @@ def test_fields_of_plugins_can_be_set_whoever_names_the_plugin(tmp_path):
         METHODS.forget(plugin)
 
 
+def test_a_file_that_sets_a_field_before_its_plugin_is_loaded_is_told_how(tmp_path):
+    """And a file that names the plugin first may set it."""
+    plugin, file = str(tmp_path / "own.py"), tmp_path / "mine.py"
+    (tmp_path / "own.py").write_text(OWN)
+    text = (
+        "from seqfinal_jax.config import base_config\n\n\ndef get_config():\n"
+        "    config = base_config('mine', 'digits', 'rotation', 100, (100,), 100{})\n"
+        f"    config.plugins = ({plugin!r},)\n    config.halved.share = 0.25\n    return config\n"
+    )
+    try:
+        file.write_text(text.format(""))
+        with pytest.raises(ValueError, match=r"line 7: .* 'halved'; .*base_config\(plugins=\(FILE,\)\)"):
+            read_configuration(str(file))
+        file.write_text(text.format(f", plugins=({plugin!r},)"))
+        assert read_configuration(str(file))[0].halved.share == 0.25
+    finally:
+        METHODS.forget(plugin)
+
+
 def test_flags_and_settings_come_in_any_order_and_form():
     parser = CommandParser("")
     parser.add_argument("--out")

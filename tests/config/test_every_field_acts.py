@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from rich.console import Console
 from configs.own_data import get_config as own_data_config
 from seqfinal_jax.analysis.tables.comparisons import comparison_lines, smallest_difference
 from seqfinal_jax.analysis.tables.results_table import joined_cells
+from seqfinal_jax.config.parse import parse
 from seqfinal_jax.config.schema import all_fields
 from seqfinal_jax.data.base.sources import DATASETS
 from seqfinal_jax.runs.loop import build_pool
+from seqfinal_jax.runs.plan import augmentation_of
 from tests.analysis.run_folders import make_run_folder
 from tests.data.made_images import own_folder, own_source
 from tests.data.toy_cifar import TINY100, toy_source
@@ -242,6 +245,15 @@ def drawn(folder, **fields):
         DATASETS.forget(__file__)
 
 
+def flipped(folder, **fields):
+    """The augmentation of a run of images of a user's own, or the error."""
+    own = SimpleNamespace(name="own_data", image_shape=(16, 16, 3))
+    try:
+        return augmentation_of(parse(smoke_config(training__augmentation="crop_flip", **fields)), own).mirrors
+    except ValueError as error:
+        return str(error)
+
+
 def matched(folder, **fields):
     """The images of a run whose earlier samples are matched, or the error."""
     try:
@@ -269,7 +281,7 @@ OTHERS = {
     "data.dataset": ("own_images", planned, {}, "own_images: name the folder"),
     "data.period": ("year", recorded, {}, ""),
     "data.duplicates": ("refuse", recorded, {}, "'refuse' accepts none"),
-    "data.mirror_keeps_class": (True, planned, {"training__augmentation": "flip"}, ""),
+    "data.mirror_keeps_class": (True, flipped, {}, ""),
     "data.most_megapixels": (1e-5, recorded, {}, "more than 1e-05 million"),
     "protocol.subpop_sizes": ("released", drawn, {}, ""),
     "joint.matching_memory_gib": (1e-9, matched, JOINT_MATCHED, "matching_memory_gib = 1e-09"),
