@@ -221,7 +221,7 @@ def one(tmp_path_factory):
     return compared(workdir)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_worker_that_is_killed_in_the_middle_of_a_fit_changes_no_byte(tmp_path, one):
     """Its process saves its state and ends; Dask gives the group to another worker."""
     with cluster() as (_, address):
@@ -234,7 +234,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_fit_changes_no_byte(tmp_path
     assert compared(tmp_path) == one
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_scheduler_that_is_killed_is_said_and_the_same_command_goes_on(tmp_path, one):
     with cluster() as (scheduler, address):
         process = launched(tmp_path, address)

@@ -41,7 +41,7 @@ def cell(workdir, method):
     return CellFolder(workdir / "cells" / method / "convnet-1" / "seed0", method, "convnet-1", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("method", [name for each in METHODS.values() for name in each])
 def test_a_loaded_model_has_the_accuracy_of_the_table(run, method):
     own = cell(run, method)
@@ -53,7 +53,7 @@ def test_a_loaded_model_has_the_accuracy_of_the_table(run, method):
     assert found == pytest.approx(read_result(own)["test_accuracy"])
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_network_and_metrics_of_ones_own(tmp_path):
     files = tuple(str(FOLDER / f"{name}.py") for name in ("vit", "calibration"))
     networks = {"architectures": ("my_vit-1",), "network__stem_width": 16}
@@ -114,7 +114,7 @@ def test_no_example_is_long_or_private():
     assert not any(re.search(r"batch_stats\[|\._(?!replace)", text) for text in texts)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_choice_names_its_candidates(run):
     grid = pd.read_csv(cell(run, "my_window").path / "grid.csv")
     named = grid[grid.stage == "choice"]

@@ -110,7 +110,7 @@ def report_of(workdir):
     return workdir
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_objectives_of_the_page_run(own, tmp_path):
     workdir, paths = tmp_path / "run", tuple(own(name) for name in OBJECTIVES)
     smoke_run(workdir, methods=OBJECTIVES, plugins=paths, grid__dropout=(0.0,))

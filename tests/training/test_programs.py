@@ -33,7 +33,7 @@ def test_the_program_holds_no_collective(vectorise):
     run = Fit(problem, members, chosen, results=[None] * 4)
     chunk = engine._start_chunk(run, np.arange(4), device)
     batches = engine._stack_batches([problem.batches(0, 1)])
-    epoch = programs.Epoch(problem.data, chunk.constants, batches, jnp.int32(3), jnp.int32(1))
+    epoch = programs.Epoch(problem.data, chunk.constants, batches, jnp.int32(3), jnp.int32(1), jnp.int32(1))
     lowered = programs.train_epoch.lower(run.program, chunk.state, chunk.members, epoch)
     text = lowered.compile().as_text()
     assert not [word for word in COLLECTIVES if word in text]

@@ -53,7 +53,8 @@ def linear_scores(rows, variables=None, batch_size=2):
 
 def batches_of(rows, batch_size):
     stored = EvaluationSet(0, np.asarray(rows)).batches(batch_size)
-    return Batch(*(jnp.asarray(getattr(stored, name)) for name in Batch._fields)), jnp.int32(stored.count)
+    arrays = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
+    return arrays, jnp.int32(stored.count)
 
 
 def test_the_worked_example():
