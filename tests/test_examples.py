@@ -73,7 +73,7 @@ def test_a_network_and_metrics_of_ones_own(tmp_path):
         forget(FOLDER)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_crops_reach_every_method_and_no_evaluation(tmp_path):
     """Also objectives that make their logits themselves."""
     names = ("my_coral", "my_time_conditioned")

@@ -229,7 +229,7 @@ def broken(workdir):
     assert (workdir / "results.csv").is_file() and "planted" in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_an_optimiser_and_an_augmentation(own, tmp_path):
     """Each makes a result of its own, and none is trained again."""
     paths = (own("lion"), own("dim"))
