@@ -16,6 +16,7 @@ from seqfinal_jax.results.run_folder import CellFolder, read_result
 from seqfinal_jax.training.augmentations import AUGMENTATIONS
 from tests.plugin_files import forget
 from tests.runs import smoke_run
+from tests.test_extending import EXAMPLES, OBJECTIVES
 
 FOLDER = Path(__file__).parents[1] / "examples"
 METHODS = {
@@ -26,15 +27,21 @@ METHODS = {
 }  # fmt: skip
 
 
+NAMES = (*(name for each in METHODS.values() for name in each), *OBJECTIVES)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One run of all methods, which share their stages and programs."""
-    workdir = tmp_path_factory.mktemp("examples") / "run"
-    names = tuple(name for each in METHODS.values() for name in each)
-    files = tuple(str(FOLDER / f"{name}.py") for name in METHODS)
-    smoke_run(workdir, methods=("erm_fine_tune", *names), plugins=files, grid__dropout=(0.0,))
+    """One run of all methods, with those of docs/objectives.md, which share their stages and programs."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name in OBJECTIVES:
+        (folder / f"{name}.py").write_text(EXAMPLES[name])
+    files = [FOLDER / f"{name}.py" for name in METHODS] + [folder / f"{name}.py" for name in OBJECTIVES]
+    workdir, plugins = folder / "run", tuple(map(str, files))
+    smoke_run(workdir, methods=("erm_fine_tune", *NAMES), plugins=plugins, grid__dropout=(0.0,))
     yield workdir
     forget(FOLDER)
+    forget(folder)
 
 
 def cell(workdir, method):
@@ -42,7 +49,7 @@ def cell(workdir, method):
 
 
 @pytest.mark.rare
-@pytest.mark.parametrize("method", [name for each in METHODS.values() for name in each])
+@pytest.mark.parametrize("method", NAMES)
 def test_a_loaded_model_has_the_accuracy_of_the_table(run, method):
     own = cell(run, method)
     stored = seqfinal_jax.read_predictions(own.path).test

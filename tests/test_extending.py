@@ -97,27 +97,13 @@ def test_a_loss_of_ones_own_whose_strength_is_searched(own, tmp_path):
     smoke_run(workdir, **fields)
     grid = pd.read_csv(cell(workdir, "label_smoothing") / "grid.csv")
     assert grid["smoothing"].tolist() == [0.0, 0.1, 0.2]
-    assert "smoothing" in pd.read_csv(report_of(workdir) / "results.csv").columns
+    report_run(workdir)
+    assert "smoothing" in pd.read_csv(workdir / "results.csv").columns
     plain = pd.read_csv(cell(workdir, "erm_final") / "history.csv")
     own_history = pd.read_csv(cell(workdir, "label_smoothing") / "history.csv")
     none = own_history[own_history.member == 0]
     np.testing.assert_allclose(none["train_loss"], plain["train_loss"], rtol=1e-5)  # no smoothing: plain risk
     assert own_history.groupby("member")["train_loss"].last().nunique() == 3
-
-
-def report_of(workdir):
-    report_run(workdir)
-    return workdir
-
-
-@pytest.mark.rare
-def test_the_objectives_of_the_page_run(own, tmp_path):
-    workdir, paths = tmp_path / "run", tuple(own(name) for name in OBJECTIVES)
-    smoke_run(workdir, methods=OBJECTIVES, plugins=paths, grid__dropout=(0.0,))
-    for name in OBJECTIVES:
-        assert 0 <= result(workdir, name)["test_accuracy"] <= 1
-        history = pd.read_csv(cell(workdir, name) / "history.csv")
-        assert np.isfinite(history[history.epoch > 0]["train_loss"]).all()
 
 
 def test_own_fields_are_set_on_the_command_line_and_named_in_the_id(own, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def text_digest(text: str, size: int = 16) -> str:
-    """The digest of a text, of `size` bytes. A shorter one is where a name must be short; it is a part of file names."""
+    """The digest of a text. `size` is its length in bytes: names of files have shorter digests than checksums."""
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 

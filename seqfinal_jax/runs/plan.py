@@ -44,6 +44,7 @@ from seqfinal_jax.runs.effects import refuse_idle_fields
 from seqfinal_jax.training.augmentations import AUGMENTATIONS, Augmentation
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Axes
+from seqfinal_jax.training.objectives.risk import Objective
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,9 @@ class Plan:
         """The keys of all models: of the last node of each network and method."""
         return tuple(self.key(architecture, each.node) for (architecture, _), each in self.planned.items())
 
-    def keys_of(self, other: RunSpec, reread: bool = False) -> tuple[str, ...]:
-        """The keys of another resolved specification of the same data, which are read again with `reread`.
-
-        Raises ValueError where it cannot be planned.
-        """
-        source = sequence_source(request_of(other, self.data_dir), None if reread else self.source)
+    def keys_of(self, other: RunSpec) -> tuple[str, ...]:
+        """The keys of another resolved specification of the same data; raises ValueError where it cannot be planned."""
+        source = sequence_source(request_of(other, self.data_dir), self.source)
         return planned(other, source).keys
 
 
@@ -294,8 +292,20 @@ def _check_networks(plan: Plan) -> None:
                 for stage in all_stages(each.node):
                     check_stage(stage, network)
                     _check_resume(stage, plan.training)
+                    _check_decay(stage, plan.training)
     if pretrained:
         read_resnet18(pretrained[0])
+
+
+def _check_decay(stage: Stage, training: Training) -> None:
+    """Raises ValueError where an optimiser that decays weights itself would leave an objective's own penalty out."""
+    optimiser, kind = training_of(stage, training).optimiser, type(stage.objective)
+    if optimiser.decoupled and (kind.network_per_step or kind.penalty is not Objective.penalty):
+        raise ValueError(
+            f"optimiser {optimiser.id!r} applies the weight decay itself, and the objective {kind.__name__} of stage "
+            f"{stage.name!r} weighs a penalty of its own with it, which would be left out; take another "
+            f"config.training.optimiser, or leave out the method or option that uses this objective"
+        )
 
 
 def _check_resume(stage: Stage, training: Training) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +16,7 @@ from seqfinal_jax.config.build import with_precision
 from seqfinal_jax.config.parse import as_dict, stored_spec, value_of, with_value
 from seqfinal_jax.config.schema import RunSpec, all_fields, own_fields
 from seqfinal_jax.config.values import flat
-from seqfinal_jax.data.sequences.source import source_code
+from seqfinal_jax.data.sequences.source import SequenceRequest, source_code
 from seqfinal_jax.methods.recipes import METHODS
 from seqfinal_jax.methods.stages.fingerprint import RESULTS_VERSION
 from seqfinal_jax.models import Network
@@ -141,9 +141,14 @@ def _refuse_config(workdir: Path, plan: Plan) -> None:
 
 
 def _all_idle(workdir: Path, plan: Plan, differing: Collection[str]) -> bool:
-    """Whether each of these fields changes no model of this run, and none of the cells that are in the folder."""
-    if any(each.everywhere or each.section == "data" for each in all_fields() if each.name in differing):
-        return False
+    """Whether each of these fields changes no model of this run, and none of the cells that are in the folder.
+
+    A field of the data is none: another value would need them to be read again.
+    """
+    of_data = {each.name for each in fields(SequenceRequest)}
+    for each in all_fields():
+        if each.name in differing and (each.everywhere or of_data & {each.section, each.last}):
+            return False
     cells = list(cell_folders(workdir))
     try:
         there = replace(
@@ -152,7 +157,7 @@ def _all_idle(workdir: Path, plan: Plan, differing: Collection[str]) -> bool:
             architectures=tuple(dict.fromkeys(cell.architecture for cell in cells)) or plan.architectures,
         )
         return all(
-            plan.keys_of(one, reread=True) == plan.keys_of(_with(one, differing, other), reread=True)
+            plan.keys_of(one) == plan.keys_of(_with(one, differing, other))
             for one, other in ((plan.spec, there), (there, plan.spec))
         )
     except Exception:  # the user's code, or options that do not go together

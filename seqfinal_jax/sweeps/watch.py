@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from rich.console import Console
@@ -15,24 +16,24 @@ from seqfinal_jax.sweeps.status import Progress, left, progress, status_line, st
 EVERY = 30.0  # seconds between lines where there is no terminal
 
 
-class Watch:
+class Watch(ABC):
     """Starts the processes of a sweep and waits until the last one has ended. Subclasses say how."""
 
     def __init__(self, sweep: Sweep, workdir: Path, console: Console) -> None:
         self.sweep, self.workdir, self.console = sweep, workdir, console
         self.stopping, self.said = False, 0.0
 
+    @abstractmethod
     def begin(self) -> list[str]:
         """Starts what there is to do; returns the names of the jobs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def goes_on(self, done: int, waiting: int) -> bool:
         """Whether anything still runs, when so many cells are done and so many wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask_to_stop(self) -> None:
         """Asks every process to save the state of what it fits and to end; it may be called several times."""
-        raise NotImplementedError
 
     def run(self) -> int:
         """Starts everything and waits; returns 75 after a signal, 1 where cells failed or are left, else 0."""

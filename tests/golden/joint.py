@@ -23,7 +23,7 @@ from seqfinal_jax.training.engine.members import FitSettings, MemberSpec, Proble
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, stored_order
 from seqfinal_jax.training.objectives.joint_risk import JointSteps
 from seqfinal_jax.training.objectives.penalties import absolute_norm, squared_norm
-from seqfinal_jax.training.objectives.risk import Batch, Context, batch_sums
+from seqfinal_jax.training.objectives.risk import Context, batch_of, batch_sums
 from seqfinal_jax.training.objectives.step_penalties import (
     adjacent_norm,
     neighbour_distances,
@@ -135,9 +135,7 @@ def minibatch_problem(case: Case, network: StepNetwork, variables: Any) -> tuple
         role="golden",
     )
     batches = problem.batches(0, 1)
-    batch = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(batches, name) for name in Batch._fields))
-    )
+    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch_of(batches))
     data, masks = jax.tree.map(jnp.asarray, data), dict.fromkeys(network.group_names, 1)
 
     def arguments(variables: Any, hyper: dict[str, float]) -> tuple:

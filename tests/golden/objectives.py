@@ -22,7 +22,7 @@ from seqfinal_jax.training.objectives.multi_domain import (
     invariance_penalty,
 )
 from seqfinal_jax.training.objectives.penalties import absolute_norm, distance, squared_norm
-from seqfinal_jax.training.objectives.risk import Batch, Context, EmpiricalRisk, batch_sums
+from seqfinal_jax.training.objectives.risk import Context, EmpiricalRisk, batch_of, batch_sums
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
 from tests.golden.training import (
@@ -142,9 +142,7 @@ def domain_losses(problem: Problem, spec: MemberSpec, states: list[State]) -> np
     data, constants = jax.tree.map(jnp.asarray, (problem.data, problem.constants(0)))
     for step, state in enumerate(states, start=1):
         own = batches(0, step)
-        batch = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf[0]), Batch(*(getattr(own, name) for name in Batch._fields))
-        )
+        batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch_of(own))
         key, masks, hyper = jax.random.key(step), dict(spec.trainable), dict(spec.hyper)
         context = Context(data, masks, state.batch_stats, batch, hyper, key, constants, state.extra)
         found = passes(state.params, context)

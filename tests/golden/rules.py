@@ -17,7 +17,7 @@ from seqfinal_jax.methods.recipes.layer_language import (
 from seqfinal_jax.methods.recipes.learning_rates import CHAINS, decayed_rates
 from seqfinal_jax.models.parts.groups import is_batch_norm, named_tensors
 from seqfinal_jax.training.engine.streams import EvaluationSet
-from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, batch_of
 from seqfinal_jax.training.objectives.surgical import batch_gradient, layer_scores, rank_groups, tensor_scores
 from tests.golden.case import Case, check
 from tests.golden.tiny_network import state_of, tiny_network, variables_of
@@ -67,7 +67,7 @@ def check_surgical(case: Case) -> None:
         "labels": jnp.asarray(case["y"].astype(np.int32)),
     }
     stored = EvaluationSet(0, np.arange(len(case["x"]))).batches(int(case["batch_size"]))
-    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
+    batches = jax.tree.map(jnp.asarray, batch_of(stored))
     arguments = (EmpiricalRisk(network=network), variables, data, batches, jnp.int32(stored.count))
     check_gradients(case, *arguments)
     tensors, groups = tensor_scores(*arguments), layer_scores(*arguments)

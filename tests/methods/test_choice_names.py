@@ -8,7 +8,12 @@ from seqfinal_jax.methods import Axis, Choice, Stage, Transform
 from seqfinal_jax.methods.grid import Grid
 from seqfinal_jax.methods.method import Method
 from seqfinal_jax.methods.stages.context import Context
+from seqfinal_jax.methods.stages.fingerprint import node_fingerprint
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.runs import write_cells
+from seqfinal_jax.training.engine.early_stopping import StopRule
+from seqfinal_jax.training.objectives.risk import InputScaling
+from tests.training.tiny import tiny_network
 
 GRID = Grid((1e-3,), (1e-4,))
 
@@ -55,3 +60,13 @@ def test_axes_and_names_before_the_last_search_are_told(last, monkeypatch):
     chain = {BOTH[1]: winner(), earlier: winner(alpha=0.1, momentum=0.9), end: winner(share=0.5)}
     found = write_cells._values_before(SimpleNamespace(method="mine", node=end), context, chain, 1)
     assert found == {"alpha": 0.1, "k": 2}
+
+
+def test_a_name_is_part_of_the_fingerprint_and_its_absence_is_not():
+    """As what a cell tells of a choice is."""
+    training = Training(StopRule(), 10, InputScaling(), samples=(("main", (10,) * 4),))
+    found = [
+        node_fingerprint(Choice(BOTH, names=names), tiny_network(), training, {"main": "data"})
+        for names in ((), ({"k": 1}, {"k": 2}), ({"k": 1}, {"k": 3}))
+    ]
+    assert len(set(found)) == 3

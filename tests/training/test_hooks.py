@@ -7,14 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqfinal_jax.methods.grid import Grid
+from seqfinal_jax.methods.nodes import Resume, Stage
+from seqfinal_jax.methods.stages.network import stage_rule
+from seqfinal_jax.methods.stages.start import with_own_params
+from seqfinal_jax.methods.stages.training import Training
 from seqfinal_jax.results.checkpoints import ProgressStore, SaveBudget
 from seqfinal_jax.training.engine.early_stopping import StopRule
 from seqfinal_jax.training.engine.fit import fit
+from seqfinal_jax.training.engine.programs import mask_groups
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, shuffled, stored_order
 from seqfinal_jax.training.objectives.multi_domain import Domains
-from seqfinal_jax.training.objectives.risk import EmpiricalRisk, Pooled, batch_sums
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, InputScaling, Pooled, batch_sums
 from tests.training.test_resume import Killed, everything, killed_at
-from tests.training.tiny import BATCH, assert_equal, member, settings, tiny_problem
+from tests.training.tiny import BATCH, assert_equal, member, settings, tiny_network, tiny_problem
 
 
 def with_objective(made, **changes):
@@ -58,7 +64,6 @@ def test_an_average_of_the_last_model_alone_is_the_plain_fit():
 
 def test_the_average_is_evaluated_and_kept_and_training_goes_on_from_the_last():
     [found] = fit(with_objective(Averaged), [member()], settings(3))
-    assert_equal(found.best, found.optimiser[1]) if found.best_epoch == 3 else None
     different = jax.tree.map(lambda a, b: not np.array_equal(a, b), found.last, found.optimiser[1])
     assert any(jax.tree.leaves(different))
     [plain] = fit(tiny_problem(), [member()], settings(3))
@@ -170,3 +175,38 @@ def test_pseudo_labels_select():
 
 def test_evaluation_sets_are_as_before_without_steps():
     assert EvaluationSet(0, np.arange(3)).batches(2).step is None
+
+
+@dataclass(frozen=True)
+class Filmed(Pooled):
+    """An objective with a group of parameters of its own, of one row for each step."""
+
+    def own_params(self, train, params):
+        return {"film": jnp.zeros((len(train), 2))}
+
+
+def test_parameters_of_its_own_begin_at_its_values_and_go_on_with_those_of_the_start():
+    network = tiny_network()
+    plain = Stage("s", "final", (0, 1, 2), (2,), Grid())
+    filmed, before = replace(plain, objective=Filmed()), tiny_problem().start(member())
+    started = with_own_params(filmed, network, before)
+    assert started["params"].keys() == {*network.group_names, "film"}
+    assert_equal(started["params"]["film"], jnp.zeros((3, 2)))
+    trained = {**started, "params": {**started["params"], "film": jnp.ones((3, 2))}}
+    assert_equal(with_own_params(filmed, network, trained), trained)
+    assert_equal(with_own_params(plain, network, trained), before)  # which has none
+
+
+def test_a_group_without_a_mask_is_trained():
+    found = mask_groups({"conv1": jnp.ones(2), "film": jnp.ones(2)}, {"conv1": jnp.int32(0)})
+    assert_equal(found, {"conv1": jnp.zeros(2), "film": jnp.ones(2)})
+
+
+def test_a_stage_that_keeps_its_last_epoch_has_no_patience_even_when_it_goes_on():
+    training = Training(StopRule(5, 2), 10, InputScaling(), samples=(("main", (100, 100)),))
+    first = Stage("s", "final", (0,), (0,), Grid(), keep="last")
+    later = replace(first, start=first, resume=Resume(9, 2))
+    rules = [stage_rule(each, training) for each in (first, later, replace(first, keep="best"))]
+    assert [(rule.max_epochs, rule.patience, rule.keep) for rule in rules] == [
+        (5, 5, "last"), (9, 9, "last"), (5, 2, "best"),
+    ]  # fmt: skip

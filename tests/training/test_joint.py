@@ -17,7 +17,7 @@ from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import MemberSpec
 from seqfinal_jax.training.engine.streams import EvaluationSet, Stream, epoch_batches, fold, shuffled
 from seqfinal_jax.training.objectives.joint_risk import JointSteps, step_weights
-from seqfinal_jax.training.objectives.risk import Batch, Context
+from seqfinal_jax.training.objectives.risk import Context, batch_of
 from seqfinal_jax.training.objectives.step_penalties import adjacent_norm, parameter_norm
 from tests.training.tiny import BATCH, CLASSES, settings, tiny_network, tiny_problem
 
@@ -65,8 +65,7 @@ def spec(network, seed=0, **changes):
 def step_arguments(problem, step, seed=0, **changes):
     """The arguments of `loss` at a minibatch of the first epoch."""
     batches = problem.batches(0, 1)
-    arrays = (getattr(batches, name) for name in Batch._fields)
-    batch = Batch(*(None if array is None else jnp.asarray(array[step]) for array in arrays))
+    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[step]), batch_of(batches))
     network = problem.objective.network
     start = jax.tree.map(jnp.asarray, problem.start(spec(network, seed)))
     data = jax.tree.map(jnp.asarray, problem.data)

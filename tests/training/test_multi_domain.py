@@ -19,7 +19,7 @@ from seqfinal_jax.training.objectives.multi_domain import (
     invariance_penalty,
     random_halves,
 )
-from seqfinal_jax.training.objectives.risk import Batch, Context, Sums
+from seqfinal_jax.training.objectives.risk import Batch, Context, Sums, batch_of
 from tests.training.tiny import BATCH, grid, member, settings, tiny_network, tiny_problem
 
 LOGITS = jnp.asarray([[0.5, -0.5], [1, 0], [0, 2], [-1, 1]])
@@ -110,9 +110,7 @@ def step_arguments(objective, step, dropout=0.0):
     """The arguments of `loss` at a minibatch of the first epoch, from random parameters."""
     problem = domain_problem(objective)
     batches = problem.batches(0, 1)
-    batch = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf[step]), Batch(*(getattr(batches, name) for name in Batch._fields))
-    )
+    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf[step]), batch_of(batches))
     start = problem.start(member())
     data = jax.tree.map(jnp.asarray, problem.data)
     hyper = {"weight_decay": jnp.float32(0.01), "dropout": jnp.float32(dropout)}

@@ -14,6 +14,7 @@ from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import MemberSpec
 from seqfinal_jax.training.engine.optimisers import OPTIMISERS, Optimiser, Progress, optimiser, rate_factor
 from seqfinal_jax.training.objectives.risk import EmpiricalRisk
+from tests.runs import smoke_run
 from tests.training.test_resume import Killed, everything, killed_at
 from tests.training.tiny import assert_equal, member, settings, tiny_problem
 
@@ -143,6 +144,28 @@ def test_frozen_groups_stay_under_decoupled_decay():
     assert_equal(
         found.last["params"]["conv1"], jax.tree.map(np.asarray, problem.start(spec)["params"]["conv1"])
     )
+
+
+@pytest.mark.parametrize(
+    ("methods", "fields", "objective"),
+    [
+        (("joint",), {}, "JointSteps"),
+        (("erm_fine_tune",), {"fine_tune__regularization": "previous"}, "Anchored"),
+    ],
+)
+def test_a_penalty_that_decoupled_decay_would_leave_out_is_refused(tmp_path, methods, fields, objective):
+    smoke_run(tmp_path, dry_run=True, methods=("erm_fine_tune",), training__optimiser="adamw")
+    with pytest.raises(
+        ValueError, match=f"'adamw' applies the weight decay itself, and the objective {objective} of"
+    ):
+        smoke_run(tmp_path, dry_run=True, methods=methods, training__optimiser="adamw", **fields)
+
+
+def test_a_transformation_may_read_every_usual_hyper_parameter():
+    """Of the learning rate too, before there is a value of it."""
+    own = Optimiser("scaled", (), lambda hyper, progress: optax.scale(1 + 0 * hyper["learning_rate"]))
+    [found] = fit(replace(tiny_problem(), optimiser=own), [member()], settings(1))
+    assert not found.failed
 
 
 def test_an_axis_needs_a_value():

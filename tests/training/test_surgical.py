@@ -10,7 +10,7 @@ import pytest
 
 from seqfinal_jax.models import init_variables
 from seqfinal_jax.training.engine.streams import EvaluationSet
-from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, Objective
+from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk, Objective, batch_of
 from seqfinal_jax.training.objectives.surgical import (
     layer_scores,
     nested_sets,
@@ -53,7 +53,7 @@ def linear_scores(rows, variables=None, batch_size=2):
 
 def batches_of(rows, batch_size):
     stored = EvaluationSet(0, np.asarray(rows)).batches(batch_size)
-    arrays = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
+    arrays = jax.tree.map(jnp.asarray, batch_of(stored))
     return arrays, jnp.int32(stored.count)
 
 

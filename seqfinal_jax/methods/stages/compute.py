@@ -18,7 +18,7 @@ from seqfinal_jax.methods.stages.network import training_of
 from seqfinal_jax.methods.stages.objectives import Anchor
 from seqfinal_jax.methods.stages.own_logits import logits_record
 from seqfinal_jax.methods.stages.problem import alike_in_size, stage_problem, training_set
-from seqfinal_jax.methods.stages.start import member_masks, start_variables
+from seqfinal_jax.methods.stages.start import member_masks, start_variables, with_own_params
 from seqfinal_jax.methods.stages.transform import transformed
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.results.checkpoints import named_leaves, nested
@@ -27,7 +27,7 @@ from seqfinal_jax.training.engine.compile_clock import compile_seconds
 from seqfinal_jax.training.engine.fit import fit
 from seqfinal_jax.training.engine.members import FitSettings, MemberResult, MemberSpec, Problem, winner
 from seqfinal_jax.training.engine.resume import member_key
-from seqfinal_jax.training.objectives.risk import Batch, EmpiricalRisk
+from seqfinal_jax.training.objectives.risk import EmpiricalRisk, batch_of
 from seqfinal_jax.training.objectives.surgical import layer_scores, nested_sets, rank_groups
 
 log = logging.getLogger(__name__)
@@ -148,11 +148,12 @@ def _anchors(context: Context, stage: Stage, seed: int) -> list[Anchor]:
 
 def start_of(context: Context, stage: Stage, member: MemberSpec) -> Variables:
     """The variables that a training starts from."""
-    if stage.start is None or stage.resume:
-        return start_variables(stage, context.network, context.training, None, None, member)
-    form = context.resolve(stage.start, member.seed).form
-    previous = context.result(stage.start, member.seed).best
-    return start_variables(stage, context.network, context.training, previous, form, member)
+    previous, form = None, None
+    if stage.start and not stage.resume:
+        form = context.resolve(stage.start, member.seed).form
+        previous = context.result(stage.start, member.seed).best
+    started = start_variables(stage, context.network, context.training, previous, form, member)
+    return with_own_params(stage, context.network, started)
 
 
 def grid_points(context: Context, stage: Stage, seed: int) -> list[GridPoint]:
@@ -176,7 +177,7 @@ def layer_sets(context: Context, stage: Stage, seed: int) -> LayerSets:
         return stage.layers or ((),)
     objective = EmpiricalRisk(network=context.network, scaling=context.training.scaling)
     stored = training_set(stage, context.pool, seed).batches(context.training.batch_size)
-    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
+    batches = jax.tree.map(jnp.asarray, batch_of(stored))
     variables = jax.tree.map(jnp.asarray, context.result(stage.start, seed).best)
     scores = layer_scores(objective, variables, context.device_data, batches, jnp.int32(stored.count))
     order = rank_groups(scores[stage.layers.removeprefix("surgical_")], context.network.group_names)

@@ -36,7 +36,8 @@ def _fingerprint(node: Node, network: Network, training: Training, identity: str
         return _fingerprint(other, network, training, identity)
 
     if isinstance(node, Choice):
-        return _digest("choice", {"candidates": [of(c) for c in node.candidates], "by": node.by})
+        names = {"names": described(node.names)} if node.names else {}
+        return _digest("choice", {"candidates": [of(c) for c in node.candidates], "by": node.by, **names})
     content = describe_node(node)
     del content["role"]
     described_whole = {

@@ -30,10 +30,8 @@ def stage_rule(stage: Stage, training: Training) -> StopRule:
         return replace(rule, max_epochs=most, patience=most)
     patience = stage.resume.patience if stage.resume else rule.patience
     patience = max(patience, _epochs_for(training.budget.patience_updates, stage, training))
-    if stage.resume:
-        return replace(rule, max_epochs=stage.resume.to_epochs, patience=patience)
     most = max(rule.max_epochs, _epochs_for(training.budget.least_updates, stage, training))
-    most = min(most, stage.max_epochs or most)
+    most = stage.resume.to_epochs if stage.resume else min(most, stage.max_epochs or most)
     return replace(rule, max_epochs=most, patience=most if stage.keep == "last" else patience)
 
 
@@ -52,10 +50,9 @@ def minibatches(stage: Stage, training: Training) -> int:
     """The minibatches, hence updates, of an epoch of a stage: those of its driving stream, by default the longest."""
     samples = dict(training.samples)[stage.variant]
     streams = stage.objective.streams(stage.train, lambda step, split: np.arange(samples[step]))
-    counts, driver = (
-        [stream.num_batches(training.batch_size) for stream in streams], stage.objective.driver(streams),
-    )  # fmt: skip
-    return max(counts) if driver is None else counts[driver]
+    driver = stage.objective.driver(streams)
+    driving = streams if driver is None else [streams[driver]]
+    return max(stream.num_batches(training.batch_size) for stream in driving)
 
 
 @lru_cache(maxsize=256)

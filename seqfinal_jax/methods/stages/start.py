@@ -53,26 +53,7 @@ def start_variables(
     previous_form: StepForm | None,
     member: MemberSpec,
 ) -> Variables:
-    """The variables that a training of a stage starts from; `previous` is the best training of the previous stage.
-
-    Parameters of an objective's own are those of the previous stage, where it has them.
-    """
-    started = _network_start(stage, network, training, previous, previous_form, member)
-    own = stage.objective.own_params(stage.train, started["params"])
-    if not own.keys() - started["params"].keys() and len(started["params"]) == len(network.group_names):
-        return started
-    kept = {name: tree for name, tree in started["params"].items() if name in (*network.group_names, *own)}
-    return {**started, "params": {**own, **kept}}
-
-
-def _network_start(
-    stage: Stage,
-    network: Network,
-    training: Training,
-    previous: Variables | None,
-    previous_form: StepForm | None,
-    member: MemberSpec,
-) -> Variables:
+    """The variables that a training of a stage starts from; `previous` is the best training of the previous stage."""
     if stage.form is None:
         if previous is None or stage.fresh:
             return initial_variables(network, training, member.seed, member.hyper)
@@ -83,6 +64,14 @@ def _network_start(
         return _joint_start(stage, steps, fresh, training, member)
     started = (start_from_single if previous_form is None else start_from_fewer)(steps, fresh, previous)
     return init_last_from_previous(started) if stage.form.init_last == "previous" else started
+
+
+def with_own_params(stage: Stage, network: Network, started: Variables) -> Variables:
+    """Start variables with the parameters of the objective's own: those of the previous stage, where it has them."""
+    params = started["params"]
+    own = stage.objective.own_params(stage.train, params)
+    kept = {name: tree for name, tree in params.items() if name in (*network.group_names, *own)}
+    return {**started, "params": {**own, **kept}}
 
 
 def fresh_steps(steps: StepNetwork, network: Network, training: Training, member: MemberSpec) -> Variables:

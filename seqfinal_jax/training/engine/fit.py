@@ -45,7 +45,7 @@ from seqfinal_jax.training.engine.resume import (
 )
 from seqfinal_jax.training.engine.stopping import Stopped, fitting, is_asked
 from seqfinal_jax.training.engine.streams import Batches, fold
-from seqfinal_jax.training.objectives.risk import Batch, Objective
+from seqfinal_jax.training.objectives.risk import Batch, Objective, batch_of
 
 log = logging.getLogger(__name__)
 
@@ -285,10 +285,7 @@ def _per_seed(run: Fit, seeds: tuple[int, ...]) -> tuple[dict[str, programs.Eval
 
 
 def _stack_batches(batches: list[Batches]) -> Batch:
-    def stacked(arrays: list[np.ndarray | None]) -> Any:
-        return None if arrays[0] is None else np.stack(arrays)
-
-    return Batch(*(stacked([getattr(each, name) for each in batches]) for name in Batch._fields))
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *map(batch_of, batches))
 
 
 def _train(run: Fit, chunk: Chunk, data: dict[str, Any]) -> tuple[Any, np.ndarray]:

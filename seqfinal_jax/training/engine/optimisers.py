@@ -60,7 +60,8 @@ class Optimiser:
     axes: the hyper-parameters that it reads besides those of every grid, and the values that are tried.
     transformation: from hyper-parameters by name and progress to the `optax` transformation whose result, times the
         learning rate, is subtracted from the parameters. The structure of its state must not depend on their values.
-    decoupled: it applies `weight_decay` itself, so that the loss contains none.
+    decoupled: it applies `weight_decay` itself, so that the loss contains none; such an optimiser is refused for objectives
+        that weigh a penalty of their own with it.
     schedule: how the learning rate moves during a fit.
     """
 
@@ -79,7 +80,8 @@ class Optimiser:
     def init(self, params: Any) -> Any:
         """The state before the first update."""
         first = Progress(*(jnp.ones(()) for _ in Progress._fields))
-        return self.transformation({"weight_decay": 0.0, **self._first_values()}, first).init(params)
+        usual = {"learning_rate": 0.0, "weight_decay": 0.0}
+        return self.transformation({**usual, **self._first_values()}, first).init(params)
 
     def update(
         self, params: Any, gradients: Any, state: Any, hyper: Mapping[str, Array], progress: Progress

@@ -13,7 +13,7 @@ from jax import Array, lax
 from seqfinal_jax.models.network import Variables
 from seqfinal_jax.models.per_step.network import StepNetwork
 from seqfinal_jax.training.engine.streams import EvaluationSet
-from seqfinal_jax.training.objectives.risk import Batch, Objective, batch_sums, cross_entropy
+from seqfinal_jax.training.objectives.risk import Batch, Objective, batch_of, batch_sums, cross_entropy
 
 
 def fisher_of(
@@ -29,7 +29,7 @@ def fisher_of(
     per_sample: squares of each sample's gradient, whatever the batch size: the same with minibatches of one.
     """
     stored = samples.batches(1 if per_sample else batch_size)
-    batches = jax.tree.map(jnp.asarray, Batch(*(getattr(stored, name) for name in Batch._fields)))
+    batches = jax.tree.map(jnp.asarray, batch_of(stored))
     return fisher_information(objective, variables, data, batches, jnp.int32(stored.count))
 
 

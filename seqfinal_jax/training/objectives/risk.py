@@ -21,7 +21,7 @@ from jax import Array
 from seqfinal_jax.models.network import AnyNetwork, Variables, random_dropout
 from seqfinal_jax.models.parts.layers import Pass
 from seqfinal_jax.training.augmentations import Augmentation
-from seqfinal_jax.training.engine.streams import EvaluationSet, Stream
+from seqfinal_jax.training.engine.streams import Batches, EvaluationSet, Stream
 from seqfinal_jax.training.objectives.penalties import squared_norm
 
 Steps = tuple[int, ...]
@@ -43,6 +43,11 @@ class Batch(NamedTuple):
     def stream(self, place: int | Array) -> "Batch":
         """The minibatch of one stream, each leaf (b,)."""
         return jax.tree.map(lambda leaf: leaf[place], self)
+
+
+def batch_of(stored: Batches) -> Batch:
+    """The arrays of stored minibatches, each with the leading axis that they have there."""
+    return Batch(stored.index, stored.mask, stored.weight, stored.step)
 
 
 class Context(NamedTuple):
