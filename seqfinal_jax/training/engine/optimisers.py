@@ -60,8 +60,8 @@ class Optimiser:
     axes: the hyper-parameters that it reads besides those of every grid, and the values that are tried.
     transformation: from hyper-parameters by name and progress to the `optax` transformation whose result, times the
         learning rate, is subtracted from the parameters. The structure of its state must not depend on their values.
-    decoupled: it applies `weight_decay` itself, so that the loss contains none; such an optimiser is refused for objectives
-        that weigh a penalty of their own with it.
+    decoupled: it applies `weight_decay` itself, so that the loss contains none; such an optimiser is refused for
+        objectives that weigh a penalty of their own with it.
     schedule: how the learning rate moves during a fit.
     """
 
